@@ -1,0 +1,202 @@
+"""What a checked configuration is: plain frozen data, the one contract between reader, master, workers and engine.
+
+The reader (`lb.config.load`) is the only maker of these objects.  Everything is already inherited, resolved and
+range-checked: a user of the model never looks at a directive again.  Times are integer milliseconds (`*_ms`), sizes
+are bytes.  `where` is `file:line` of the directive, for messages.
+"""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import dataclass, field
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A resolved socket address. `host` is numeric without brackets, or the path of a unix socket (`port` 0)."""
+
+    family: int
+    host: str
+    port: int = 0
+
+    def __str__(self) -> str:
+        if self.family == socket.AF_UNIX:
+            return f"unix:{self.host}"
+        host = f"[{self.host}]" if self.family == socket.AF_INET6 else self.host
+        return f"{host}:{self.port}"
+
+    def sockaddr(self) -> str | tuple[str, int]:
+        """The form that `socket.bind` and `socket.connect` take."""
+        return self.host if self.family == socket.AF_UNIX else (self.host, self.port)
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """One server of an upstream, from a `server` line or from Consul: what the engine balances over."""
+
+    name: str  # as written, shown by upstream_show and in the dump
+    address: Address
+    weight: int = 1
+    max_fails: int = 1
+    fail_timeout_s: int = 10
+    max_conns: int = 0  # 0: no limit
+    backup: bool = False
+    down: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Upsync:
+    """The `upsync` directive and `upsync_dump_path` of one upstream."""
+
+    host: str
+    port: int
+    path: str  # as written, with the leading slash: /v1/kv/upstreams/test
+    kind: Literal["consul"]
+    timeout_ms: int = 360_000
+    interval_ms: int = 5_000
+    strong_dependency: bool = False
+    dump_path: str = ""  # absolute; never empty after the reader: default /tmp/servers_<upstream>.conf
+    where: str = ""
+
+
+Balancer = Literal["round_robin", "least_conn", "ip_hash"]
+
+
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """A named group of servers, or the implicit one of `proxy_pass http://ADDRESS` (`implicit`)."""
+
+    kind: Literal["http", "stream"]
+    name: str
+    servers: tuple[Server, ...]
+    balancer: Balancer = "round_robin"
+    keepalive: int = 32  # idle connections kept per worker, all servers together; 0: none
+    keepalive_timeout_ms: int = 60_000
+    keepalive_requests: int = 1000
+    upsync: Upsync | None = None
+    implicit: bool = False
+    where: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Var:
+    """A variable in a value, without the dollar: Var("http_host")."""
+
+    name: str
+
+
+Value = tuple[str | Var, ...]  # a compiled value: its parts in order; () is the empty string
+
+
+@dataclass(frozen=True, slots=True)
+class ProxyPass:
+    upstream: int  # position in Config.upstreams
+    host: str  # $proxy_host: name[:port] as written
+    uri: str | None = None  # the URI part of proxy_pass: replaces the location's prefix; None: the target as received
+
+
+@dataclass(frozen=True, slots=True)
+class Return:
+    status: int
+    text: Value = ()  # body, or the Location of 301 302 303 307 308
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamShow:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class NotFound:
+    """A location (or server) with no handler: lb serves no files, so 404."""
+
+
+Handler = ProxyPass | Return | UpstreamShow | NotFound
+
+
+@dataclass(frozen=True, slots=True)
+class HttpSettings:
+    """Everything that http, server and location inherit from each other."""
+
+    set_headers: tuple[tuple[str, Value], ...] = ()  # proxy_set_header as written; the engine adds the defaults
+    proxy_http_version: Literal["1.0", "1.1"] = "1.1"
+    proxy_connect_timeout_ms: int = 60_000
+    proxy_read_timeout_ms: int = 60_000
+    proxy_send_timeout_ms: int = 60_000
+    keepalive_timeout_ms: int = 75_000  # 0: no keep-alive with clients
+    keepalive_requests: int = 1000
+    client_header_timeout_ms: int = 60_000
+    client_body_timeout_ms: int = 60_000
+    send_timeout_ms: int = 60_000
+    client_max_body_size: int = 1 << 20  # 0: no limit
+    access_logs: tuple[str, ...] = ()  # absolute paths; (): off
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    match: Literal["exact", "prefix"]
+    pattern: str
+    handler: Handler
+    settings: HttpSettings
+    where: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class HttpServer:
+    names: tuple[str, ...]  # lower case; "" matches a request without Host
+    locations: tuple[Location, ...]
+    handler: Handler  # what the server does where no location matches (`return` in server{})
+    settings: HttpSettings
+    where: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamServer:
+    upstream: int  # position in Config.upstreams
+    proxy_connect_timeout_ms: int = 60_000
+    proxy_timeout_ms: int = 600_000
+    where: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """One address to bind, with the servers behind it. Two `listen` of one address in http{} are one Listener."""
+
+    address: Address
+    text: str  # as nginx prints it in messages: 0.0.0.0:8080, [::]:80, unix:/run/x.sock
+    backlog: int = 511
+    reuseport: bool = False
+    ipv6only: bool = True
+    http: tuple[HttpServer, ...] = ()  # servers in file order
+    default_server: int = 0  # position in http
+    stream: StreamServer | None = None
+    where: str = ""
+
+
+LogLevel = Literal["debug", "info", "notice", "warn", "error", "crit", "alert", "emerg"]
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorLog:
+    path: str  # absolute, or "stderr"
+    level: LogLevel = "error"
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    path: str  # the main file, absolute
+    prefix: str  # -p, absolute, with trailing slash: what relative paths start from
+    files: tuple[str, ...] = ()  # every file read, each once, in reading order
+    worker_processes: int = 1
+    worker_connections: int = 512
+    worker_rlimit_nofile: int | None = None
+    pid: str = ""
+    daemon: bool = True
+    user: str | None = None
+    group: str | None = None
+    error_logs: tuple[ErrorLog, ...] = ()
+    upstreams: tuple[Upstream, ...] = ()
+    listeners: tuple[Listener, ...] = ()
+    status_listen: tuple[Address, ...] = ()
+    warnings: tuple[str, ...] = field(default=())  # complete lines for the log, without "lb: [warn] "

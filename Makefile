@@ -1,31 +1,67 @@
 # lb: `make help` lists what there is.
+#
+# `make run` and `make test` do all set-up by themselves, on a fresh Debian 12 too (as root, or with sudo).  Everything
+# they make lies in .venv, .cache and build, and is made again only when what it comes from has changed.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
 
 LB_BUILD ?= release
+PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip install -q --disable-pip-version-check
-export LB_BUILD
+TESTS ?= tests
+BENCH ?=
+export LB_BUILD PYTHON
 
-.PHONY: help venv build debug asan
+.PHONY: help deps venv build debug asan consul run run-consul lint test bench clean
 
 help:  ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-venv: $(VENV)/.done  ## .venv with every dependency of pyproject.toml
+deps:  ## install the Debian packages that are missing (root or sudo)
+	@.ci/install-packages build
+
+venv: deps $(VENV)/.done  ## make .venv with every dependency of pyproject.toml
 
 $(VENV)/.done: pyproject.toml
-	test -x $(PY) || python3 -m venv $(VENV)
+	@test -x $(PY) || $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "lb needs Python 3.11 or newer: make PYTHON=...")'
+	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
 	$(PIP) 'setuptools>=70.1' wheel 'cython>=3.1,<4'
-	LB_NO_EXT=1 $(PIP) --no-build-isolation -e '.[dev]'
+	@LB_NO_EXT=1 $(PIP) --no-build-isolation -e '.[dev]'
 	@touch $@
 
-build: venv  ## build the extension in place (LB_BUILD=release|debug|asan|profile|coverage, LB_MARCH=native)
+build: venv  ## build in place (LB_BUILD=release|debug|asan|profile|coverage, LB_MARCH=native)
 	@mkdir -p build && flock build/.lock $(PY) setup.py -q build_ext --inplace
 
-debug:  ## build with BUG_ON checks
-	@$(MAKE) --no-print-directory build LB_BUILD=debug
+debug:  ## build with the BUG_ON checks on
+	@$(MAKE) build LB_BUILD=debug
 
 asan:  ## build with the address and undefined behaviour sanitizers
-	@$(MAKE) --no-print-directory build LB_BUILD=asan
+	@$(MAKE) build LB_BUILD=asan
+
+consul: venv  ## fetch a Consul agent into .cache (Debian 11's 1.8.7), or link the one of PATH
+	@.ci/get-consul
+
+run: build  ## demo: lb on 127.0.0.1:8080 before three backends
+	@$(PY) -m lb.demo
+
+run-consul: build consul  ## the same, with the servers in a real Consul agent
+	@$(PY) -m lb.demo --consul
+
+lint: venv  ## ruff, mypy and cython-lint
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/cython-lint $$(find lb tests -name '*.pyx' -o -name '*.pxd')
+
+test: lint build consul  ## everything: set-up, lint, build, pytest (TESTS=tests/test_head.py for a part)
+	$(PY) -m pytest -q $(TESTS)
+
+bench: build  ## lb against nginx and HAProxy (NGINX=, HAPROXY=, BENCH="http_keepalive tcp_small"): bench/README.md
+	@.ci/install-packages bench
+	@$(PY) -m bench $(BENCH)
+
+clean:  ## remove what was built (.venv and .cache stay)
+	rm -rf build lb.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -f lb/*.so tests/*.so

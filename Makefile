@@ -53,7 +53,7 @@ run-consul: build consul  ## the same, with the servers in a real Consul agent
 lint: venv  ## ruff, mypy and cython-lint
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
-	$(VENV)/bin/cython-lint $$(find lb tests -name '*.pyx' -o -name '*.pxd')
+	PATH=$(CURDIR)/$(VENV)/bin:$$PATH cython-lint $$(find lb tests -name '*.pyx' -o -name '*.pxd')
 
 test: lint build consul  ## everything: set-up, lint, build, pytest (TESTS=tests/test_head.py for a part)
 	$(PY) -m pytest -q $(TESTS)

@@ -1,0 +1,93 @@
+"""Fixtures: `world` makes lb, backends, clients and Consul for one test, and checks at its end that nothing is left.
+
+The others are its methods under short names.  See tests/harness/__init__.py.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.harness.backend import HttpBackend, RawBackend
+from tests.harness.client import Client
+from tests.harness.consul import ConsulAgent, KeySpace
+from tests.harness.faults import FaultProxy
+from tests.harness.lb import Lb
+from tests.harness.world import World
+
+_outcome = pytest.StashKey[bool]()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    """Remember a failure: the checks at the end would only hide it behind their own."""
+    report = yield
+    if call.when == "call":
+        item.stash[_outcome] = report.failed  # type: ignore[attr-defined]
+    return report  # type: ignore[return-value]
+
+
+@pytest.fixture
+def world(tmp_path, request: pytest.FixtureRequest) -> Iterator[World]:
+    made = World(tmp_path)
+    yield made
+    failed = request.node.stash.get(_outcome, True)
+    if failed:
+        for lb in made.lbs:
+            print(f"--- {lb.file}\n{lb.file.read_text() if lb.file.exists() else ''}\n--- log\n{lb.log[-8000:]}")
+    made.end(failed)
+
+
+@pytest.fixture
+def run_lb(world: World) -> Callable[..., Lb]:
+    """run_lb(text, **values) -> Lb, started and ready."""
+    return world.run_lb
+
+
+@pytest.fixture
+def http_backend(world: World) -> Callable[..., HttpBackend]:
+    """http_backend(handler=None) -> HttpBackend."""
+    return world.http_backend
+
+
+@pytest.fixture
+def raw_backend(world: World) -> Callable[..., RawBackend]:
+    """raw_backend(*scripts) -> RawBackend."""
+    return world.raw_backend
+
+
+@pytest.fixture
+def fault_proxy(world: World) -> Callable[[int], FaultProxy]:
+    """fault_proxy(target_port) -> FaultProxy."""
+    return world.fault_proxy
+
+
+@pytest.fixture
+def connect(world: World) -> Callable[..., Client]:
+    """connect(port) -> Client, closed at the end of the test."""
+    return world.connect
+
+
+@pytest.fixture(scope="session")
+def shared_consul(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ConsulAgent]:
+    """One real agent for all tests that do not stop it."""
+    agent = ConsulAgent(tmp_path_factory.mktemp("consul")).start()
+    yield agent
+    agent.kill()
+
+
+@pytest.fixture
+def consul(shared_consul: ConsulAgent, world: World, request: pytest.FixtureRequest) -> KeySpace:
+    """Keys of this test alone in the shared agent."""
+    world.own_remotes.add(shared_consul.port)
+    space = KeySpace(shared_consul, re.sub(r"\W+", "-", request.node.name))
+    space.clear()
+    return space
+
+
+@pytest.fixture
+def consul_agent(world: World) -> ConsulAgent:
+    """An agent of this test alone: stop(), kill(), pause(), start()."""
+    return world.consul_agent()

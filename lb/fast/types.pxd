@@ -28,7 +28,7 @@ cdef enum Method:           # known methods; all others are M_OTHER (forwarded b
 cdef enum TargetForm:       # RFC 9112 section 3.2
     T_ORIGIN = 0            # /path?query
     T_ABSOLUTE = 1          # http://authority/path?query
-    T_AUTHORITY = 2         # host:port (CONNECT)
+    T_AUTHORITY = 2         # host:port (CONNECT): never, lb refuses CONNECT
     T_ASTERISK = 3          # *
 
 cdef enum FieldId:          # fields that lb itself reads; 0 is any other
@@ -73,7 +73,68 @@ cdef enum HeadFlag:
     H_UPGRADE = 8           # Connection: upgrade, and an Upgrade field
     H_EXPECT_100 = 16       # Expect: 100-continue
     H_HAS_HOST = 32         # a Host field is there
-    H_TARGET_QUOTED = 64    # target holds % or . or // : uri.pxd must normalise it (a hint: else the path is literal)
+    H_TARGET_QUOTED = 64    # the path holds % or // or /. : uri.pxd must normalise it (else it is literal)
+
+cdef enum Rule:             # why a message was refused; rules.pxd has the texts
+    R_NONE = 0
+    R_EMPTY_LINES = 1       # first the request line
+    R_METHOD_BYTE = 2
+    R_METHOD_LONG = 3
+    R_METHOD_REFUSED = 4
+    R_TARGET_FORM = 5
+    R_TARGET_BYTE = 6
+    R_TARGET_PERCENT = 7
+    R_TARGET_FRAGMENT = 8
+    R_TARGET_LONG = 9
+    R_TARGET_HOST = 10
+    R_NO_VERSION = 11
+    R_VERSION = 12
+    R_VERSION_MAJOR = 13
+    R_LINE_CR = 14
+    R_LINE_LF = 15
+    R_STATUS_CODE = 16      # the status line
+    R_REASON_BYTE = 17
+    R_NAME_EMPTY = 18       # field lines, and trailer lines
+    R_NAME_BYTE = 19
+    R_NAME_SPACE = 20
+    R_NAME_LONG = 21
+    R_NO_COLON = 22
+    R_FOLDED = 23
+    R_SPACE_FIRST = 24
+    R_VALUE_CR = 25
+    R_VALUE_LF = 26
+    R_VALUE_NUL = 27
+    R_VALUE_BYTE = 28
+    R_END_CR = 29
+    R_FIELDS = 30
+    R_HOST_MISSING = 31     # what the fields say together
+    R_HOST_TWICE = 32
+    R_HOST = 33
+    R_LENGTH = 34
+    R_LENGTH_TWICE = 35
+    R_LENGTH_AND_CODING = 36
+    R_CODING = 37
+    R_CODING_TWICE = 38
+    R_CODING_NOT_LAST = 39
+    R_CODING_UNKNOWN = 40
+    R_CODING_10 = 41
+    R_CONNECTION = 42
+    R_CONNECTION_NAMES = 43
+    R_CONNECTION_MANY = 44
+    R_EXPECT = 45
+    R_EXPECT_TWICE = 46
+    R_INTERIM_BODY = 47
+    R_CHUNK_SIZE = 48       # chunked coding
+    R_CHUNK_SIZE_LONG = 49
+    R_CHUNK_LINE = 50
+    R_CHUNK_EXT = 51
+    R_CHUNK_EXT_LONG = 52
+    R_CHUNK_END = 53
+    R_TRAILER_LONG = 54
+    R_PATH_NUL = 55         # normalising a path
+    R_PATH_ABOVE_ROOT = 56
+    R_PATH_START = 57
+    R_COUNT = 58            # how many rules there are
 
 ctypedef struct Field:
     uint32_t name           # offset of the name in the head
@@ -94,19 +155,22 @@ ctypedef struct Head:       # offsets count from the first byte given to the par
     uint32_t method_len     # the method's text is at `start`
     uint32_t target         # request-target (requests), reason phrase (responses)
     uint32_t target_len
-    uint32_t path           # origin-form part of the target (from its first / on); path_len 0 for * and CONNECT, and for http://a
-    uint32_t path_len
+    uint32_t path           # path and query of the target; "?q" for http://a?q: the path is then "/"
+    uint32_t path_len       # 0 for * and for http://a
     uint32_t host           # authority's host without port: absolute-form's if there, else the Host field's; lower case is NOT applied
     uint32_t host_len
-    uint32_t authority      # the same with its port, as received
+    uint32_t authority      # the same with its port; `a` for `a:`
     uint32_t authority_len
     uint32_t size           # bytes of the whole head, its last CRLF included (P_DONE)
     int64_t content_length  # -1: none
-    uint16_t error          # P_BAD: status to answer: 400 414 431 501 505 (responses: 502)
+    uint16_t error          # P_BAD: status to answer: 400 405 414 417 501 505 (responses: 502)
     uint16_t rule           # P_BAD: Rule
     uint32_t error_at       # P_BAD: offset of the byte
+    uint32_t error_name     # P_BAD: name of the field at fault, for the log
+    uint16_t error_name_len # its length; 0: not in a field, or its name is not whole
     Field* fields           # the caller's array
-    uint32_t max_fields     # its size; more fields than that are P_BAD with 431 (400 as nginx: see head.pxd)
+    uint32_t max_fields     # its size, at most 65535; more fields than that are P_BAD with 400, as nginx's max_headers
+    uint32_t max_target     # a longer target is P_BAD with 414; 0: no limit of its own
 
 ctypedef struct Chunked:    # decoder of one chunked body (chunk.pxd); all zero at the start
     uint8_t state           # chunk.pxd's own
@@ -115,3 +179,372 @@ ctypedef struct Chunked:    # decoder of one chunked body (chunk.pxd); all zero 
     uint32_t trailer        # bytes of the trailer section so far (bounded)
     uint64_t left           # data bytes of this chunk still to come
     uint64_t total          # data bytes of the body so far
+    uint32_t excess         # bytes of extensions beyond what the data pays for (bounded)
+
+
+# ---------------------------------------------------------------- memory, timers, text
+
+ctypedef struct Buf
+ctypedef struct Timer
+ctypedef struct Conn
+ctypedef struct Request
+ctypedef struct Peer
+ctypedef struct Upstream
+ctypedef struct Table
+ctypedef struct Listener
+ctypedef struct Location
+ctypedef struct Server
+ctypedef struct StreamServer
+
+ctypedef struct Buf:        # a block from the pool (buf.pxd); its bytes follow the struct
+    Buf* next               # chain, or the pool's free list
+    uint32_t cap            # bytes that fit
+    uint32_t off            # first byte not yet consumed
+    uint32_t end            # one past the last byte written
+    uint32_t cls            # size class
+
+ctypedef struct Pool:       # free blocks by size class; one per worker
+    Buf* free[8]            # LIFO: the last freed is the hottest
+    uint32_t nfree[8]       # blocks in each list
+    uint64_t out            # blocks handed out and not yet given back
+
+ctypedef struct Timer:      # first member of Conn, so that a timer's address is its connection's
+    Timer* prev
+    Timer* next
+    int64_t at              # deadline; 0: none (a visit of the wheel then unlinks it)
+    int64_t due             # when the wheel visits it: <= at while linked; 0: not linked
+
+ctypedef struct Wheel:      # hashed wheel: one slot per tick, a deadline may be several turns away
+    Timer slots[4096]       # list heads
+    uint64_t busy[64]       # one bit per slot that may hold a timer
+    int64_t tick            # last tick that was visited
+
+ctypedef struct Str:
+    char* p
+    uint32_t n
+
+ctypedef struct Out:        # bounded writer (out.pxd)
+    char* p                 # next byte
+    char* end               # one past the last that fits
+    uint32_t full           # set when something did not fit; nothing more is written
+
+
+# ---------------------------------------------------------------- connections
+
+cdef enum Kind:
+    K_FREE = 0
+    K_LISTEN = 1            # listening socket
+    K_WAKE = 2              # eventfd: Python threads have something for the loop
+    K_SIGNAL = 3            # signalfd
+    K_HTTP = 4              # client of an http server
+    K_TCP = 5               # client of a stream server
+    K_UP = 6                # connection to a server of an upstream
+
+cdef enum State:            # changed by conn_state() only
+    S_FREE = 0
+    S_IDLE = 1              # client between requests; upstream connection in its peer's pool
+    S_HEAD = 2              # client: part of a request head is here
+    S_CONNECT = 3           # upstream: connect() under way
+    S_BUSY = 4              # an exchange runs
+    S_LINGER = 5            # client: answered, our side shut; reading what is still on its way
+    S_STATES = 6
+
+cdef enum Ready:            # what epoll told and no system call has disproved
+    R_READ = 1
+    R_WRITE = 2
+    R_HUP = 4               # the peer closed or failed: a read will come to the end
+    R_ERR = 8               # EPOLLERR or EPOLLHUP: both directions are gone
+
+cdef enum ConnFlag:
+    CF_EOF = 1              # read to the end
+    CF_SHUT = 2             # we shut our sending side
+    CF_NODELAY = 4          # TCP_NODELAY is set
+    CF_POSTED = 8           # on the list of what runs before the next wait
+    CF_UNIX = 16            # not TCP
+    CF_USED = 32            # upstream: has served a request before
+    CF_FAILED = 64          # an I/O error was seen
+
+ctypedef struct Conn:       # a socket; in a slab, never moves; written by the loop only
+    Timer timer             # first: see Timer
+    int32_t fd
+    uint32_t idx            # place in the slab
+    uint32_t gen            # grows when freed: an event of an older life is dropped
+    uint8_t kind            # Kind
+    uint8_t state           # State
+    uint8_t ready           # Ready
+    uint8_t flags           # ConnFlag
+    Buf* inb                # bytes received and not yet parsed (part of a head, the next pipelined request)
+    Buf* out                # bytes to send that the kernel did not take yet
+    Request* req            # the exchange that runs here, or NULL (HTTP/1: one at a time)
+    Listener* lst           # client: where it came in
+    Peer* peer              # upstream: the server it leads to
+    Conn* prev              # idle list of its kind (clients, or the upstream's pool), oldest first
+    Conn* next
+    Conn* pnext             # upstream: next idle one of the same peer
+    Conn* pprev
+    Conn* posted            # next on loop.posted
+    int64_t born            # when accepted or connected
+    uint64_t number         # $connection
+    uint32_t served         # requests begun
+    uint32_t addr_len       # of addr
+    char addr[28]           # client: sockaddr_in or sockaddr_in6
+
+
+# ---------------------------------------------------------------- one exchange
+
+cdef enum BodyKind:
+    B_NONE = 0              # no body
+    B_LENGTH = 1            # `left` bytes to come
+    B_CHUNKED = 2           # chunked coding
+    B_CLOSE = 3             # to the end of the connection (responses)
+
+ctypedef struct Body:       # framing of one message body, as it comes in
+    uint8_t kind            # BodyKind
+    uint8_t done            # its last byte was read
+    uint8_t chunk_out       # it leaves in our own chunks
+    int64_t left            # B_LENGTH
+    uint64_t seen           # body bytes read
+    Chunked ch              # B_CHUNKED
+
+cdef enum ReqFlag:
+    RQ_KEEP = 1             # keep the client connection after the answer
+    RQ_STARTED = 2          # bytes of the answer were given to the client
+    RQ_REUSED = 4           # the upstream connection came from the pool
+    RQ_NO_REPLAY = 8        # body bytes left that we do not hold: it cannot be sent again
+    RQ_SENT = 16            # bytes of the request went to the present server
+    RQ_UP_KEEP = 32         # the upstream connection may go to the pool
+    RQ_TCP = 64             # a stream session
+    RQ_ANSWERED = 128       # the whole answer was read, or made here
+    RQ_UP_HEAD = 256        # the final response head was parsed
+    RQ_CONTINUE = 512       # 100 Continue is due to the client before its body is read
+    RQ_ABORT = 1024         # close the client connection at once: the answer is cut
+
+ctypedef struct Request:    # one exchange of a client with an upstream; lies at the start of its first memory block
+    Conn* client
+    Conn* up                # present upstream connection, or NULL
+    Location* loc           # http
+    Server* srv             # http
+    StreamServer* stream    # tcp
+    Upstream* ups
+    Peer* peer              # chosen server; its `active` counts us
+    Buf* mem                # this request's memory: blocks, newest first
+    char* head              # copy of the client's head
+    Head h                  # parsed head; its fields are copied too
+    Body inb                # the client's body
+    Body outb               # the server's body
+    Buf* body               # body bytes that came with the head: sent after the head, kept for a retry
+    char* uri               # normalised path, decoded
+    uint32_t uri_len
+    uint32_t args           # offset of the query in the target; 0: none
+    uint32_t args_len
+    uint32_t flags          # ReqFlag
+    uint16_t status         # sent to the client, 0: none yet
+    uint16_t up_status      # of the last upstream answer
+    uint16_t tries          # servers tried
+    uint16_t ntried         # of tried[]
+    Peer** tried            # servers that failed this request (compared, never followed)
+    Str fails               # $upstream_addr of the failed tries: "a, b"
+    int64_t start           # when its head was whole, or the session accepted
+    int64_t up_start        # when the present server was chosen
+    uint64_t sent           # bytes given to the client, head included
+    uint64_t body_sent      # without the head
+    uint64_t received       # bytes of head and body from the client
+
+
+# ---------------------------------------------------------------- upstreams
+
+ctypedef struct Peer:       # a server's address; outlives the tables that list it. Written by the loop, made by publish
+    Upstream* ups
+    char* sa                # sockaddr
+    uint32_t sa_len
+    int32_t family
+    Str name                # as written: in logs and $upstream_addr
+    uint32_t weight         # of the present table, as the next five
+    uint32_t max_fails
+    int64_t fail_timeout
+    uint32_t max_conns
+    uint8_t down
+    uint8_t backup
+    uint8_t removed         # in no table: freed when its last user leaves
+    uint8_t single          # the only server: never taken for unavailable
+    uint32_t active         # requests and sessions that use it
+    uint32_t fails          # failures within fail_timeout
+    int64_t checked         # when it was last tried after failing
+    int64_t failed          # when it failed last
+    Conn* idle              # pooled connections, newest first
+    uint32_t nidle
+    uint32_t first          # its first place in the present sequence
+    uint64_t stamp          # number of the table that lists it
+    uint32_t heap           # place in the least_conn heap
+    double turn             # least_conn: breaks ties as weighted round robin
+    uint64_t served         # requests given to it
+    uint64_t failures       # failures counted
+
+ctypedef struct Entry:      # one line of a table, copied into the peer when the table is swapped in
+    Peer* peer
+    uint32_t weight
+    uint32_t max_fails
+    int64_t fail_timeout
+    uint32_t max_conns
+    uint8_t down
+    uint8_t backup
+
+ctypedef struct Group:      # the servers of one rank: [0] primary, [1] backup
+    uint32_t n
+    Peer** peers            # usable ones (not down), in list order
+    uint32_t nseq
+    uint32_t* seq           # order of weighted round robin: places in peers
+    uint64_t total          # sum of weights
+    uint64_t* upto          # ip_hash: running sums of weights, all servers (down ones too) in list order
+    Peer** all              # ip_hash: the servers of those sums
+    uint32_t nall
+    Peer** heap             # least_conn
+
+ctypedef struct Table:      # an immutable list of servers, built off the loop
+    Upstream* ups
+    Table* next             # queue from the publishers to the loop
+    uint64_t stamp
+    uint32_t n
+    Entry* entries
+    Group rank[2]
+    Peer** gone             # peers of the former table that this one does not list
+    uint32_t ngone
+    Str show                # text of /upstream_show
+
+cdef enum Balance:
+    LB_ROUND_ROBIN = 0
+    LB_LEAST_CONN = 1
+    LB_IP_HASH = 2
+    LB_METHODS = 3
+
+ctypedef struct Upstream:
+    Str name
+    uint8_t method          # Balance
+    uint8_t tcp
+    Table* table            # present servers; NULL before the first publish
+    uint32_t pos[2]         # next place in each rank's sequence
+    Conn* idle_first        # pooled connections of all its peers, oldest first
+    Conn* idle_last
+    uint32_t nidle
+    uint32_t keepalive      # most pooled connections
+    uint32_t keepalive_requests
+    int64_t keepalive_timeout
+
+
+# ---------------------------------------------------------------- compiled configuration (made by api, read by the loop)
+
+ctypedef struct Piece:      # a literal, or a variable
+    uint16_t var            # Variable; 0: literal
+    Str text                # the literal, or what follows a family's prefix ("foo" of $http_foo)
+
+ctypedef struct Value:
+    uint32_t n
+    Piece* pieces
+
+ctypedef struct SetHeader:
+    Str name
+    Value value
+    uint8_t id              # FieldId
+
+cdef enum Handler:
+    DO_NOT_FOUND = 0
+    DO_PROXY = 1
+    DO_RETURN = 2
+    DO_SHOW = 3
+
+ctypedef struct LogFile:    # access or error log: lines gather here and are written once per turn of the loop
+    int32_t fd
+    uint32_t n              # bytes waiting
+    char* buf
+    uint64_t dropped        # lines lost to a full or failing file
+
+ctypedef struct Location:
+    uint8_t exact
+    uint8_t handler         # Handler
+    uint8_t http10          # proxy_http_version 1.0
+    Str pattern
+    Upstream* ups
+    Str proxy_host
+    Str uri                 # URI part of proxy_pass; p NULL: none
+    SetHeader* sets
+    uint32_t nsets
+    uint32_t overridden     # bit per FieldId that a SetHeader replaces
+    uint8_t sets_other      # a SetHeader replaces a field with no id
+    uint16_t status         # DO_RETURN
+    Value text
+    int64_t connect_timeout
+    int64_t read_timeout
+    int64_t write_timeout
+    int64_t keepalive_timeout
+    uint32_t keepalive_requests
+    int64_t header_timeout
+    int64_t body_timeout
+    int64_t send_timeout
+    int64_t max_body        # 0: no limit
+    LogFile** logs
+    uint32_t nlogs
+
+ctypedef struct Server:     # server {} of http
+    Str name                # $server_name: the first name
+    Location* locs          # exact ones first, then prefixes, longest first
+    uint32_t nlocs
+    uint32_t nexact
+    Location fallback       # where no location matches
+
+ctypedef struct Name:       # a server_name on a listener
+    Str name
+    Server* srv
+
+ctypedef struct StreamServer:
+    Upstream* ups
+    int64_t connect_timeout
+    int64_t timeout
+
+ctypedef struct Listener:
+    Conn* conn              # NULL: not ours (another worker's reuseport socket), or closed
+    int32_t fd
+    uint8_t tcp             # a stream server
+    uint8_t unix
+    Server** servers
+    uint32_t nservers
+    Server* fallback        # default server
+    Name* names             # sorted by text, for exact look-up
+    uint32_t nnames
+    StreamServer* stream
+    Str addr                # bound address as written, for $server_addr of wildcard listeners see value.pxd
+    Str port
+    uint8_t armed           # in epoll
+
+
+# ---------------------------------------------------------------- the loop
+
+ctypedef struct Stats:      # one per worker, in memory shared with the master; written by its worker only
+    uint64_t pid
+    uint64_t heartbeat      # loop.now of the last turn
+    uint64_t accepting      # listeners are in epoll
+    uint64_t clients        # open client connections
+    uint64_t accepts
+    uint64_t handled
+    uint64_t requests
+    uint64_t sessions
+    uint64_t reading        # clients that send a head
+    uint64_t writing        # clients with an exchange
+    uint64_t waiting        # idle clients
+    uint64_t up_connects
+    uint64_t up_reuses
+    uint64_t up_open        # open upstream connections
+    uint64_t up_idle        # of them pooled
+    uint64_t retries
+    uint64_t failures       # failed tries
+    uint64_t no_live        # requests with no server to try
+    uint64_t bytes_in       # from clients
+    uint64_t bytes_out      # to clients
+    uint64_t refused        # heads refused
+    uint64_t status[6]      # answers by class, [0]: none sent
+    uint64_t accept_errors
+    uint64_t no_slots       # a connection was refused or an idle one closed for want of a slot
+    uint64_t log_dropped
+    uint64_t tables         # server lists swapped in
+    uint64_t odd            # COUNT_IF: what should not happen
+    uint64_t turns          # turns of the loop
+    uint64_t spare[33]      # the block is 512 bytes: whole cache lines

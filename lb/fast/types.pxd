@@ -3,6 +3,7 @@
 Sizes are bytes, times are milliseconds of the monotonic clock (`loop.now`) unless the name ends in `_us`.
 """
 
+from lb.fast.sys cimport tm
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 
@@ -157,7 +158,7 @@ ctypedef struct Head:       # offsets count from the first byte given to the par
     uint32_t target_len
     uint32_t path           # path and query of the target; "?q" for http://a?q: the path is then "/"
     uint32_t path_len       # 0 for * and for http://a
-    uint32_t host           # authority's host without port: absolute-form's if there, else the Host field's; lower case is NOT applied
+    uint32_t host           # without port and final dot, case as received: of the absolute-form, else of the Host field
     uint32_t host_len
     uint32_t authority      # the same with its port; `a` for `a:`
     uint32_t authority_len
@@ -457,6 +458,7 @@ ctypedef struct LogFile:    # access or error log: lines gather here and are wri
     uint32_t n              # bytes waiting
     char* buf
     uint64_t dropped        # lines lost to a full or failing file
+    int64_t fresh           # fd to use from the next turn on (reopen); -1: none
 
 ctypedef struct Location:
     uint8_t exact
@@ -548,3 +550,81 @@ ctypedef struct Stats:      # one per worker, in memory shared with the master; 
     uint64_t odd            # COUNT_IF: what should not happen
     uint64_t turns          # turns of the loop
     uint64_t spare[33]      # the block is 512 bytes: whole cache lines
+
+
+cdef enum:
+    SCRATCH = 65536         # bytes of one read
+    HEADROOM = 20480        # before them: where an answer's head is put in front of its body
+    TAILROOM = 64           # behind them: the end of a chunk
+    HEADS = 131072          # where heads are written: a client's largest head, what is added, and a first body
+    MAX_HEAD = 32768        # largest head of a client (4 buffers of 8k, as nginx) or a server
+    MAX_FIELDS = 1000       # as nginx's max_headers
+    SLAB_SHIFT = 8          # connections per chunk of the slab: 256
+
+cdef enum Stop:             # what a stop asks; larger is stronger
+    RUN = 0
+    STOP_RELOAD_ = 1        # finish what runs; idle clients get a last chance
+    STOP_QUIT_ = 2          # finish what runs; idle clients are closed
+    STOP_NOW_ = 3
+
+ctypedef struct Env:        # what values need beside the request
+    int64_t now             # monotonic, ms
+    int64_t wall            # since 1970, ms
+    tm local                # broken-down wall clock, for the logs
+    uint64_t pid
+    Str hostname
+    Str version
+    uint64_t random[2]      # state of $request_id
+
+ctypedef struct Inbox:      # what Python threads leave for the loop; each with its eventfd write
+    void* tables            # Table*, newest first
+    uint64_t stop           # Stop
+    uint64_t reopen         # new log fds wait in LogFile.fresh
+
+ctypedef struct Loop:       # one per worker; the only state of the machine rooms
+    int32_t ep
+    int32_t wake_fd
+    int32_t signal_fd
+    uint8_t stopping        # Stop in force
+    uint8_t paused          # listeners are out of epoll, though we run
+    uint8_t done            # leave the loop
+    uint8_t armed           # listeners are in epoll
+    int64_t now             # ms, monotonic; read once a turn
+    int64_t second          # wall-clock second that `date` and env.local show
+    int64_t resume_at       # when paused listeners are looked at again
+    int64_t stop_at         # when the present stop began
+    int64_t mean_at         # when `mean` was worked out
+    uint64_t mean           # clients per worker, over the workers that run
+    uint64_t others         # a worker with fewer clients accepts
+    Env env
+    char date[32]           # IMF-fixdate of `second`
+    Pool pool
+    Wheel wheel
+    Conn** chunks           # slab
+    uint32_t nchunks
+    uint32_t nconns         # in use
+    uint32_t max_conns      # worker_connections
+    Conn* free_conns        # linked by `posted`
+    Conn* posted            # to run before the next wait, newest first
+    Conn* idle_first        # idle clients, oldest first
+    Conn* idle_last
+    Peer* dead              # removed peers without users: freed at the end of the turn (linked by `ups`)
+    Listener* listeners
+    uint32_t nlisteners
+    Upstream* ups
+    uint32_t nups
+    LogFile* logs
+    uint32_t nlogs
+    LogFile* error_log
+    uint32_t log_level      # messages up to this level are written
+    uint32_t batch          # connections to accept at once: grows while there are more
+    uint32_t clients        # open client connections
+    uint32_t worker         # our slot
+    uint32_t workers
+    uint64_t numbers        # last $connection
+    Stats* st               # our block
+    Stats* all              # all workers' blocks
+    Inbox inbox
+    char* scratch           # HEADROOM + SCRATCH + TAILROOM
+    char* heads             # HEADS
+    Field fields[1000]      # MAX_FIELDS

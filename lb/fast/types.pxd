@@ -78,7 +78,7 @@ cdef enum HeadFlag:
 
 cdef enum Rule:             # why a message was refused; rules.pxd has the texts
     R_NONE = 0
-    R_EMPTY_LINES = 1       # first the request line
+    R_EMPTY_LINES = 1       # request line and status line
     R_METHOD_BYTE = 2
     R_METHOD_LONG = 3
     R_METHOD_REFUSED = 4
@@ -93,7 +93,7 @@ cdef enum Rule:             # why a message was refused; rules.pxd has the texts
     R_VERSION_MAJOR = 13
     R_LINE_CR = 14
     R_LINE_LF = 15
-    R_STATUS_CODE = 16      # the status line
+    R_STATUS_CODE = 16
     R_REASON_BYTE = 17
     R_NAME_EMPTY = 18       # field lines, and trailer lines
     R_NAME_BYTE = 19

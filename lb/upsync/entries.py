@@ -1,0 +1,109 @@
+"""Consul's answer -> servers: which keys are servers, with which attributes, and what is wrong with the others.
+
+Pure: (key, value) pairs in, a Listing out.  The rules and messages are the module's (upsync-behaviour section 1.4),
+except that a prefix takes whole path segments (`upstreams/test` not `upstreams/test2`), that two keys with one
+address are one server (the module: a list that is broken until a restart), and that each message says its key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from lb.config.model import Address, Server
+from lb.upsync.address import MAX_TEXT, AddressError, parse
+from lb.upsync.values import Attributes, attributes, printable
+
+MAX_SERVERS: Final = 100_000  # of one upstream; what comes after them is skipped and said
+MAX_PROBLEMS: Final = 100  # messages kept of one answer; the others are counted in the last one
+_SHOWN_KEY: Final = 256  # characters of a key in a message
+
+Entry = tuple[str, bytes | None]  # a key with its value; Consul has no value for an empty one
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """One upstream's part of an answer: servers in Consul's (lexicographic) order, and what is wrong with the rest."""
+
+    servers: tuple[Server, ...]
+    problems: tuple[str, ...] = ()
+
+
+def under(prefix: str, key: str) -> bool:
+    """Whether the key lies in the directory `prefix`, or is it: whole segments, so test2/x is not under test."""
+    directory = prefix.rstrip("/")
+    return not directory or key == directory or key.startswith(directory + "/")
+
+
+def listing(entries: Iterable[Entry], prefix: str = "") -> Listing:
+    """The servers among the entries under `prefix`."""
+    reader = _Reader()
+    for key, value in entries:
+        if under(prefix, key):
+            reader.take(key, value)
+    return reader.listing()
+
+
+class _Reader:
+    """Goes through one answer. Keys mostly have a handful of different values, so each value is read once."""
+
+    def __init__(self) -> None:
+        self._servers: dict[tuple[str, int], tuple[str, Server]] = {}  # by (host, port): the key, the server
+        self._values: dict[bytes | None, tuple[Attributes, tuple[str, ...]]] = {}
+        self._problems: list[str] = []
+        self._more_problems = 0
+
+    def take(self, key: str, value: bytes | None) -> None:
+        _, slash, text = key.rpartition("/")
+        if not slash:
+            self._problem(f"upsync_check_key: {_shown(key)} is illegal, dont contains slash '/'")
+            return
+        try:
+            address = parse(text)
+        except AddressError as error:
+            self._problem(f"upsync_check_key: {error.reason} in /{printable(text[:MAX_TEXT])}: {_shown(key)} skipped")
+            return
+        self._add(key, text, address, value)
+
+    def _add(self, key: str, name: str, address: Address, value: bytes | None) -> None:
+        place = (address.host, address.port)
+        if place in self._servers:
+            first = _shown(self._servers[place][0])
+            self._problem(f"upsync: {_shown(key)} has the address of {first}: one server, values of the latter")
+        elif len(self._servers) >= MAX_SERVERS:
+            self._problem(f"upsync: {_shown(key)} is skipped: more than {MAX_SERVERS} servers")
+        else:
+            self._servers[place] = (key, self._server(key, name, address, value))
+
+    def _server(self, key: str, name: str, address: Address, value: bytes | None) -> Server:
+        if value not in self._values:
+            self._values[value] = attributes(value)
+        found, problems = self._values[value]
+        for problem in problems:
+            self._problem(f"{problem}: {_shown(key)}")
+        return Server(
+            name=name,
+            address=address,
+            weight=found.weight,
+            max_fails=found.max_fails,
+            fail_timeout_s=found.fail_timeout_s,
+            max_conns=found.max_conns,
+            backup=found.backup,
+            down=found.down,
+        )
+
+    def _problem(self, text: str) -> None:
+        if len(self._problems) < MAX_PROBLEMS:
+            self._problems.append(text)
+        else:
+            self._more_problems += 1
+
+    def listing(self) -> Listing:
+        if self._more_problems:
+            self._problems.append(f"upsync: {self._more_problems} more entries with problems")
+        return Listing(tuple(server for _, server in self._servers.values()), tuple(self._problems))
+
+
+def _shown(key: str) -> str:
+    return printable(key if len(key) <= _SHOWN_KEY else key[:_SHOWN_KEY] + "...")

@@ -1,0 +1,63 @@
+"""What a worker starts with: the list that the master knows, else the dump, else the file's own servers.
+
+The worker publishes it at once, starts its pullers, then waits a little for their first answers before it says that
+it is ready: a fresh start with a healthy Consul should not answer 502 from a placeholder.  Whatever Consul does,
+the wait ends.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Final
+
+from lb.config.model import Server, Upstream
+from lb.upsync import dump, show
+from lb.upsync.report import Report
+from lb.upsync.source import watched
+
+if TYPE_CHECKING:
+    from lb.upsync.puller import Puller
+
+STRONG_S: Final = 2.0  # wait for the first list with strong_dependency=on
+WEAK_S: Final = 0.25  # and with off: two round trips to a healthy Consul, unnoticed otherwise
+
+
+def initial(upstream: Upstream, known: Report | None, number: int) -> Report:
+    """The list to begin with, for any upstream. `known`: what the master last heard of an upstream with this name.
+
+    `error` of the result says why a dump that exists is not used.
+    """
+    own = tuple(server for server in upstream.servers if not server.backup)
+    if upstream.upsync is None:
+        return Report(number, "file", 0, time.time(), own)
+    follows = watched(upstream.upsync)
+    if known is not None and known.source != "file" and known.watched == follows:
+        return dataclasses.replace(known, upstream=number, error="")
+    report = Report(number, "file", 0, time.time(), own, watched=follows)
+    try:
+        return dataclasses.replace(report, source="dump", servers=dump.read(upstream.upsync.dump_path))
+    except FileNotFoundError:
+        return report
+    except dump.DumpError as error:
+        return dataclasses.replace(report, error=f"dump refused: {error}")
+
+
+def published(upstream: Upstream, report: Report) -> tuple[tuple[Server, ...], bytes]:
+    """The two arguments of Engine.publish for a list: the servers with the file's backup servers, and their text.
+
+    Backup servers of the file stay whatever Consul says (as with the module), unless Consul has the same address.
+    """
+    listed = {server.address for server in report.servers}
+    backups = tuple(server for server in upstream.servers if server.backup and server.address not in listed)
+    from_file = report.source == "file"
+    text = show.block(upstream.name, report.servers, implicit=upstream.implicit, from_file=from_file)
+    return report.servers + backups, text
+
+
+def wait(pullers: Iterable[Puller]) -> None:
+    """Wait for the first answers, all at once: 2 s at most with strong_dependency=on, 0.25 s with off."""
+    begin = time.monotonic()
+    for puller in pullers:
+        puller.first.wait(max(begin + puller.patience_s - time.monotonic(), 0.0))

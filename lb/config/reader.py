@@ -1,0 +1,96 @@
+"""The walk through the files: each statement is looked up in the table, checked and applied to its scope.
+
+`Reader` owns what one load gathers: problems, warnings, files read, upstreams and listeners in order of registration.
+A problem does not end the walk: the rest of the file is checked too, so that one run shows everything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from lb.config.address import Resolver
+from lb.config.directive import Context, Directive
+from lb.config.errors import Problem, Refused, os_error, printable
+from lb.config.listeners import Listeners
+from lb.config.scope import MainScope, Scope
+from lb.config.tree import Node, Statement, parse
+from lb.config.upstreams import Upstreams
+
+Find = Callable[[Node, Context], Directive]  # the lookup in the table; raises Refused
+
+MAX_FILE = 64 << 20  # bytes; a device given by mistake must not fill the memory
+
+
+class Reader:
+    """One load of one main file."""
+
+    def __init__(self, path: str, prefix: str, find: Find) -> None:
+        self.find = find
+        self.prefix = prefix  # absolute, with trailing slash
+        self.path = self.full_name(path)
+        self.problems: list[Problem] = []
+        self.warnings: list[str] = []
+        self.files: list[str] = []
+        self.opened: list[tuple[int, int]] = []  # (device, inode) of the files we are in the middle of
+        self.resolver = Resolver()
+        self.upstreams = Upstreams(self)
+        self.listeners = Listeners(self)
+        self.main = MainScope("main", self)
+        self.syntax_error = False  # something may be missing only because a file was cut short
+
+    def full_name(self, name: str) -> str:
+        """nginx's full name: relative to the prefix."""
+        return name if name.startswith("/") else self.prefix + name
+
+    def include_name(self, name: str) -> str:
+        """Relative to the directory of the main file."""
+        return name if name.startswith("/") else self.path[: self.path.rindex("/") + 1] + name
+
+    def warn(self, message: str, node: Node | None = None) -> None:
+        self.warnings.append(printable(f"{message} in {node.where}" if node else message))
+
+    def refuse(self, message: str, node: Node, hint: str = "") -> None:
+        self.problems.append(Problem(message, node.file, node.line, hint))
+
+    def read(self, path: str, scope: Scope) -> None:
+        """Walk through one file. Raises Refused if it cannot be read."""
+        file = Path(path)
+        try:
+            with file.open("rb") as stream:
+                data = stream.read(MAX_FILE + 1)
+            identity = (file.stat().st_dev, file.stat().st_ino)
+        except OSError as error:
+            raise Refused(os_error("open", path, error)) from None
+        if len(data) > MAX_FILE:
+            raise Refused(f'"{path}" is longer than {MAX_FILE} bytes')
+        if identity in self.opened:
+            raise Refused(f'"{path}" includes itself')
+        if path not in self.files:
+            self.files.append(path)
+        self.opened.append(identity)
+        self.walk(parse(data, path), scope)
+        self.opened.pop()
+
+    def walk(self, statements: list[Statement], scope: Scope) -> None:
+        """Check and apply the statements of one block."""
+        for statement in statements:
+            if isinstance(statement, Problem):
+                self.problems.append(statement)
+                self.syntax_error = True
+            else:
+                self._apply(statement, scope)
+
+    def walk_block(self, node: Node, scope: Scope) -> bool:
+        """Walk into the block of `node`. True: nothing was refused in it, so what is missing is missing."""
+        before = len(self.problems)
+        self.walk(node.block or [], scope)
+        return len(self.problems) == before
+
+    def _apply(self, node: Node, scope: Scope) -> None:
+        try:
+            self.find(node, scope.context).apply(scope, node)
+        except Refused as refused:
+            file, line = (refused.file, refused.line) if refused.file else (node.file, node.line)
+            self.problems.append(Problem(refused.message, file, line, refused.hint))
+            # What stands in a refused block is not checked: its meaning depends on the block.

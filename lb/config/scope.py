@@ -1,0 +1,112 @@
+"""The unfinished configuration: one scope for each block, filled by the table's functions while the file is read.
+
+Scopes are mutable and live only during a load; `compile.py` makes the frozen model of them.  `values` holds what a
+block sets itself, by directive name; inheritance is looking it up outwards.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from lb.config.address import Url
+from lb.config.model import Address, Balancer, ErrorLog, Handler, Return, Server, Upsync
+
+if TYPE_CHECKING:
+    from lb.config.directive import Context
+    from lb.config.reader import Reader
+    from lb.config.tree import Node
+
+Kind = Literal["http", "stream"]
+
+
+@dataclass(slots=True)
+class Scope:
+    """A block (or the file itself) and what its directives set."""
+
+    context: Context
+    reader: Reader
+    parent: Scope | None = None
+    values: dict[str, Any] = field(default_factory=dict)
+
+    def inherited(self, name: str, default: Any) -> Any:
+        """The value set here or in the nearest block around."""
+        scope: Scope | None = self
+        while scope is not None:
+            if name in scope.values:
+                return scope.values[name]
+            scope = scope.parent
+        return default
+
+
+@dataclass(slots=True)
+class MainScope(Scope):
+    error_logs: list[ErrorLog] = field(default_factory=list)
+    status_listen: list[tuple[Address, Node]] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class HttpScope(Scope):
+    servers: list[HttpServerScope] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class StreamScope(Scope):
+    servers: list[StreamServerScope] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class UpstreamScope(Scope):
+    """A named upstream, or the implicit one of an address in proxy_pass."""
+
+    kind: Kind = "http"
+    name: str = ""
+    url: Url = field(default_factory=lambda: Url("", 0))  # what proxy_pass asked for; port 0: any
+    node: Node | None = None  # the directive that registered it first
+    defined: bool = False  # by upstream{}
+    servers: list[Server] = field(default_factory=list)
+    backup_lines: list[Node] = field(default_factory=list)
+    balancer: Balancer | None = None
+    upsync: Upsync | None = None
+
+
+@dataclass(slots=True)
+class HttpServerScope(Scope):
+    node: Node | None = None
+    names: list[str] = field(default_factory=list)
+    locations: list[LocationScope] = field(default_factory=list)
+    returned: Return | None = None
+    listens: bool = False  # a listen directive was seen, good or bad
+
+
+@dataclass(slots=True)
+class LocationScope(Scope):
+    node: Node | None = None
+    match: Literal["exact", "prefix"] = "prefix"
+    pattern: str = ""
+    returned: Return | None = None
+    content: Handler | None = None
+
+
+@dataclass(slots=True)
+class StreamServerScope(Scope):
+    node: Node | None = None
+    upstream: int | None = None
+    listens: bool = False
+
+
+@dataclass(slots=True)
+class ListenerDraft:
+    """One address to bind while the servers that share it are being read."""
+
+    address: Address
+    text: str
+    kind: Kind
+    node: Node
+    backlog: int = 511
+    reuseport: bool = False
+    ipv6only: bool = True
+    options_set: bool = False  # by one `listen`; a second one that sets options is refused
+    servers: list[HttpServerScope] = field(default_factory=list)
+    default: HttpServerScope | None = None
+    stream: StreamServerScope | None = None

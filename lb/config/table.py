@@ -1,0 +1,59 @@
+"""The table of directives: all entries, and the lookup with nginx's four refusals.
+
+The entries themselves stand in `table_*.py`, by subject.
+"""
+
+from __future__ import annotations
+
+import difflib
+
+from lb.config import table_http, table_listen, table_main, table_proxy, table_stream, table_upstream, table_upsync
+from lb.config.directive import Context, Directive
+from lb.config.errors import Refused
+from lb.config.nginx import reason
+from lb.config.tree import Node
+
+DIRECTIVES: tuple[Directive, ...] = (
+    *table_main.DIRECTIVES,
+    *table_http.DIRECTIVES,
+    *table_listen.DIRECTIVES,
+    *table_proxy.DIRECTIVES,
+    *table_upstream.DIRECTIVES,
+    *table_upsync.DIRECTIVES,
+    *table_stream.DIRECTIVES,
+)
+
+_BY_PLACE: dict[tuple[str, Context], Directive] = {
+    (entry.name, context): entry for entry in DIRECTIVES for context in entry.contexts
+}
+_CONTEXTS: dict[str, list[Context]] = {}
+for _name, _context in _BY_PLACE:
+    _CONTEXTS.setdefault(_name, []).append(_context)
+
+
+def find(node: Node, context: Context) -> Directive:
+    """The entry for a statement in a context, with terminator and number of arguments checked, or Refused."""
+    entry = _BY_PLACE.get((node.name, context))
+    if entry is None:
+        raise _refusal(node, context)
+    if not entry.block and node.block is not None:
+        raise Refused(f'directive "{node.name}" is not terminated by ";"')
+    if entry.block and node.block is None:
+        raise Refused(f'directive "{node.name}" has no opening "{{"')
+    if not entry.takes(len(node.args)):
+        raise Refused(f'invalid number of arguments in "{node.name}" directive')
+    return entry
+
+
+def _refusal(node: Node, context: Context) -> Refused:
+    if node.name in _CONTEXTS:
+        places = ", ".join(_CONTEXTS[node.name])
+        return Refused(f'"{node.name}" directive is not allowed here', f'"{node.name}" may stand in: {places}')
+    hint = reason(node.name) or _did_you_mean(node.name, context)
+    return Refused(f'unknown directive "{node.name}"', hint)
+
+
+def _did_you_mean(name: str, context: Context) -> str:
+    here = [known for known, contexts in _CONTEXTS.items() if context in contexts]
+    close = difflib.get_close_matches(name, here, 1) or difflib.get_close_matches(name, _CONTEXTS, 1)
+    return f'did you mean "{close[0]}"?' if close else ""

@@ -1,0 +1,127 @@
+"""`listen` in http and in stream, and `status_listen`: the addresses that lb binds."""
+
+from __future__ import annotations
+
+from lb.config.address import AddressError, Url, parse
+from lb.config.directive import LB_ONLY, Directive
+from lb.config.errors import Refused
+from lb.config.listeners import ListenOptions
+from lb.config.model import Address
+from lb.config.scope import HttpServerScope, Scope, StreamServerScope
+from lb.config.tree import Node
+from lb.config.values import parse_number
+
+_NOT_YET = ("ssl", "http2", "quic", "udp", "proxy_protocol", "deferred", "bind", "so_keepalive", "rcvbuf", "sndbuf")
+
+
+def listen_http(scope: HttpServerScope, node: Node) -> None:
+    scope.listens = True
+    url = _parse(scope, node, default_port=80)
+    options = _options(node, http=True)
+    for address in _addresses(scope, node, url):
+        scope.reader.listeners.add_http(address, scope, options, node)
+
+
+def listen_stream(scope: StreamServerScope, node: Node) -> None:
+    scope.listens = True
+    url = _parse(scope, node, default_port=0)
+    if url.no_port:
+        raise Refused(f'no port in "{node.args[0]}" of the "listen" directive')
+    options = _options(node, http=False)
+    for address in _addresses(scope, node, url):
+        scope.reader.listeners.add_stream(address, scope, options, node)
+
+
+def _parse(scope: Scope, node: Node, default_port: int) -> Url:
+    try:
+        return parse(node.args[0], default_port=default_port, listen=True, base=scope.reader.prefix)
+    except AddressError as error:
+        raise Refused(f'{error} in "{node.args[0]}" of the "{node.name}" directive') from None
+
+
+def _addresses(scope: Scope, node: Node, url: Url) -> list[Address]:
+    """Every address of the host with every port of the range."""
+    try:
+        found = scope.reader.resolver.addresses(url)
+    except AddressError as error:
+        raise Refused(f'{error} in "{node.args[0]}" of the "{node.name}" directive') from None
+    ports = range(url.port, url.last_port + 1) if not url.unix else [0]
+    return [Address(address.family, address.host, port) for port in ports for address in found]
+
+
+def _options(node: Node, http: bool) -> ListenOptions:
+    options = ListenOptions()
+    for word in node.args[1:]:
+        if http and word in ("default_server", "default"):
+            options.default_server = True
+        else:
+            _socket_option(options, word)
+    return options
+
+
+def _socket_option(options: ListenOptions, word: str) -> None:
+    key, _, value = word.partition("=")
+    options.given = True
+    if word == "reuseport":
+        options.reuseport = True
+    elif key == "backlog":
+        backlog = parse_number(value)
+        if not backlog:
+            raise Refused(f'invalid backlog "{word}"' if "=" in word else f'invalid parameter "{word}"')
+        options.backlog = backlog
+    elif word in ("ipv6only=on", "ipv6only=off"):
+        options.ipv6only = word.endswith("on")
+    elif word.startswith("ipv6only="):
+        raise Refused(f'invalid ipv6only flags "{value}"')
+    else:
+        hint = f'"{key}" of "listen": lb does not have it yet' if key in _NOT_YET else ""
+        raise Refused(f'invalid parameter "{word}"', hint)
+
+
+def status_listen(scope: Scope, node: Node) -> None:
+    text = node.args[0]
+    url = _parse(scope, node, default_port=0)
+    if url.unix or url.no_port or url.port != url.last_port or ":" not in text:
+        raise Refused(f'invalid address "{text}" of the "status_listen" directive, it must be ADDRESS:PORT')
+    taken = [address for address, _ in scope.reader.main.status_listen]
+    for address in _addresses(scope, node, url):
+        if address in taken:
+            raise Refused(f"a duplicate status_listen {address}")
+        scope.reader.main.status_listen.append((address, node))
+
+
+_SYNTAX = "ADDRESS[:PORT] | PORT | unix:PATH [default_server] [backlog=NUMBER] [reuseport] [ipv6only=on|off]"
+
+DIRECTIVES = (
+    Directive(
+        "listen",
+        ("server",),
+        _SYNTAX,
+        (1, None),
+        "*:80 as root, else *:8000",
+        "An address that the server accepts connections on; PORT may be a range, FIRST-LAST.",
+        'differs: one address and a wildcard of the same port need "reuseport" on both; a relative unix path starts '
+        "from the prefix; the other parameters of nginx are refused",
+        listen_http,
+    ),
+    Directive(
+        "listen",
+        ("stream server",),
+        _SYNTAX.replace(" [default_server]", "").replace("ADDRESS[:PORT]", "ADDRESS:PORT"),
+        (1, None),
+        "",
+        "An address that the server accepts connections on; PORT may be a range, FIRST-LAST.",
+        "differs: as for http; an address belongs to one server",
+        listen_stream,
+    ),
+    Directive(
+        "status_listen",
+        ("main", "http"),
+        "ADDRESS:PORT",
+        (1, 1),
+        "",
+        "An address on which the master itself answers with the state of lb: status, metrics, upstream_show.",
+        LB_ONLY,
+        status_listen,
+    ),
+)

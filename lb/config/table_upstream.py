@@ -1,0 +1,167 @@
+"""`upstream` and what stands in it, for http and for stream: one set of functions for both."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lb.config.address import AddressError, Url, parse
+from lb.config.directive import AS_NGINX, Apply, Context, Directive, msec, number, once
+from lb.config.errors import Refused
+from lb.config.model import Balancer, Server
+from lb.config.scope import Kind, Scope, UpstreamScope
+from lb.config.table_upsync import finish as finish_upsync
+from lb.config.tree import Node
+from lb.config.values import parse_number, parse_seconds
+
+_BOTH: tuple[Context, ...] = ("upstream", "stream upstream")
+_NOT_YET = ("resolve", "service", "slow_start", "route", "drain", "sticky")
+
+
+def upstream(kind: Kind) -> Apply:
+    def apply(scope: Scope, node: Node) -> None:
+        draft = scope.reader.upstreams.define(kind, node.args[0], node, scope)
+        clean = scope.reader.walk_block(node, draft)
+        finish_upsync(draft, node)
+        if clean and not draft.servers:
+            raise Refused("no servers are inside upstream", file=node.file, line=node.end)
+        if draft.balancer == "ip_hash":
+            for line in draft.backup_lines:
+                scope.reader.refuse('balancing method does not support parameter "backup"', line)
+
+    return apply
+
+
+def server(scope: UpstreamScope, node: Node) -> None:
+    options = _options(node.args[1:])
+    default_port = 80 if scope.kind == "http" else 0
+    try:
+        url = parse(node.args[0], default_port=default_port, base=scope.reader.prefix)
+        _check_port(url, node.args[0], default_port)
+        addresses = scope.reader.resolver.addresses(url)
+    except AddressError as error:
+        raise Refused(f'{error} in upstream "{node.args[0]}"') from None
+    scope.servers += [Server(str(address), address, **options) for address in addresses]
+    if options.get("backup"):
+        scope.backup_lines.append(node)
+
+
+def _check_port(url: Url, text: str, default_port: int) -> None:
+    if url.no_port and not default_port:
+        raise Refused(f'no port in upstream "{text}"')
+
+
+def _options(words: tuple[str, ...]) -> dict[str, Any]:
+    """Parameters of `server` as fields of model.Server. The last of two equal ones wins, as in nginx."""
+    options: dict[str, Any] = {}
+    for word in words:
+        key, equals, text = word.partition("=")
+        value: int | None = None
+        if word in ("backup", "down"):
+            value = True
+        elif equals and key in ("weight", "max_fails", "max_conns"):
+            value = parse_number(text)
+        elif equals and key == "fail_timeout":
+            key, value = "fail_timeout_s", parse_seconds(text)
+        if value is None or (key == "weight" and value == 0):
+            hint = f'"{key}": lb does not have it yet' if key in _NOT_YET else ""
+            raise Refused(f'invalid parameter "{word}"', hint)
+        options[key] = value
+    return options
+
+
+def balancer(name: Balancer) -> Apply:
+    def apply(scope: UpstreamScope, node: Node) -> None:
+        if scope.balancer is not None:
+            scope.reader.warn("load balancing method redefined", node)
+        scope.balancer = name
+
+    return apply
+
+
+def keepalive(scope: UpstreamScope, node: Node) -> None:
+    once(scope, node)
+    value = parse_number(node.args[0])
+    if value is None:
+        raise Refused(f'invalid value "{node.args[0]}" in "keepalive" directive')
+    scope.values[node.name] = value
+
+
+def _block(kind: Kind) -> Directive:
+    return Directive(
+        "upstream",
+        (kind,),
+        "NAME { ... }",
+        (1, 1),
+        "",
+        "A named group of servers that proxy_pass may name.",
+        AS_NGINX,
+        upstream(kind),
+        block=True,
+    )
+
+
+DIRECTIVES = (
+    _block("http"),
+    _block("stream"),
+    Directive(
+        "server",
+        _BOTH,
+        "ADDRESS [weight=NUMBER] [max_fails=NUMBER] [fail_timeout=TIME] [max_conns=NUMBER] [backup] [down]",
+        (1, None),
+        "weight=1 max_fails=1 fail_timeout=10s max_conns=0",
+        "A server of the upstream: HOST[:PORT] (the port is 80 in http and must be given in stream) or unix:PATH; "
+        "a host name stands for all its addresses.",
+        "differs: a relative unix path starts from the prefix",
+        server,
+    ),
+    Directive(
+        "least_conn",
+        _BOTH,
+        "",
+        (0, 0),
+        "round robin",
+        "Chooses the server with the fewest connections for its weight.",
+        AS_NGINX,
+        balancer("least_conn"),
+    ),
+    Directive(
+        "ip_hash",
+        ("upstream",),
+        "",
+        (0, 0),
+        "round robin",
+        "Chooses the server by the client's address: the first three numbers of IPv4, all of IPv6.",
+        "differs: `backup` is refused also on server lines before it",
+        balancer("ip_hash"),
+    ),
+    Directive(
+        "keepalive",
+        ("upstream",),
+        "NUMBER",
+        (1, 1),
+        "32",
+        "How many idle connections to all servers of the upstream a worker keeps; 0 keeps none.",
+        AS_NGINX,
+        keepalive,
+    ),
+    Directive(
+        "keepalive_timeout",
+        ("upstream",),
+        "TIME",
+        (1, 1),
+        "60s",
+        "How long an idle connection to a server is kept.",
+        AS_NGINX,
+        msec,
+    ),
+    Directive(
+        "keepalive_requests",
+        ("upstream",),
+        "NUMBER",
+        (1, 1),
+        "1000",
+        "How many requests are made on one connection to a server before it is closed.",
+        AS_NGINX,
+        number,
+    ),
+)

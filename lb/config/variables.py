@@ -1,0 +1,92 @@
+"""The variables that a value may use, and the reading of "$name" and "${name}" into a compiled `Value`.
+
+`VARIABLES` is the reference (doc/directives.md prints it) and the same set as `lb._fast.VARIABLES`: the engine
+knows how to make each.  A name that ends in "_" is a family: `$http_user_agent`.
+"""
+
+from __future__ import annotations
+
+import re
+
+from lb.config.errors import Refused
+from lb.config.model import Value, Var
+
+VARIABLES: dict[str, str] = {
+    "arg_": "The argument of that name in the query string.",
+    "args": "The query string, without the question mark.",
+    "binary_remote_addr": "The client's address as 4 or 16 bytes.",
+    "body_bytes_sent": "Bytes of the response body sent to the client so far.",
+    "bytes_sent": "Bytes sent to the client so far, head included.",
+    "connection": "The serial number of the client's connection.",
+    "connection_requests": "Requests made on the client's connection so far.",
+    "content_length": "The request's Content-Length field.",
+    "content_type": "The request's Content-Type field.",
+    "cookie_": "The cookie of that name.",
+    "document_uri": "The same as $uri.",
+    "host": "The host of the request line, or of the Host field, or else the server's name; lower case, no port.",
+    "hostname": "The name of this machine.",
+    "http_": "The request field of that name: lower case, dashes written as underscores.",
+    "is_args": 'A "?" if the request has a query string, else empty.',
+    "msec": "The time now in seconds, with milliseconds.",
+    "nginx_version": "The version of nginx whose behaviour lb follows.",
+    "pid": "The worker's process number.",
+    "proxy_add_x_forwarded_for": "The request's X-Forwarded-For with $remote_addr added after a comma.",
+    "proxy_host": "Host and port as written in proxy_pass.",
+    "proxy_port": "The port of proxy_pass, or the protocol's default.",
+    "query_string": "The same as $args.",
+    "remote_addr": "The client's address.",
+    "remote_port": "The client's port.",
+    "request": "The request line as received.",
+    "request_id": "16 random bytes in hexadecimal, made once for each request.",
+    "request_length": "Bytes of the request: line, head and body.",
+    "request_method": "GET, POST, ...",
+    "request_time": "Seconds since the first byte of the request, with milliseconds.",
+    "request_uri": "The target as received, with arguments.",
+    "scheme": "http or https.",
+    "server_addr": "The address that accepted the request.",
+    "server_name": "The name of the server that took the request.",
+    "server_port": "The port that accepted the request.",
+    "server_protocol": "HTTP/1.0 or HTTP/1.1.",
+    "status": "The status of the response.",
+    "time_iso8601": "The local time in ISO 8601 form.",
+    "time_local": "The local time in the form of the Common Log Format.",
+    "upstream_addr": 'Address of the server that was asked; of all that were tried, separated by ", ".',
+    "upstream_status": 'Status that the server answered; of all that were tried, separated by ", ".',
+    "uri": "The path of the request, decoded and normalised, without arguments.",
+}
+
+_PART = re.compile(r"\$(\{)?([A-Za-z0-9_]*)(\})?|[^$]+", re.ASCII)
+
+
+def known(name: str) -> bool:
+    """Whether a variable of this (lower case) name exists."""
+    return name in VARIABLES or any(name.startswith(family) for family in VARIABLES if family.endswith("_"))
+
+
+def compile_value(text: str) -> Value:
+    """Text with variables as its parts. Raises Refused with nginx's texts."""
+    parts: list[str | Var] = []
+    position = 0
+    while position < len(text):
+        match = _PART.match(text, position)
+        assert match is not None  # "$" and "not $" cover every character
+        position = match.end()
+        if match[0][0] != "$":
+            parts.append(match[0])
+            continue
+        if match[3] and not match[1]:  # "$name}": the brace is text
+            position -= 1
+        parts.append(Var(_check_name(match)))
+    return tuple(parts)
+
+
+def _check_name(match: re.Match[str]) -> str:
+    name = match[2]
+    if match[1] and not match[3]:
+        raise Refused(f'the closing bracket in "{name}" variable is missing')
+    if not name:
+        raise Refused("invalid variable name")
+    if not known(name.lower()):
+        captures = "captures of regular expressions are not there yet" if name.isdecimal() else ""
+        raise Refused(f'unknown "{name}" variable', captures)
+    return name.lower()

@@ -1,0 +1,1 @@
+"""One module a scenario: ORDER (where it stands in the table) and SCENARIO."""

@@ -1,0 +1,276 @@
+"""The pure rooms of lb/fast, opened to Python for tests: bytes in, plain Python values out. Built in the work tree only.
+
+Every input is copied next to an inaccessible page before a room sees it, so that one byte read too far kills the test:
+first to the very end of a page, then to the very start of one; both must give the same.
+"""
+
+from cpython.bytes cimport PyBytes_AsString, PyBytes_FromStringAndSize
+from libc.stdint cimport int64_t, uint8_t, uint32_t
+from lb.fast.chunk cimport chunk_decode
+from lb.fast.head cimport parse_request as head_request, parse_response as head_response
+from lb.fast.rules cimport rule_status, rule_text
+from lb.fast.simd cimport (
+    lb_class, lb_scan_name, lb_scan_name_plain, lb_scan_target, lb_scan_target_plain, lb_scan_value,
+    lb_scan_value_plain,
+)
+from lb.fast.sys cimport CLOCK_MONOTONIC, clock_gettime, free, malloc, memcpy, memset, timespec
+from lb.fast.types cimport (
+    Chunked, FF_BAD_NAME, FF_HOP, Field, H_CHUNKED, H_CLOSE, H_EXPECT_100, H_HAS_HOST, H_KEEP_ALIVE, H_TARGET_QUOTED,
+    H_UPGRADE, Head, P_BAD, P_DONE, P_MORE, R_COUNT,
+)
+from lb.fast.uri cimport uri_escape as room_escape, uri_normalise as room_normalise
+
+cdef extern from "<sys/mman.h>" nogil:
+    void* mmap(void* addr, size_t n, int protection, int flags, int fd, long offset) noexcept
+    int mprotect(void* p, size_t n, int protection) noexcept
+    void* MAP_FAILED
+    enum:
+        PROT_NONE, PROT_READ, PROT_WRITE, MAP_PRIVATE, MAP_ANONYMOUS
+
+cdef enum:
+    PAGE = 4096
+    ROOM = 1 << 20          # bytes of a text at most
+
+
+cdef class Guarded:
+    """Memory between two pages that nobody may touch."""
+
+    cdef char* p
+
+    def __cinit__(self):
+        cdef char* base = <char*> mmap(
+            NULL, ROOM + 2 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
+        if base == MAP_FAILED:
+            raise MemoryError
+        if mprotect(base, PAGE, PROT_NONE) != 0 or mprotect(base + PAGE + ROOM, PAGE, PROT_NONE) != 0:
+            raise OSError("mprotect")
+        self.p = base + PAGE
+
+    cdef char* take(self, size_t n, bint at_end) except NULL:
+        """Room for n bytes, with nothing behind (at_end) or nothing before it."""
+        if n > ROOM:
+            raise ValueError("text too long for the probe")
+        return self.p + ROOM - n if at_end else self.p
+
+    cdef char* hold(self, bytes text, bint at_end) except NULL:
+        cdef char* p = self.take(len(text), at_end)
+        memcpy(p, PyBytes_AsString(text), len(text))
+        return p
+
+
+cdef Guarded text_memory = Guarded()
+cdef Guarded out_memory = Guarded()
+
+RESULTS = {P_MORE: "more", P_DONE: "done", P_BAD: "bad"}
+FLAGS = {
+    H_CHUNKED: "chunked", H_CLOSE: "close", H_KEEP_ALIVE: "keep-alive", H_UPGRADE: "upgrade", H_EXPECT_100: "expect",
+    H_HAS_HOST: "host", H_TARGET_QUOTED: "quoted",
+}
+RULES = {rule_text(rule).decode() for rule in range(1, R_COUNT)}
+
+
+def both(call):
+    """call(at_end) for both places of the text."""
+    first, second = call(True), call(False)
+    assert first == second, (first, second)
+    return first
+
+
+# ---------------------------------------------------------------- head.pxd
+
+def parse_request(bytes text, max_fields=100, max_target=0):
+    """A dict: `result` more, done or bad; for done what the Head says, for bad the refusal."""
+    return both(lambda at_end: parse_head(text, max_fields, max_target, at_end, False))
+
+
+def parse_response(bytes text, max_fields=100):
+    return both(lambda at_end: parse_head(text, max_fields, 0, at_end, True))
+
+
+cdef dict parse_head(bytes text, size_t max_fields, uint32_t max_target, bint at_end, bint response):
+    cdef const char* p = text_memory.hold(text, at_end)
+    cdef Head h
+    cdef int result
+    memset(&h, 0xa5, sizeof(h))             # what the parser does not set must show
+    h.fields = <Field*> malloc(max_fields * sizeof(Field) + 1)
+    h.max_fields = max_fields
+    h.max_target = max_target
+    try:
+        result = head_response(p, len(text), &h) if response else head_request(p, len(text), &h)
+        if result == P_MORE:
+            return {"result": "more"}
+        if result == P_BAD:
+            return refusal(p, &h)
+        return head_dict(p, &h, response)
+    finally:
+        free(h.fields)
+
+
+cdef bytes span(const char* p, uint32_t at, uint32_t n):
+    return PyBytes_FromStringAndSize(p + at, n)
+
+
+cdef dict refusal(const char* p, Head* h):
+    return {
+        "result": "bad", "error": h.error, "rule": rule_text(h.rule).decode(), "at": h.error_at,
+        "field": span(p, h.error_name, h.error_name_len),
+    }
+
+
+cdef dict head_dict(const char* p, Head* h, bint response):
+    fields = [field_dict(p, &h.fields[i]) for i in range(h.nfields)]
+    found = {
+        "result": "done", "minor": h.minor, "size": h.size, "start": h.start, "fields": fields,
+        "length": h.content_length, "flags": {FLAGS[bit] for bit in FLAGS if h.flags & bit},
+    }
+    if response:
+        return found | {"status": h.status, "reason": span(p, h.target, h.target_len)}
+    return found | {
+        "method": span(p, h.start, h.method_len), "method_id": h.method, "form": h.form,
+        "target": span(p, h.target, h.target_len), "path": span(p, h.path, h.path_len),
+        "host": span(p, h.host, h.host_len), "authority": span(p, h.authority, h.authority_len),
+    }
+
+
+cdef dict field_dict(const char* p, Field* f):
+    return {
+        "name": span(p, f.name, f.name_len), "value": span(p, f.value, f.value_len), "id": f.id,
+        "hop": f.flags & FF_HOP != 0, "bad_name": f.flags & FF_BAD_NAME != 0,
+    }
+
+
+def status_of(rule):
+    """The status for a rule, by its text."""
+    return next(rule_status(number) for number in range(R_COUNT) if rule_text(number).decode() == rule)
+
+
+def time_head(bytes text, rounds, response=False):
+    """Nanoseconds per parse, and what the last one answered."""
+    cdef const char* p = text_memory.hold(text, True)
+    cdef uint32_t i, n = len(text), count = rounds
+    cdef bint is_response = response
+    cdef int result = P_MORE
+    cdef Field fields[100]
+    cdef timespec begin, end
+    cdef Head h
+    h.fields = fields
+    h.max_fields = 100
+    h.max_target = 8192
+    with nogil:
+        clock_gettime(CLOCK_MONOTONIC, &begin)
+        for i in range(count):
+            result = head_response(p, n, &h) if is_response else head_request(p, n, &h)
+        clock_gettime(CLOCK_MONOTONIC, &end)
+    return ((end.tv_sec - begin.tv_sec) * 1e9 + end.tv_nsec - begin.tv_nsec) / count, RESULTS[result]
+
+
+# ---------------------------------------------------------------- chunk.pxd
+
+cdef class ChunkDecoder:
+    """One chunked body, fed piece by piece."""
+
+    cdef Chunked state
+
+    def __cinit__(self):
+        memset(&self.state, 0, sizeof(Chunked))
+
+    def feed(self, bytes text):
+        """(result, data, used). The two places of the text give the same, from the same state."""
+        cdef Chunked before = self.state
+        first = self.run(text, True)
+        self.state = before
+        second = self.run(text, False)
+        assert first == second, (first, second)
+        return first
+
+    cdef tuple run(self, bytes text, bint at_end):
+        cdef char* p = text_memory.hold(text, at_end)
+        cdef uint32_t used = 0xa5a5a5a5, out_len = 0xa5a5a5a5
+        cdef int result = chunk_decode(&self.state, p, len(text), &used, &out_len)
+        return RESULTS[result], span(p, 0, out_len), used
+
+    @property
+    def total(self):
+        return self.state.total
+
+    @property
+    def rule(self):
+        return rule_text(self.state.bad).decode()
+
+
+def time_chunks(bytes text, rounds):
+    """Nanoseconds per decoding of a whole body; the time of copying it in is left out."""
+    cdef uint32_t i, n = len(text), count = rounds, used = 0, out_len = 0
+    cdef const char* source = PyBytes_AsString(text)
+    cdef char* p = text_memory.hold(text, True)
+    cdef int result = P_MORE
+    cdef Chunked state
+    cdef timespec begin, end
+    cdef double total = 0
+    for i in range(count):
+        memset(&state, 0, sizeof(state))
+        memcpy(p, source, n)
+        clock_gettime(CLOCK_MONOTONIC, &begin)
+        result = chunk_decode(&state, p, n, &used, &out_len)
+        clock_gettime(CLOCK_MONOTONIC, &end)
+        total += (end.tv_sec - begin.tv_sec) * 1e9 + end.tv_nsec - begin.tv_nsec
+    return total / count, RESULTS[result]
+
+
+# ---------------------------------------------------------------- uri.pxd
+
+def uri_normalise(bytes text):
+    """(path, query or None), or (None, rule, offset) for a refusal."""
+    return both(lambda at_end: normalise(text, at_end))
+
+
+cdef tuple normalise(bytes text, bint at_end):
+    cdef const char* p = text_memory.hold(text, at_end)
+    cdef char* out = out_memory.take(len(text), at_end)
+    cdef uint32_t out_len = 0xa5a5a5a5, args = 0xa5a5a5a5
+    if room_normalise(p, len(text), out, &out_len, &args) == P_BAD:
+        return None, rule_text(args).decode(), out_len
+    return span(out, 0, out_len), text[args:] if args else None
+
+
+def uri_escape(bytes text):
+    return both(lambda at_end: escape(text, at_end))
+
+
+cdef bytes escape(bytes text, bint at_end):
+    cdef char* out = out_memory.take(3 * len(text), at_end)
+    return span(out, 0, room_escape(text_memory.hold(text, at_end), len(text), out))
+
+
+def time_normalise(bytes text, rounds):
+    """Nanoseconds per path."""
+    cdef const char* p = text_memory.hold(text, True)
+    cdef char* out = out_memory.take(len(text), True)
+    cdef uint32_t i, n = len(text), count = rounds, out_len = 0, args = 0
+    cdef timespec begin, end
+    clock_gettime(CLOCK_MONOTONIC, &begin)
+    for i in range(count):
+        room_normalise(p, n, out, &out_len, &args)
+    clock_gettime(CLOCK_MONOTONIC, &end)
+    return ((end.tv_sec - begin.tv_sec) * 1e9 + end.tv_nsec - begin.tv_nsec) / count
+
+
+# ---------------------------------------------------------------- simd.h
+
+def byte_class(int c):
+    return lb_class[c]
+
+
+def scan(str what, bytes text, int start, bint plain):
+    """(how far the scan gets from `start`, whether it saw dots); text[:start] lies before it and has 17 bytes or more."""
+    cdef const uint8_t* p = <const uint8_t*> text_memory.hold(text, True)
+    cdef const uint8_t* s = p + start
+    cdef const uint8_t* end = p + len(text)
+    cdef uint32_t dots = 0
+    if what == "value":
+        s = lb_scan_value_plain(s, end) if plain else lb_scan_value(s, end)
+    elif what == "name":
+        s = lb_scan_name_plain(s, end) if plain else lb_scan_name(s, end)
+    else:
+        s = lb_scan_target_plain(s, end, &dots) if plain else lb_scan_target(s, end, &dots)
+    return s - p - start, dots != 0

@@ -54,28 +54,31 @@ def _options(node: Node, http: bool) -> ListenOptions:
     for word in node.args[1:]:
         if http and word in ("default_server", "default"):
             options.default_server = True
-        else:
-            _socket_option(options, word)
+        elif not _socket_option(options, word):
+            key = word.partition("=")[0]
+            hint = f'"{key}" of "listen": lb does not have it yet' if key in _NOT_YET else ""
+            raise Refused(f'invalid parameter "{word}"' if http else f'the invalid "{word}" parameter', hint)
     return options
 
 
-def _socket_option(options: ListenOptions, word: str) -> None:
-    key, _, value = word.partition("=")
+def _socket_option(options: ListenOptions, word: str) -> bool:
+    """Store an option of the socket. False: it is none."""
+    key, equals, value = word.partition("=")
     options.given = True
     if word == "reuseport":
         options.reuseport = True
-    elif key == "backlog":
+    elif key == "backlog" and equals:
         backlog = parse_number(value)
         if not backlog:
-            raise Refused(f'invalid backlog "{word}"' if "=" in word else f'invalid parameter "{word}"')
+            raise Refused(f'invalid backlog "{word}"')
         options.backlog = backlog
     elif word in ("ipv6only=on", "ipv6only=off"):
         options.ipv6only = word.endswith("on")
-    elif word.startswith("ipv6only="):
+    elif word.startswith("ipv6only=o"):
         raise Refused(f'invalid ipv6only flags "{value}"')
     else:
-        hint = f'"{key}" of "listen": lb does not have it yet' if key in _NOT_YET else ""
-        raise Refused(f'invalid parameter "{word}"', hint)
+        return False
+    return True
 
 
 def status_listen(scope: Scope, node: Node) -> None:

@@ -31,6 +31,7 @@ class Upstreams:
         if draft is not None and draft.defined:
             raise Refused(f'duplicate upstream "{name}"')
         if draft is not None and not draft.url.no_port and draft.node is not None:
+            draft.defined = True  # no complaint about the same name as a host
             message = f'upstream "{name}" may not have port {draft.url.port}'
             raise Refused(message, file=draft.node.file, line=draft.node.line)
         if draft is None:

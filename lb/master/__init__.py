@@ -1,0 +1,13 @@
+"""The master process: reads the configuration, binds, forks and supervises. It never waits and has no thread.
+
+arbiter    class Master: the loop and its verbs (signals, reap, manage, drain)
+boot       from the command line to the loop: logs, sockets, daemon, pid file
+reload     SIGHUP: read the file in a child, bind, hand over to a new generation
+crew       one generation of workers: spawn, back-off, stop
+sockets    listening sockets, kept over reloads
+signals    signalfd: what arrived and who sent it
+logfiles   the log files that master and workers write to
+reports    what the workers say about Consul's lists; the dump files
+totals     counters of all workers, over deaths and reloads
+loop       selectors and deadlines
+"""

@@ -1,0 +1,252 @@
+"""The master: one loop that looks after everything and waits for nothing.
+
+A turn: wait until something is ready or the next deadline, run the callbacks, act on signals, reap the dead, then
+manage whatever is due.  Each verb returns at once; what takes time is a deadline that a later turn looks at, or a
+child's work (chore).  All state of the master is changed here and in what it owns, in this one thread.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from dataclasses import dataclass
+from typing import Final
+
+from lb import _fast
+from lb.config.model import Upstream
+from lb.log import Log, targets
+from lb.master import logfiles, pidfile, sockets
+from lb.master.crew import Worker
+from lb.master.crews import Crews
+from lb.master.loop import READ, Loop
+from lb.master.reload import Prepared, Reload
+from lb.master.reports import Dumps, Reports, key_of
+from lb.master.signals import Caught, SignalQueue
+from lb.master.source import Source
+from lb.master.view import make_view
+from lb.status.pages import View
+from lb.status.server import StatusServer
+from lb.upsync.report import Report
+
+DUMPS_AT_END_S: Final = 5.0  # how long the end waits for a dump that is being written
+AFTER_BUG_S: Final = 0.1  # between turns that fail: a bug must not become a busy loop
+
+STOPS: Final = {signal.SIGTERM: _fast.STOP_NOW, signal.SIGINT: _fast.STOP_NOW, signal.SIGQUIT: _fast.STOP_QUIT}
+ACTIONS: Final = {
+    signal.SIGHUP: ", reconfiguring",
+    signal.SIGINT: ", exiting",
+    signal.SIGQUIT: ", shutting down",
+    signal.SIGTERM: ", exiting",
+    signal.SIGUSR1: ", reopening logs",
+    signal.SIGWINCH: ", stop accepting connections",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class LastReload:
+    """The last SIGHUP that is over. `error` is empty when it went well."""
+
+    at: float  # Unix time
+    error: str
+
+
+class Master:
+    """Owns the loop, the crews with their sockets, the reports, the dumps, the pid file and the status port."""
+
+    def __init__(self, source: Source, log: Log, *, daemonized: bool) -> None:
+        """Blocks the signals: to be made in the process that stays (after daemon.detach)."""
+        self.log = log
+        self.started = time.time()
+        self.reports = Reports()
+        self.last_reload: LastReload | None = None
+        self.stopping: int | None = None  # STOP_*: the master ends when no worker is left
+        self._source = source
+        self._daemonized = daemonized
+        self._loop = Loop()
+        self._signals = SignalQueue()
+        self._caught: list[Caught] = []
+        self._loop.watch(self._signals, READ, lambda _: self._caught.extend(self._signals.read()))
+        self.crews = Crews(self._loop, log, self.reports, self._on_report, self._release)
+        self.dumps = Dumps(self._loop, log)
+        self._status = StatusServer(self._loop, self.view, log)
+        self._reload: Reload | None = None
+        self._reload_again = False  # a SIGHUP came during a reload
+        self._pid_path = ""
+        self._dumps_until = float("inf")
+
+    # The loop
+
+    def run(self) -> int:
+        """Serve until told to stop. Returns the exit code."""
+        while not self._over():
+            try:
+                self._turn()
+            except Exception:
+                self.log.traceback("alert", "the master goes on after an error of its own")
+                time.sleep(AFTER_BUG_S)
+        self._end()
+        return 0
+
+    def _turn(self) -> None:
+        for callback, events in self._loop.turn(self._deadline() - time.monotonic()):
+            callback(events)
+        while self._caught:
+            self._on_signal(self._caught.pop(0))
+        now = time.monotonic()
+        self.crews.reap(now)
+        self._manage(now)
+
+    def _deadline(self) -> float:
+        reload = self._reload.deadline() if self._reload is not None else None
+        stop = self._dumps_until if self.stopping is not None else None
+        deadlines = (self.crews.deadline(), self.dumps.deadline(), self._status.deadline(), reload, stop)
+        return min((at for at in deadlines if at is not None), default=float("inf"))
+
+    def _manage(self, now: float) -> None:
+        self._step_reload(now)
+        self.crews.step(now)
+        self.dumps.step(now)
+        self._status.step(now)
+
+    # Signals
+
+    def _on_signal(self, caught: Caught) -> None:
+        number = signal.Signals(caught.number)
+        ignored = number == signal.SIGWINCH and not self._daemonized  # a terminal sends it when its size changes
+        self.log.notice(f"{caught}{'' if ignored else ACTIONS.get(number, '')}")
+        if number in STOPS:
+            self.stop(STOPS[number])
+        elif number == signal.SIGHUP:
+            self.reconfigure()
+        elif number == signal.SIGUSR1:
+            self.reopen()
+        elif number == signal.SIGUSR2:
+            self.log.error("this version cannot change its binary while it runs: SIGUSR2 is ignored")
+        elif number == signal.SIGWINCH and not ignored:
+            self.crews.stop(_fast.STOP_QUIT, time.monotonic(), ending=False)
+
+    def stop(self, mode: int) -> None:
+        """Begin to end: STOP_NOW, or STOP_QUIT to finish what is in flight first."""
+        self.stopping = mode
+        self._reload_again = False
+        if self._reload is not None:
+            self._reload.cancel()
+            self._reload = None
+        self.crews.stop(mode, time.monotonic(), ending=True)
+
+    def reopen(self) -> None:
+        self.log.notice("reopening logs")
+        self.crews.reopen()
+        self._use_logs()
+
+    # Configurations
+
+    def adopt(self, prepared: Prepared) -> None:
+        """Serve this configuration from now on. Raises OSError (pid file): then nothing has changed."""
+        path = prepared.config.pid
+        if path != self._pid_path:
+            pidfile.create(path, os.getpid())
+            if self._pid_path:
+                pidfile.remove(self._pid_path, os.getpid())
+            self._pid_path = path
+        self.crews.adopt(prepared)
+        self._use_logs()
+        self.reports.keep_only(prepared.config)
+        for upstream in prepared.config.upstreams:  # the path of a dump may be new
+            self._want_dump(upstream)
+        self._status.listen(sockets.with_role(self.crews.sockets, "status", prepared.config.status_listen))
+        self.log.notice("start worker processes")
+
+    def _use_logs(self) -> None:
+        crew = self.crews.current
+        self.log.targets = targets(crew.error_logs, crew.files)
+        logfiles.redirect_stderr(crew.error_logs, crew.files)
+
+    def reconfigure(self) -> None:
+        """Start a reload; during one, start another when it is over."""
+        if self.stopping is not None:
+            return
+        if self._reload is not None:
+            self._reload_again = True
+            return
+        self.log.notice("reconfiguring")
+        try:
+            self._reload = Reload(self._source, self.crews.sockets, self._loop, self.log, time.monotonic())
+        except OSError as error:
+            self._reloaded(f"fork() failed ({error.errno}: {error.strerror})")
+
+    def _step_reload(self, now: float) -> None:
+        reload = self._reload
+        if reload is None:
+            return
+        reload.step(now)
+        if reload.failed:
+            self._reloaded(reload.failed)
+        elif reload.prepared is not None:
+            self._reloaded(self._try_adopt(reload.prepared))
+        else:
+            return
+        self._reload = None
+        if self._reload_again:
+            self._reload_again = False
+            self.reconfigure()
+
+    def _try_adopt(self, prepared: Prepared) -> str:
+        try:
+            self.adopt(prepared)
+        except OSError as error:
+            prepared.abandon()
+            text = logfiles.failed(error)
+            self.log.emerg(text)
+            return text
+        for warning in prepared.config.warnings:
+            self.log.warn(warning)
+        return ""
+
+    def _reloaded(self, error: str) -> None:
+        self.last_reload = LastReload(time.time(), error)
+        if error:
+            self.log.error(f"the configuration stays as it was: {error}")
+
+    # What workers report
+
+    def _on_report(self, worker: Worker, upstream: Upstream, report: Report) -> None:
+        self.reports.take(worker.pid, upstream, report)
+        key = key_of(upstream)
+        for own in self.crews.current.config.upstreams:  # the worker may have an older configuration
+            if own.upsync is not None and key_of(own) == key:
+                self._want_dump(own)
+
+    def _want_dump(self, upstream: Upstream) -> None:
+        known = self.reports.known(upstream)
+        if upstream.upsync is not None and known is not None and known.source == "consul":
+            self.dumps.want(upstream.upsync.dump_path, known.servers)
+
+    def view(self) -> View:
+        """What the status port shows, now."""
+        return make_view(self)
+
+    # The end
+
+    def _over(self) -> bool:
+        if self.stopping is None or self.crews.all:
+            return False
+        now = time.monotonic()
+        self._dumps_until = min(self._dumps_until, now + DUMPS_AT_END_S)
+        return self.dumps.idle or now >= self._dumps_until
+
+    def _end(self) -> None:
+        self._status.close()
+        sockets.close(self.crews.sockets)
+        pidfile.remove(self._pid_path, os.getpid())
+        self.log.notice("exit")
+
+    def _release(self) -> None:
+        """In a new worker: close what is the master's alone."""
+        self._loop.close()
+        self._signals.close()
+        self._status.close()
+        self.dumps.close_copy()
+        if self._reload is not None:
+            self._reload.chore.close_copy()

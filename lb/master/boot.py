@@ -1,0 +1,125 @@
+"""From a configuration file to a running master: everything that can still fail in front of the operator.
+
+Errors go to stderr (`lb: [emerg] ...`) and to the error log, and the exit code is 1.  When `start` forks away or enters
+the loop, every socket listens, every log is open and the pid file is written.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import time
+
+from lb import __version__
+from lb.config.model import Config
+from lb.log import Log, Target, print_error, targets
+from lb.master import daemon, logfiles, pidfile, sockets
+from lb.master.arbiter import Master
+from lb.master.reload import Loaded, Prepared, prepare, read
+from lb.master.sockets import BindError, Binding, Want
+from lb.master.source import Source
+
+
+def early_log(source: Source) -> Log:
+    """The log until the configuration names one: stderr, and the file of -e where it can be opened."""
+    log = Log(console=True)
+    if source.error_log == "stderr":
+        return log
+    try:
+        fd = os.open(source.error_log, logfiles.FLAGS, logfiles.MODE)
+    except OSError as error:
+        if source.error_log_given:
+            print_error(f"lb: [alert] could not open error log file: {logfiles.failed(error)}")
+        return log
+    log.targets = (Target(fd, "error"),)
+    return log
+
+
+def load(source: Source, log: Log) -> Loaded | None:
+    """Read the configuration and say what is wrong with it; None if it cannot be used."""
+    loaded = read(source)
+    if not isinstance(loaded, Loaded):
+        for text in loaded:
+            log.emerg(text)
+        return None
+    for warning in loaded.config.warnings:
+        log.warn(warning)
+    return loaded
+
+
+def start(source: Source) -> int:
+    """Run a master until it ends. Returns the exit code; with `daemon on` only in the daemon."""
+    log = early_log(source)
+    loaded = load(source, log)
+    prepared = prepare(loaded, source, {}, log) if loaded else None
+    if prepared is None:
+        return 1
+    _use(log, prepared)
+    try:
+        _bind(prepared.binding)
+    except BindError:
+        prepared.abandon()
+        return 1
+    return _serve(source, prepared, log)
+
+
+def _use(log: Log, prepared: Prepared) -> None:
+    """From here on the configuration's own logs."""
+    for target in log.targets:
+        os.close(target.fd)
+    log.targets = targets(prepared.error_logs, prepared.files)
+
+
+def _bind(binding: Binding) -> None:
+    """The one place that sleeps: nobody is served yet. Raises BindError."""
+    while not binding.done:
+        binding.step(time.monotonic())
+        if not binding.done:
+            time.sleep(max(0.0, binding.retry_at - time.monotonic()))
+
+
+def _serve(source: Source, prepared: Prepared, log: Log) -> int:
+    config = prepared.config
+    log.notice(f"lb/{__version__}")
+    system = os.uname()
+    log.notice(f"OS: {system.sysname} {system.release}")
+    log.notice("getrlimit(RLIMIT_NOFILE): {}:{}".format(*resource.getrlimit(resource.RLIMIT_NOFILE)))
+    parent = daemon.detach() if config.daemon else None
+    master = Master(source, log, daemonized=config.daemon)
+    try:
+        master.adopt(prepared)
+    except OSError as error:
+        log.emerg(logfiles.failed(error))
+        prepared.abandon()
+        return 1
+    log.console = False
+    if parent is not None:
+        parent.release()
+    return master.run()
+
+
+# lb -t
+
+
+def check(source: Source, config: Config, log: Log) -> bool:
+    """Whether lb could start with this: pid file and logs can be opened, addresses can be bound. As nginx -t."""
+    try:
+        pidfile.touch(config.pid)
+        logs = logfiles.error_logs(config, source)
+        logfiles.close_all(logfiles.open_all(logfiles.paths(config, logs)))
+    except OSError as error:
+        log.emerg(logfiles.failed(error))
+        return False
+    return not [want for want in sockets.wants(config) if not _can_bind(want, log)]  # each failure is said
+
+
+def _can_bind(want: Want, log: Log) -> bool:
+    binding = Binding([want], {}, lambda text: None)
+    try:
+        binding.step(time.monotonic())  # an address in use is most likely the lb that runs
+        return True
+    except BindError as error:
+        log.emerg(str(error))
+        return False
+    finally:
+        binding.abandon()

@@ -1,0 +1,258 @@
+"""All worker processes: generations one after the other, their channels, and the sockets and files they inherit.
+
+The last crew is the current one.  The older ones serve until every worker of the current one is ready, then they
+are told to finish.  A crew is forgotten when its last process is reaped.  The listening sockets of the older crews
+stay open until then, so that a worker of theirs that dies meanwhile can be replaced.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+
+from lb import _fast
+from lb.config.model import Upstream
+from lb.log import Log
+from lb.master import logfiles, sockets, totals
+from lb.master.crew import KILL_AFTER_S, Crew, Slot, Worker
+from lb.master.identity import Identity
+from lb.master.loop import READ, WRITE, Loop
+from lb.master.reload import Prepared
+from lb.master.reports import Reports
+from lb.upsync.report import Report
+from lb.worker.channel import ChannelError, Endpoint, Frame
+from lb.worker.main import Job, become_worker
+
+OnReport = Callable[[Worker, Upstream, Report], None]
+
+
+class Crews:
+    """Owns the crews, their channels and the listening sockets."""
+
+    def __init__(
+        self, loop: Loop, log: Log, reports: Reports, on_report: OnReport, release: Callable[[], None]
+    ) -> None:
+        """`release` is called in each new worker: it closes what is the master's and not the crews'."""
+        self.all: list[Crew] = []  # those with processes, oldest first
+        self.current: Crew  # from the first `adopt` on
+        self.sockets: sockets.Sockets = {}
+        self.totals = totals.Totals()
+        self._identity: Identity | None = None
+        self._loop = loop
+        self._log = log
+        self._reports = reports
+        self._on_report = on_report
+        self._release = release
+        self._count = 0
+        self.ending = False  # the master stops: forget the current crew too when it is gone
+        self._prune = False  # sockets of an older configuration may be open
+
+    def workers(self) -> Iterator[tuple[Crew, Worker]]:
+        """Every live process with its crew, oldest first."""
+        return ((crew, worker) for crew in self.all for worker in crew)
+
+    # Generations
+
+    def adopt(self, prepared: Prepared) -> None:
+        """A new current crew. Its workers are forked by the next `step`; takes what `prepared` owns."""
+        self._count += 1
+        shm = totals.new_block(prepared.config.worker_processes)
+        self.sockets = prepared.binding.commit()
+        self._prune = True
+        self._identity = prepared.identity
+        self.current = Crew(self._count, prepared.config, prepared.error_logs, prepared.files, shm, self._fork)
+        self.all.append(self.current)
+
+    def step(self, now: float) -> None:
+        """Fork, hand over, kill: whatever is due."""
+        for crew in self.all:
+            self._spawn(crew, now)
+            for worker in crew.kill_overdue(now):
+                self._log.alert(f"worker process {worker.pid} has not ended within {KILL_AFTER_S:.0f} s: killed")
+        self._hand_over(now)
+        for crew in [crew for crew in self.all if crew.gone]:
+            if crew is not self.current or self.ending:
+                self.all.remove(crew)
+                crew.close()
+
+    def _spawn(self, crew: Crew, now: float) -> None:
+        try:
+            for worker in crew.spawn_due(now):
+                self._log.notice(f"start worker process {worker.pid}")
+        except OSError as error:
+            self._log.alert(f"fork() failed while spawning a worker ({error.errno}: {error.strerror})")
+
+    def _hand_over(self, now: float) -> None:
+        """When the current crew serves, the older ones finish."""
+        if not self._prune or not self.current.ready:
+            return
+        self._prune = False
+        for crew in self.all[:-1]:
+            crew.stop(_fast.STOP_RELOAD, now)
+        sockets.prune(self.sockets, sockets.wants(self.current.config))
+
+    def stop(self, mode: int, now: float, *, ending: bool) -> None:
+        """Tell all workers to stop (STOP_*), for good if `ending`; nothing is forked any more in these crews."""
+        self.ending = self.ending or ending
+        for crew in self.all:
+            crew.stop(mode, now)
+
+    def deadline(self) -> float | None:
+        return min((at for crew in self.all if (at := crew.deadline()) is not None), default=None)
+
+    # Processes
+
+    def _fork(self, crew: Crew, slot: Slot) -> Worker:
+        ours, theirs = socket.socketpair()
+        _fast.clear_stats(crew.shm, slot.number)
+        try:
+            pid = os.fork()
+        except OSError:
+            ours.close()
+            theirs.close()
+            raise
+        if pid == 0:
+            become_worker(lambda: self._job(crew, slot, ours, theirs), self._log)
+        theirs.close()
+        worker = Worker(pid, slot.number, crew.number, Endpoint(ours), time.monotonic())
+        self._loop.watch(worker.channel, READ, partial(self._on_channel, crew, worker))
+        return worker
+
+    def _job(self, crew: Crew, slot: Slot, ours: socket.socket, theirs: socket.socket) -> Job:
+        """In the worker: close what is not its own, collect what is."""
+        self._release()
+        ours.close()
+        for _, worker in self.workers():
+            worker.channel.close()
+        # The engine owns its listeners from here on: a Python object must not close them.
+        fds = [sock.detach() for sock in sockets.members_of(self.sockets, crew.config, slot.number)]
+        sockets.close_copies(self.sockets)
+        for other in self.all:
+            if other is not crew:
+                other.close()
+        return Job(
+            config=crew.config,
+            slot=slot.number,
+            shm=crew.shm,
+            listeners=fds,
+            files=crew.files,
+            error_logs=crew.error_logs,
+            channel=theirs,
+            known=self._reports.for_start(crew.config),
+            identity=self._identity,
+            log=self._log,
+        )
+
+    def reap(self, now: float) -> None:
+        """Bury every child that has died."""
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            for crew, worker in list(self.workers()):
+                if worker.pid == pid:
+                    self._bury(crew, worker, status, now)
+
+    def _bury(self, crew: Crew, worker: Worker, status: int, now: float) -> None:
+        self._drain(crew, worker)  # its last reports
+        self._log.write(*_obituary(worker.pid, status))
+        self._close_channel(worker)
+        self._reports.forget(worker.pid)
+        self.totals.bury(_fast.read_stats(crew.shm, worker.slot))
+        _fast.clear_stats(crew.shm, worker.slot)
+        delay = crew.buried(worker, now)
+        if delay:
+            deaths = crew.slots[worker.slot].deaths
+            self._log.warn(
+                f"worker {worker.slot} died {deaths} times in a row soon after its start, next in {delay:g} s"
+            )
+
+    # Channels
+
+    def _on_channel(self, crew: Crew, worker: Worker, events: int) -> None:
+        try:
+            if events & WRITE:
+                worker.channel.flush()
+            if events & READ:
+                self._receive(crew, worker)
+            self._watch(crew, worker)
+        except (OSError, ChannelError, ValueError) as error:
+            self._log.alert(f"the channel of worker process {worker.pid} is broken: {error}")
+            self._close_channel(worker)
+            worker.kill(signal.SIGTERM)  # it could not be told anything any more
+
+    def _receive(self, crew: Crew, worker: Worker) -> bool:
+        frames, is_open = worker.channel.receive()
+        for frame in frames:
+            self._on_frame(crew, worker, frame)
+        if not is_open:  # dead, or soon: waitpid will tell
+            self._close_channel(worker)
+        return bool(frames) and is_open
+
+    def _drain(self, crew: Crew, worker: Worker) -> None:
+        """What a dead worker had still said."""
+        try:
+            while worker.channel.fileno() >= 0 and self._receive(crew, worker):
+                pass
+        except (OSError, ChannelError, ValueError) as error:
+            self._log.alert(f"the channel of worker process {worker.pid} is broken: {error}")
+
+    def _on_frame(self, crew: Crew, worker: Worker, frame: Frame) -> None:
+        """Raises ValueError for what no worker says."""
+        say = frame.body.get("say")
+        if say == "ready":
+            worker.ready = True
+        elif say == "report":
+            report = Report.from_json(frame.body.get("report", {}))
+            if not 0 <= report.upstream < len(crew.config.upstreams):
+                raise ValueError(f"report of upstream {report.upstream}")
+            self._on_report(worker, crew.config.upstreams[report.upstream], report)
+        else:
+            raise ValueError(f"unknown message {say!r}")
+
+    def _watch(self, crew: Crew, worker: Worker) -> None:
+        if worker.channel.fileno() >= 0:
+            events = READ | (WRITE if worker.channel.wants_write else 0)
+            self._loop.watch(worker.channel, events, partial(self._on_channel, crew, worker))
+
+    def _close_channel(self, worker: Worker) -> None:
+        if worker.channel.fileno() >= 0:
+            self._loop.forget(worker.channel)
+            worker.channel.close()
+
+    # Logs
+
+    def reopen(self) -> None:
+        """Open every log anew, and give the new files to all workers, also to those that are finishing."""
+        for crew in self.all:
+            try:
+                logfiles.reopen(crew.files)
+            except OSError as error:
+                self._log.emerg(logfiles.failed(error))
+                continue
+            for worker in crew:
+                self._send_files(crew, worker)
+
+    def _send_files(self, crew: Crew, worker: Worker) -> None:
+        paths = list(crew.files)
+        try:
+            worker.channel.send({"cmd": "reopen", "paths": paths}, [crew.files[path] for path in paths])
+            self._watch(crew, worker)
+        except (OSError, ChannelError) as error:
+            self._log.alert(f"worker process {worker.pid} cannot be told to reopen its logs: {error}")
+
+
+def _obituary(pid: int, status: int) -> tuple[str, str]:
+    """(level, text) of nginx for a worker that has ended. An exit code other than 0 is our alert."""
+    if os.WIFSIGNALED(status):
+        core = " (core dumped)" if os.WCOREDUMP(status) else ""
+        return "alert", f"worker process {pid} exited on signal {os.WTERMSIG(status)}{core}"
+    code = os.waitstatus_to_exitcode(status)
+    return "notice" if code == 0 else "alert", f"worker process {pid} exited with code {code}"

@@ -1,0 +1,127 @@
+"""A new configuration while the old one serves: read in a child, logs opened, sockets bound, then handed over.
+
+    reading -> binding -> prepared | failed
+
+Each step returns at once.  Until `prepared` is taken nothing of the running configuration is touched; `failed` leaves
+nothing behind.  The reasons for a failure are in the log by then, in nginx's words.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from lb.config import ConfigError, load
+from lb.config.model import Config, ErrorLog
+from lb.log import Log
+from lb.master import logfiles
+from lb.master.chore import Chore
+from lb.master.identity import Identity, UnknownName, resolve
+from lb.master.loop import Loop
+from lb.master.sockets import BindError, Binding, Sockets, wants
+from lb.master.source import Source
+
+READ_WITHIN_S: Final = 60.0  # a configuration of thousands of names behind a slow resolver
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    config: Config
+    identity: Identity | None
+
+
+@dataclass(slots=True)
+class Prepared:
+    """Everything a new generation needs. Who takes it owns `files` and the new sockets."""
+
+    config: Config
+    identity: Identity | None
+    error_logs: tuple[ErrorLog, ...]
+    files: logfiles.Files
+    binding: Binding
+
+    def abandon(self) -> None:
+        logfiles.close_all(self.files)
+        self.binding.abandon()
+
+
+def read(source: Source) -> Loaded | tuple[str, ...]:
+    """Load and look up everything that may wait. A tuple: the errors."""
+    try:
+        config = load(source.path, prefix=source.prefix, globals=source.globals)
+        return Loaded(config, resolve(config))
+    except ConfigError as error:
+        return tuple(str(problem) for problem in error.errors)
+    except UnknownName as error:
+        return (str(error),)
+
+
+def prepare(loaded: Loaded, source: Source, have: Sockets, log: Log) -> Prepared | None:
+    """Open the logs, and get ready to bind. None: a log cannot be opened; the reason is in `log`."""
+    logs = logfiles.error_logs(loaded.config, source)
+    try:
+        files = logfiles.open_all(logfiles.paths(loaded.config, logs))
+    except OSError as error:
+        log.emerg(logfiles.failed(error))
+        return None
+    binding = Binding(wants(loaded.config), have, log.emerg)
+    return Prepared(loaded.config, loaded.identity, logs, files, binding)
+
+
+class Reload:
+    """One SIGHUP on its way. `failed` and `prepared` are its two ends."""
+
+    def __init__(self, source: Source, have: Sockets, loop: Loop, log: Log, now: float) -> None:
+        """Start reading. Raises OSError (fork)."""
+        self._source = source
+        self._have = have
+        self._log = log
+        self._preparing: Prepared | None = None
+        self.chore = Chore(loop, lambda: read(source), "reading the configuration", now + READ_WITHIN_S)
+        self.prepared: Prepared | None = None
+        self.failed = ""  # why, in one line
+
+    def step(self, now: float) -> None:
+        if self.failed or self.prepared:
+            return
+        if self._preparing is None:
+            self._take(now)
+        if self._preparing is not None:
+            self._bind(self._preparing, now)
+
+    def _take(self, now: float) -> None:
+        self.chore.check(now)
+        outcome = self.chore.outcome
+        if outcome is None:
+            return
+        if outcome.error:
+            self._log.alert(outcome.error)
+            self.failed = outcome.error.splitlines()[-1]
+        elif not isinstance(outcome.value, Loaded):
+            for text in outcome.value:
+                self._log.emerg(text)
+            self.failed = outcome.value[0]
+        else:
+            self._preparing = prepare(outcome.value, self._source, self._have, self._log)
+            self.failed = "" if self._preparing else "a log file cannot be opened"
+
+    def _bind(self, preparing: Prepared, now: float) -> None:
+        try:
+            preparing.binding.step(now)
+        except BindError as error:
+            preparing.abandon()
+            self.failed = str(error)
+            return
+        if preparing.binding.done:
+            self.prepared = preparing
+
+    def cancel(self) -> None:
+        """The master stops: give back what this reload holds."""
+        self.chore.cancel("not needed any more")
+        if self._preparing is not None:
+            self._preparing.abandon()
+
+    def deadline(self) -> float:
+        if self._preparing is None:
+            return self.chore.give_up_at
+        return self._preparing.binding.retry_at

@@ -1,0 +1,197 @@
+"""What the workers say about Consul's lists, and the dump files that follow from it.
+
+The master only listens: each worker pulls by itself.  Of each (worker, upstream) the last report is kept; the list
+with the highest Consul index among living workers is what is known of an upstream: it is shown, dumped, and given
+to new workers.  Looking at the last reports, not at the highest index ever seen, follows a Consul whose index
+starts again.
+
+A dump is written once per change, by one child at a time (a disk may make fsync wait), never by a worker.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from typing import Final
+
+from lb.config.model import Config, Server, Upstream
+from lb.log import Log
+from lb.master.chore import Chore
+from lb.master.loop import Loop
+from lb.upsync import dump
+from lb.upsync.report import Report
+from lb.upsync.source import watched
+
+Key = tuple[
+    str, str, str
+]  # kind and name of an upstream, and what it follows: the same over reloads, unlike its position
+
+WRITE_WITHIN_S: Final = 30.0
+RETRY_S: Final = 1.0  # after a failed write; doubles up to
+RETRY_MAX_S: Final = 60.0
+
+
+def key_of(upstream: Upstream) -> Key:
+    return upstream.kind, upstream.name, watched(upstream.upsync) if upstream.upsync is not None else ""
+
+
+class Reports:
+    """The last report of each (worker pid, upstream), and what is known from them."""
+
+    def __init__(self) -> None:
+        self._last: dict[Key, dict[int, Report]] = {}
+        self._known: dict[Key, Report] = {}
+
+    def take(self, pid: int, upstream: Upstream, report: Report) -> None:
+        """Keep it, and learn from it."""
+        key = key_of(upstream)
+        last = self._last.setdefault(key, {})
+        last[pid] = report
+        best = max(last.values(), key=lambda one: (one.source == "consul", one.index))
+        before = self._known.get(key)
+        if before is not None and _same_list(before, best):  # workers may differ in the order: the first one's stays
+            best = replace(best, servers=before.servers)
+        self._known[key] = best
+
+    def forget(self, pid: int) -> None:
+        """The worker is dead. What is known from it stays known."""
+        for last in self._last.values():
+            last.pop(pid, None)
+
+    def known(self, upstream: Upstream) -> Report | None:
+        return self._known.get(key_of(upstream))
+
+    def by_worker(self, upstream: Upstream) -> dict[int, Report]:
+        """pid -> last report of this upstream, of living workers."""
+        return dict(self._last.get(key_of(upstream), {}))
+
+    def for_start(self, config: Config) -> dict[int, Report]:
+        """What new workers of this configuration begin with, by the position of the upstream in it."""
+        return {
+            number: replace(report, upstream=number)
+            for number, upstream in enumerate(config.upstreams)
+            if upstream.upsync is not None and (report := self._known.get(key_of(upstream))) is not None
+        }
+
+    def keep_only(self, config: Config) -> None:
+        """After a reload: forget the upstreams that are gone."""
+        keys = {key_of(upstream) for upstream in config.upstreams}
+        for table in (self._last, self._known):
+            for key in [key for key in table if key not in keys]:
+                del table[key]
+
+
+def _same_list(one: Report, other: Report) -> bool:
+    return one.source == other.source and set(one.servers) == set(other.servers)
+
+
+@dataclass(slots=True)
+class Failure:
+    """A dump file that could not be written: said once, tried again later."""
+
+    tries: int
+    text: str
+
+
+class Dumps:
+    """The dump files still to write. One child at a time writes all that is due."""
+
+    def __init__(self, loop: Loop, log: Log) -> None:
+        self._loop = loop
+        self._log = log
+        self._wanted: dict[str, tuple[Server, ...]] = {}  # path -> the last list asked for
+        self._pending: dict[str, tuple[Server, ...]] = {}
+        self._writing: dict[str, tuple[Server, ...]] = {}
+        self._failing: dict[str, Failure] = {}
+        self._retry_at = 0.0
+        self.chore: Chore | None = None
+        self.failures = 0  # writes that failed, since the start
+
+    def want(self, path: str, servers: tuple[Server, ...]) -> None:
+        """Write this list to `path`, unless it was the last one asked for; it supersedes one that waits."""
+        if self._wanted.get(path) == servers:
+            return
+        self._wanted[path] = servers
+        self._pending[path] = servers
+        if path not in self._failing:
+            self._retry_at = 0.0
+
+    @property
+    def idle(self) -> bool:
+        """Nothing is being written and nothing could be written now (at the end: do not wait for a broken disk)."""
+        return self.chore is None and all(path in self._failing for path in self._pending)
+
+    def step(self, now: float) -> None:
+        """Take the result of a write that is over; start one that is due."""
+        if self.chore is not None:
+            self.chore.check(now)
+            if self.chore.outcome is not None:
+                self._finish(now)
+        if self.chore is None and self._pending and now >= self._retry_at:
+            self._start(now)
+
+    def _start(self, now: float) -> None:
+        jobs = dict(self._pending)
+        try:
+            self.chore = Chore(self._loop, lambda: _write_all(jobs), "writing dump files", now + WRITE_WITHIN_S)
+        except OSError as error:
+            self._retry_at = now + RETRY_S
+            self._log.error(f"fork() failed ({error.errno}: {error.strerror}) while writing dump files")
+            return
+        self._writing, self._pending = jobs, {}
+
+    def _finish(self, now: float) -> None:
+        assert self.chore is not None and self.chore.outcome is not None
+        outcome, self.chore = self.chore.outcome, None
+        failed: dict[str, str] = outcome.value if not outcome.error else dict.fromkeys(self._writing, outcome.error)
+        for path, servers in self._writing.items():
+            if path in failed:
+                self._failed(path, servers, failed[path])
+            else:
+                self._written(path, servers)
+        self._writing = {}
+        if failed:
+            tries = max(self._failing[path].tries for path in failed)
+            self._retry_at = now + min(RETRY_S * 2 ** (tries - 1), RETRY_MAX_S)
+
+    def _failed(self, path: str, servers: tuple[Server, ...], text: str) -> None:
+        self.failures += 1
+        failure = self._failing.setdefault(path, Failure(0, ""))
+        failure.tries += 1
+        if failure.text != text:
+            failure.text = text
+            self._log.error(f'upsync_dump_server: dump file "{path}" cannot be written, will be tried again: {text}')
+        self._pending.setdefault(path, servers)  # unless something newer waits
+
+    def _written(self, path: str, servers: tuple[Server, ...]) -> None:
+        again = ", at last" if self._failing.pop(path, None) else ""
+        self._log.notice(
+            f"upsync_dump_server: dump conf file {path} succeeded, number of servers is {len(servers)}{again}"
+        )
+
+    def close_copy(self) -> None:
+        """In a forked worker."""
+        if self.chore is not None:
+            self.chore.close_copy()
+
+    def deadline(self) -> float | None:
+        if self.chore is not None:
+            return self.chore.give_up_at
+        return self._retry_at if self._pending else None
+
+    def failing(self) -> dict[str, str]:
+        """path -> why it cannot be written, for the status port."""
+        return {path: failure.text for path, failure in self._failing.items()}
+
+
+def _write_all(jobs: dict[str, tuple[Server, ...]]) -> dict[str, str]:
+    """In the child: path -> what went wrong, of the files that could not be written."""
+    failed = {}
+    for path, servers in jobs.items():
+        try:
+            dump.write(path, servers)
+        except OSError as error:
+            failed[path] = f"{error.errno}: {os.strerror(error.errno)}" if error.errno else str(error)
+        except ValueError as error:
+            failed[path] = str(error)
+    return failed

@@ -1,0 +1,44 @@
+"""Counters of all workers together, over deaths and reloads.
+
+A worker writes its block of shared memory; the block of a dead worker is added to the sum before the slot is used
+again, so that no counter ever goes back.  Gauges (what is open now) come from the living only.
+"""
+
+from __future__ import annotations
+
+import mmap
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from lb import _fast
+
+NOT_COUNTERS: Final = frozenset(
+    {"generation", "pid", "active", "idle", "reading", "writing", "heartbeat_ms"}
+)  # everything else in read_stats() only grows
+
+
+class Totals:
+    def __init__(self) -> None:
+        self._dead: Counter[str] = Counter()
+
+    def bury(self, stats: Mapping[str, int]) -> None:
+        """Keep the counters of a worker that is dead."""
+        for name, value in stats.items():
+            if name not in NOT_COUNTERS:
+                self._dead[name] += value
+
+    def sum(self, living: Iterable[Mapping[str, int]]) -> dict[str, int]:
+        """All counters since the start of the master, and the gauges of now."""
+        total = Counter(self._dead)
+        for stats in living:
+            for name, value in stats.items():
+                total[name] += value
+        for name in ("generation", "pid", "heartbeat_ms"):  # sums without a meaning
+            total.pop(name, None)
+        return dict(total)
+
+
+def new_block(workers: int) -> mmap.mmap:
+    """Shared memory for the counters of one generation: anonymous, inherited over fork."""
+    return mmap.mmap(-1, _fast.stats_size(workers))

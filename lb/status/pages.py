@@ -1,0 +1,223 @@
+"""What the status port answers: a pure function of the request and a View of the master.
+
+/upstream_show[?NAME]        the module's text, then for each worker which Consul index it has applied and when
+/upstream_show.json[?NAME]   the same as JSON (also /upstream_show with Accept: application/json)
+/stub_status                 nginx's words
+/healthz                     200 while some worker serves and lb is not stopping, else 503
+/                            this list
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from lb.config.model import Server, Upstream
+from lb.upsync import show, start
+from lb.upsync.report import Report
+
+TEXT: Final = "text/plain"
+JSON: Final = "application/json"
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerView:
+    """One live worker process. `state`: starting, ready or stopping."""
+
+    slot: int
+    pid: int
+    generation: int
+    state: str
+    age_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamView:
+    """One upstream of the current configuration. `applied`: the last report of each worker that follows it."""
+
+    number: int
+    upstream: Upstream
+    known: Report | None  # None: no worker has said anything yet, or the list does not come from elsewhere
+    applied: tuple[tuple[WorkerView, Report], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """The master at one moment."""
+
+    generation: int
+    size: int  # workers that the configuration asks for
+    stopping: bool
+    workers: tuple[WorkerView, ...]
+    upstreams: tuple[UpstreamView, ...]
+    totals: Mapping[str, int]  # lb.master.totals: counters of all workers since the start, gauges of now
+    last_reload: tuple[float, str] | None  # Unix time, and the error or ""
+    dump_errors: Mapping[str, str]  # path -> why this dump file cannot be written
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    status: int
+    body: bytes
+    content_type: str = TEXT
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+def respond(method: str, target: str, accept: str, view: Callable[[], View]) -> Answer:
+    """The answer to one request. `target` is the request target as received; the view is made only if it is needed."""
+    if method not in ("GET", "HEAD"):
+        return Answer(405, b"method not allowed\n", headers=(("Allow", "GET, HEAD"),))
+    path, _, query = target.partition("?")
+    page = PAGES.get(path)
+    if page is None:
+        return Answer(404, b"not found\n")
+    return page(view(), query, accept)
+
+
+# /upstream_show
+
+
+def upstream_show(view: View, query: str, accept: str) -> Answer:
+    if _wants_json(accept):
+        return upstream_json(view, query, accept)
+    blocks = [(one.upstream.name, _block(one)) for one in view.upstreams]
+    return Answer(200, show.page(blocks, query.encode("utf-8", "surrogateescape")))
+
+
+def _wants_json(accept: str) -> bool:
+    return any(kind.partition(";")[0].strip().lower() == JSON for kind in accept.split(","))
+
+
+def _report(one: UpstreamView) -> Report:
+    """What is served: what workers say, else what they start with."""
+    if one.known is not None:
+        return one.known
+    own = tuple(server for server in one.upstream.servers if not server.backup)
+    return Report(one.number, "file", 0, 0.0, own)
+
+
+def _block(one: UpstreamView) -> bytes:
+    """The module's text, and a comment line for each worker that follows Consul."""
+    text = start.published(one.upstream, _report(one))[1]
+    return text + "".join(f"        # {_sync_line(worker, report)}\n" for worker, report in one.applied).encode()
+
+
+def _sync_line(worker: WorkerView, report: Report) -> str:
+    if report.source == "consul":
+        state = f"Consul index {report.index} applied at {_time(report.at)}"
+    else:
+        state = f"no Consul index applied, servers from the {report.source} since {_time(report.at)}"
+    trouble = f", error: {' '.join(report.error.split())}" if report.error else ""
+    return f"worker {worker.slot} pid {worker.pid}: {state}{trouble}"
+
+
+def _time(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def upstream_json(view: View, query: str, _accept: str) -> Answer:
+    wanted = query.lower()
+    chosen = [one for one in view.upstreams if not wanted or one.upstream.name.lower() == wanted]
+    if wanted and not chosen:
+        return _json({"error": "no such upstream"}, 404)
+    return _json({"upstreams": [_upstream(one) for one in chosen]})
+
+
+def _upstream(one: UpstreamView) -> dict[str, Any]:
+    report = _report(one)
+    return {
+        "name": one.upstream.name,
+        "kind": one.upstream.kind,
+        "balancer": one.upstream.balancer,
+        "implicit": one.upstream.implicit,
+        "source": report.source,
+        "servers": _servers(start.published(one.upstream, report)[0]),
+        "consul": _consul(one, report) if one.upstream.upsync is not None else None,
+    }
+
+
+def _servers(servers: Iterable[Server]) -> list[dict[str, Any]]:
+    return [
+        {
+            "server": server.name,
+            "weight": server.weight,
+            "max_fails": server.max_fails,
+            "fail_timeout_s": server.fail_timeout_s,
+            "max_conns": server.max_conns,
+            "backup": server.backup,
+            "down": server.down,
+        }
+        for server in servers
+    ]
+
+
+def _consul(one: UpstreamView, report: Report) -> dict[str, Any]:
+    assert one.upstream.upsync is not None
+    upsync = one.upstream.upsync
+    return {
+        "address": f"{upsync.host}:{upsync.port}",
+        "path": upsync.path,
+        "dump_path": upsync.dump_path,
+        "index": report.index,
+        "error": report.error,
+        "skipped": list(report.skipped),
+        "workers": [
+            {
+                "slot": worker.slot,
+                "pid": worker.pid,
+                "generation": worker.generation,
+                "source": said.source,
+                "index": said.index,
+                "applied": _time(said.at),
+                "servers": len(said.servers),
+                "error": said.error,
+            }
+            for worker, said in one.applied
+        ],
+    }
+
+
+def _json(value: Any, status: int = 200) -> Answer:
+    return Answer(status, json.dumps(value, indent=2).encode() + b"\n", JSON)
+
+
+# The other pages
+
+
+def stub_status(view: View, _query: str, _accept: str) -> Answer:
+    """ngx_http_stub_status_module, byte for byte. Every accepted connection is handled, or it was not accepted."""
+    total = view.totals
+    active, waiting, reading = (total.get(name, 0) for name in ("active", "idle", "reading"))
+    accepts = total.get("accepts", 0)
+    text = (
+        f"Active connections: {active} \n"
+        "server accepts handled requests\n"
+        f" {accepts} {total.get('connections', accepts)} {total.get('requests', 0)} \n"
+        f"Reading: {reading} Writing: {max(0, active - waiting - reading)} Waiting: {waiting} \n"
+    )
+    return Answer(200, text.encode())
+
+
+def healthz(view: View, _query: str, _accept: str) -> Answer:
+    ready = sum(worker.state == "ready" for worker in view.workers)
+    text = f"{ready} of {view.size} workers ready"
+    if view.stopping:
+        return Answer(503, f"stopping, {text}\n".encode())
+    return Answer(200 if ready else 503, f"{'ok' if ready else 'no worker'}, {text}\n".encode())
+
+
+def index(_view: View, _query: str, _accept: str) -> Answer:
+    return Answer(200, (__doc__ or "").partition("\n\n")[2].encode())
+
+
+Page = Callable[[View, str, str], Answer]
+PAGES: Final[Mapping[str, Page]] = {
+    "/": index,
+    "/upstream_show": upstream_show,
+    "/upstream_show.json": upstream_json,
+    "/stub_status": stub_status,
+    "/healthz": healthz,
+}

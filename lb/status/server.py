@@ -1,0 +1,239 @@
+"""The HTTP server of the status port: h11 on non-blocking sockets in the master's loop.
+
+It owns its connections (not the listening sockets, which are the master's).  Everything is bounded: connections,
+the bytes of a request head, the time for a request, for taking the answer and for doing nothing.  A client can lose
+only its own connection.  An answer is made whole, then sent as the client takes it; meanwhile nothing more is read
+from it.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable, Iterable
+from email.utils import formatdate
+from functools import partial
+from http import HTTPStatus
+from typing import Final
+
+import h11
+
+from lb import __version__
+from lb.log import Log
+from lb.master.loop import READ, WRITE, Loop
+from lb.status.pages import Answer, View, respond
+
+MAX_CONNECTIONS: Final = 64
+MAX_HEAD: Final = 16 << 10  # bytes of a request head, or of what h11 cannot finish
+MAX_BODY: Final = 64 << 10  # bytes of a request body that are read and dropped
+READ_SIZE: Final = 8 << 10
+REQUEST_S: Final = 10.0  # from the first byte, or the accept, to the end of the request
+WRITE_S: Final = 30.0  # for the whole answer
+IDLE_S: Final = 30.0  # between requests
+PAUSE_S: Final = 1.0  # no accept for so long when there are no descriptors left
+
+
+class Connection:
+    """One client."""
+
+    def __init__(self, sock: socket.socket, now: float) -> None:
+        sock.setblocking(False)
+        self.sock = sock
+        self.http = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD)
+        self.request: h11.Request | None = None
+        self.body = 0  # bytes of the request's body so far
+        self.out = memoryview(b"")
+        self.deadline = now + REQUEST_S
+        self.idle = False  # between two requests, with nothing received
+
+    def fileno(self) -> int:
+        return self.sock.fileno()
+
+
+class StatusServer:
+    def __init__(self, loop: Loop, view: Callable[[], View], log: Log) -> None:
+        self._loop = loop
+        self._view = view
+        self._log = log
+        self._listeners: list[socket.socket] = []
+        self._connections: set[Connection] = set()
+        self._accepting = False
+        self._accept_at = 0.0  # after a pause
+
+    # Listening
+
+    def listen(self, listeners: Iterable[socket.socket]) -> None:
+        """Accept from these sockets and no others."""
+        self._pause()
+        self._listeners = list(listeners)
+        self._resume()
+
+    def _pause(self) -> None:
+        for listener in self._listeners:
+            self._loop.forget(listener)
+        self._accepting = False
+
+    def _resume(self) -> None:
+        for listener in self._listeners:
+            self._loop.watch(listener, READ, partial(self._accept, listener))
+        self._accepting = True
+
+    def _accept(self, listener: socket.socket, _events: int) -> None:
+        try:
+            sock, _ = listener.accept()
+        except (BlockingIOError, ConnectionError):
+            return
+        except OSError as error:  # EMFILE, ENFILE, ENOMEM: it will not be better at once
+            self._log.crit(f"accept() on the status port failed ({error.errno}: {error.strerror})")
+            self._pause()
+            self._accept_at = time.monotonic() + PAUSE_S
+            return
+        connection = Connection(sock, time.monotonic())
+        self._connections.add(connection)
+        self._watch(connection)
+        if len(self._connections) >= MAX_CONNECTIONS and not self._drop_one_idle():
+            self._pause()
+
+    def _drop_one_idle(self) -> bool:
+        idle = [connection for connection in self._connections if connection.idle]
+        if idle:
+            self._close(min(idle, key=lambda connection: connection.deadline))
+        return bool(idle)
+
+    # Time
+
+    def deadline(self) -> float | None:
+        """time.monotonic() of the next thing to do."""
+        times = [connection.deadline for connection in self._connections]
+        if not self._accepting and len(self._connections) < MAX_CONNECTIONS and self._listeners:
+            times.append(self._accept_at)
+        return min(times, default=None)
+
+    def step(self, now: float) -> None:
+        """Close who is late; accept again when there is room."""
+        for connection in [one for one in self._connections if one.deadline <= now]:
+            self._close(connection)
+        if not self._accepting and len(self._connections) < MAX_CONNECTIONS and now >= self._accept_at:
+            self._resume()
+
+    # One connection
+
+    def _watch(self, connection: Connection) -> None:
+        events = WRITE if connection.out else READ
+        self._loop.watch(connection, events, partial(self._on_ready, connection))
+
+    def _on_ready(self, connection: Connection, events: int) -> None:
+        try:
+            if events & WRITE:
+                self._send(connection)
+            else:
+                connection.http.receive_data(connection.sock.recv(READ_SIZE))
+                if connection.idle:
+                    connection.idle = False
+                    connection.deadline = time.monotonic() + REQUEST_S
+            self._proceed(connection)
+        except BlockingIOError:
+            pass
+        except OSError:
+            self._close(connection)
+        except Exception:
+            self._log.traceback("alert", "a request to the status port failed")
+            self._close(connection)
+
+    def _proceed(self, connection: Connection) -> None:
+        """Go on with what has been received, until more is needed or there is something to send."""
+        while not connection.out and connection.sock.fileno() >= 0:
+            try:
+                event = connection.http.next_event()
+            except h11.RemoteProtocolError as error:
+                self._refuse(connection, error)
+                continue
+            if event is h11.NEED_DATA:
+                break
+            self._on_event(connection, event)
+        if connection.sock.fileno() >= 0:
+            self._watch(connection)
+
+    def _on_event(self, connection: Connection, event: h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]) -> None:
+        if isinstance(event, h11.Request):
+            connection.request = event
+            connection.body = 0
+        elif isinstance(event, h11.Data):
+            connection.body += len(event.data)
+            if connection.body > MAX_BODY:
+                self._answer(connection, Answer(413, b"request body too large\n"), close=True)
+        elif isinstance(event, h11.EndOfMessage):
+            self._answer(connection, self._page(connection))
+        elif event is h11.PAUSED and connection.http.states == {h11.CLIENT: h11.DONE, h11.SERVER: h11.DONE}:
+            self._next_request(connection)
+        else:  # ConnectionClosed, or nothing more to say to each other
+            self._close(connection)
+
+    def _next_request(self, connection: Connection) -> None:
+        connection.http.start_next_cycle()
+        connection.request = None
+        connection.idle = not connection.http.trailing_data[0]
+        connection.deadline = time.monotonic() + (IDLE_S if connection.idle else REQUEST_S)
+
+    def _page(self, connection: Connection) -> Answer:
+        request = connection.request
+        assert request is not None
+        accept = b",".join(value for name, value in request.headers if name == b"accept")
+        try:
+            return respond(_text(request.method), _text(request.target), _text(accept), self._view)
+        except Exception:
+            self._log.traceback("alert", "a page of the status port failed")
+            return Answer(500, b"internal error, see the error log\n")
+
+    def _refuse(self, connection: Connection, error: h11.RemoteProtocolError) -> None:
+        if connection.http.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            self._answer(connection, Answer(error.error_status_hint, f"{error}\n".encode()), close=True)
+        else:
+            self._close(connection)
+
+    def _answer(self, connection: Connection, answer: Answer, close: bool = False) -> None:
+        headers = [
+            ("Server", f"lb/{__version__}"),
+            ("Date", formatdate(usegmt=True)),
+            ("Content-Type", answer.content_type),
+            ("Content-Length", str(len(answer.body))),
+            ("Cache-Control", "no-store"),
+            *answer.headers,
+        ]
+        if close:
+            headers.append(("Connection", "close"))
+        http = connection.http
+        pieces = [http.send(h11.Response(status_code=answer.status, headers=headers, reason=HTTPStatus(answer.status).phrase))]
+        if connection.request is None or connection.request.method != b"HEAD":
+            pieces.append(http.send(h11.Data(data=answer.body)))
+        pieces.append(http.send(h11.EndOfMessage()))
+        connection.out = memoryview(b"".join(piece for piece in pieces if piece))
+        connection.deadline = time.monotonic() + WRITE_S
+        self._send(connection)
+
+    def _send(self, connection: Connection) -> None:
+        """Raises OSError when the client is gone."""
+        try:
+            connection.out = connection.out[connection.sock.send(connection.out) :]
+        except BlockingIOError:
+            return
+        if not connection.out and connection.http.our_state is h11.MUST_CLOSE:
+            self._close(connection)
+
+    def _close(self, connection: Connection) -> None:
+        self._loop.forget(connection)
+        connection.sock.close()
+        self._connections.discard(connection)
+
+    # The end
+
+    def close(self) -> None:
+        """Close every connection; also in a forked worker, whose loop is closed already."""
+        for connection in self._connections:
+            connection.sock.close()
+        self._connections.clear()
+        self._listeners = []
+
+
+def _text(raw: bytes) -> str:
+    return raw.decode("utf-8", "surrogateescape")

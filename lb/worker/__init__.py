@@ -1,0 +1,6 @@
+"""A worker process: the engine in the main thread, Python threads around it for what may wait.
+
+main       from the fork to the exit
+control    the thread that talks with the master
+channel    frames of JSON and descriptors on a socket pair (the master's end uses it too)
+"""

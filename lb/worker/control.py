@@ -1,0 +1,135 @@
+"""The worker's line to the master: a thread that sends what other threads post and carries out what the master says.
+
+Posting never waits, and what is not sent yet is replaced by what is newer under the same key: a master that is
+stopped or slow costs a bounded amount of memory and holds up nobody.  When the master is gone the worker serves on.
+"""
+
+from __future__ import annotations
+
+import os
+import selectors
+import socket
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from lb.log import Log
+from lb.worker.channel import ChannelError, Endpoint, Frame
+
+LAST_WORDS_S: Final = 1.0  # how long the end waits for the master to take what was posted
+
+
+@dataclass(frozen=True, slots=True)
+class Orders:
+    """What the master may ask for. Both run in the control thread."""
+
+    stop: Callable[[int], None]  # STOP_*
+    reopen: Callable[[dict[str, int]], None]  # path -> descriptor, which the callee owns
+
+
+class Control(threading.Thread):
+    """Owns the channel's end and the wake-up descriptor."""
+
+    def __init__(self, sock: socket.socket, orders: Orders, log: Log) -> None:
+        super().__init__(name="control", daemon=True)
+        self._endpoint = Endpoint(sock)
+        self._orders = orders
+        self._log = log
+        self._lock = threading.Lock()
+        self._posted: dict[str, dict[str, Any]] = {}
+        self._finish_by: float | None = None
+        self._over = False
+        self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+
+    # Any thread
+
+    def post(self, key: str, body: dict[str, Any]) -> None:
+        """Send `body` soon, instead of what was posted under `key` and is still here. Never waits."""
+        with self._lock:
+            if not self._over:
+                self._posted[key] = body
+                os.eventfd_write(self._wake, 1)
+
+    def finish(self) -> None:
+        """Send what is posted, if the master takes it within a second, then end."""
+        with self._lock:
+            self._finish_by = time.monotonic() + LAST_WORDS_S
+            if not self._over:
+                os.eventfd_write(self._wake, 1)
+        self.join()
+
+    # The thread
+
+    def run(self) -> None:
+        try:
+            self._serve()
+        except Exception:
+            self._log.traceback("alert", "the control channel fails, the worker serves on")
+        finally:
+            with self._lock:
+                self._over = True
+                self._posted.clear()
+                os.close(self._wake)
+                self._endpoint.close()
+
+    def _serve(self) -> None:
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._wake, selectors.EVENT_READ)
+            selector.register(self._endpoint, selectors.EVENT_READ)
+            while self._turn(selector):
+                pass
+
+    def _turn(self, selector: selectors.BaseSelector) -> bool:
+        """Wait, send, receive. False: it is over."""
+        write = selectors.EVENT_WRITE if self._endpoint.wants_write else 0
+        selector.modify(self._endpoint, selectors.EVENT_READ | write)
+        late = None if self._finish_by is None else self._finish_by - time.monotonic()
+        ready = {key.fileobj for key, _ in selector.select(late)}
+        if self._wake in ready:
+            os.eventfd_read(self._wake)
+        try:
+            if self._endpoint in ready and not self._receive():
+                self._log.alert("the master is gone, the worker serves on")
+                return False
+            self._send()
+        except (OSError, ChannelError) as error:
+            self._log.alert(f"the control channel is broken, the worker serves on: {error}")
+            return False
+        return not self._finished()
+
+    def _finished(self) -> bool:
+        if self._finish_by is None:
+            return False
+        with self._lock:
+            said_all = not self._posted and not self._endpoint.wants_write
+        return said_all or time.monotonic() >= self._finish_by
+
+    def _send(self) -> None:
+        """Hand over what is posted; the rest waits here, where it can be replaced, while the master does not read."""
+        self._endpoint.flush()
+        while not self._endpoint.wants_write:
+            with self._lock:
+                if not self._posted:
+                    return
+                body = self._posted.pop(next(iter(self._posted)))
+            self._endpoint.send(body)
+
+    def _receive(self) -> bool:
+        """Carry out what has come. False: the other end is closed."""
+        frames, is_open = self._endpoint.receive()
+        for frame in frames:
+            self._obey(frame)
+        return is_open
+
+    def _obey(self, frame: Frame) -> None:
+        command = frame.body.get("cmd")
+        if command == "stop":
+            self._orders.stop(int(frame.body["mode"]))
+        elif command == "reopen" and not frame.lost_fds:
+            self._orders.reopen(dict(zip(frame.body["paths"], frame.fds, strict=True)))
+        elif command == "reopen":
+            self._log.alert("logs are not reopened: too many open files")
+        else:
+            raise ChannelError(f"unknown command {command!r}")

@@ -1,0 +1,171 @@
+"""A worker from the fork to its exit.
+
+The main thread sets up, then runs the engine, which holds no GIL.  Around it: one control thread, and one puller
+thread for each upsync upstream.  All three meet only in the engine's thread-safe calls (publish, stop, reopen).
+Every upstream's list is published before the first connection is accepted.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import os
+import resource
+import socket
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
+from typing import Final, NoReturn
+
+from lb import _fast
+from lb.config.model import Config, ErrorLog
+from lb.log import Log, targets
+from lb.master import logfiles
+from lb.master.identity import Identity
+from lb.master.signals import worker_mask
+from lb.upsync import start
+from lb.upsync.puller import Puller
+from lb.upsync.report import Report
+from lb.worker.control import Control, Orders
+
+JOIN_S: Final = 2.0  # for all pullers together, at the end
+BUILDS_WITH_ATEXIT: Final = ("coverage", "profile", "asan")  # their runtime writes its findings in exit(3)
+
+
+@dataclass(slots=True)
+class Job:
+    """What a worker gets from the master. The descriptors are the worker's own copies."""
+
+    config: Config
+    slot: int
+    shm: mmap.mmap
+    listeners: list[int]  # one for each of config.listeners
+    files: logfiles.Files  # every log of the configuration
+    error_logs: tuple[ErrorLog, ...]
+    channel: socket.socket
+    known: dict[int, Report]  # position of an upstream -> what the master knows of it
+    identity: Identity | None
+    log: Log
+
+
+def become_worker(make_job: Callable[[], Job], log: Log) -> NoReturn:
+    """In the forked child: be a worker until the end. Never returns into the master's code."""
+    code = 1
+    try:
+        worker_mask()
+        job = make_job()
+        log.targets = targets(job.error_logs, job.files)
+        code = Worker(job).run()
+    except BaseException:
+        log.traceback("emerg", "the worker cannot go on")
+    finally:
+        _exit(code)
+
+
+def _exit(code: int) -> NoReturn:
+    """End without running what the master registered; instrumented builds need the C library's exit."""
+    if _fast.BUILD in BUILDS_WITH_ATEXIT:
+        ctypes.CDLL(None).exit(code)
+    os._exit(code)
+
+
+class Worker:
+    """One worker process at work."""
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._log = job.log
+        self._set_limits()
+        if job.identity is not None:
+            job.identity.assume()
+        access, error_fd = self._files_of_engine()
+        self._engine = _fast.Engine(
+            job.config,
+            job.listeners,
+            worker=job.slot,
+            workers=job.config.worker_processes,
+            shm=job.shm,
+            logs=access,
+            error_fd=error_fd,
+            error_level=job.error_logs[0].level,
+        )
+        self._control = Control(job.channel, Orders(self._stop, self._reopen), job.log)
+        self._pullers: list[Puller] = []
+
+    def run(self) -> int:
+        """Serve. Returns the exit code."""
+        self._control.start()
+        self._start_lists()
+        start.wait(self._pullers)
+        self._control.post("ready", {"say": "ready"})
+        self._engine.run()
+        self._log.notice("exiting")
+        self._stop_pullers()
+        self._control.finish()
+        self._check_handles()
+        self._log.notice("exit")
+        return 0
+
+    def _set_limits(self) -> None:
+        limit = self._job.config.worker_rlimit_nofile
+        if limit is None:
+            return
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+        except (OSError, ValueError) as error:  # ValueError: above the hard limit, and not root
+            self._log.alert(f"setrlimit(RLIMIT_NOFILE, {limit}) failed: {error}")
+
+    # Upsync
+
+    def _start_lists(self) -> None:
+        """Publish what is known of every upstream, and start following Consul."""
+        for number, upstream in enumerate(self._job.config.upstreams):
+            report = start.initial(upstream, self._job.known.get(number), number)
+            publish = partial(self._engine.publish, number)
+            publish(*start.published(upstream, report))
+            if upstream.upsync is not None:
+                puller = Puller(upstream, report, publish, self._report, self._log)
+                self._pullers.append(puller)
+        for puller in self._pullers:
+            puller.start()
+
+    def _report(self, report: Report) -> None:
+        self._control.post(f"report {report.upstream}", {"say": "report", "report": report.to_json()})
+
+    def _stop_pullers(self) -> None:
+        for puller in self._pullers:
+            puller.stop()
+        for puller in self._pullers:
+            puller.join(JOIN_S / len(self._pullers))
+
+    # Orders of the master, in the control thread
+
+    def _stop(self, mode: int) -> None:
+        if mode != _fast.STOP_NOW:
+            self._log.notice("gracefully shutting down")
+        self._engine.stop(mode)
+
+    def _reopen(self, opened: dict[str, int]) -> None:
+        self._log.notice("reopening logs")
+        logfiles.replace(self._job.files, opened)
+        logfiles.redirect_stderr(self._job.error_logs, self._job.files)
+        self._log.targets = targets(self._job.error_logs, self._job.files)
+        access, error_fd = self._files_of_engine()
+        self._engine.reopen(access, error_fd)
+
+    # Logs and handles
+
+    def _files_of_engine(self) -> tuple[dict[str, int], int]:
+        """The engine's own copies (it closes them): access logs by path, and the error log."""
+        path = self._job.error_logs[0].path
+        error_fd = os.dup(2 if path == "stderr" else self._job.files[path])
+        return _copies(logfiles.access_paths(self._job.config), self._job.files), error_fd
+
+    def _check_handles(self) -> None:
+        left = {kind: count for kind, count in self._engine.open_handles().items() if count}
+        if left:
+            self._log.alert(f"open handles at exit: {left}")
+
+
+def _copies(paths: Iterable[str], files: logfiles.Files) -> dict[str, int]:
+    return {path: os.dup(files[path]) for path in paths}

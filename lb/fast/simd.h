@@ -14,6 +14,9 @@
 #include <stdint.h>
 #include <string.h>
 
+/* gcc must be told: it would rather keep one copy of these than fold their constants. */
+#define LB_INLINE static inline __attribute__((always_inline))
+
 enum {
     LB_TCHAR = 1,    /* RFC 9110 5.6.2: tchar */
     LB_TARGET = 2,   /* RFC 9112 3.2, RFC 3986: pchar without pct-encoded, "/", "?"; and "[", "]", which browsers send */
@@ -63,7 +66,7 @@ static inline uint8_t lb_hex(uint8_t c)
 /* Are the n bytes at s this text, letters of either case? `lower` is in lower case and made of letters, digits, "-", "/"
  * and ":"; s is visible ASCII (setting bit 5 makes such a byte of no other visible one). With a constant n this compiles
  * to a few words compared. */
-static inline int lb_is(const uint8_t *s, const char *lower, size_t n)
+LB_INLINE int lb_is(const uint8_t *s, const char *lower, size_t n)
 {
     const uint64_t to_lower = 0x2020202020202020u;
     uint64_t a, b, differ = 0;
@@ -86,7 +89,7 @@ static inline int lb_is(const uint8_t *s, const char *lower, size_t n)
 }
 
 /* Are the n bytes at s exactly this text? */
-static inline int lb_same(const uint8_t *s, const char *text, size_t n)
+LB_INLINE int lb_same(const uint8_t *s, const char *text, size_t n)
 {
     return memcmp(s, text, n) == 0;
 }
@@ -124,34 +127,34 @@ static inline const uint8_t *lb_scan_target_plain(const uint8_t *s, const uint8_
 #include <emmintrin.h>
 
 /* Bytes in [lo, lo + n): one addition turns the range into the lowest signed values. */
-static inline __m128i lb_range(__m128i b, int lo, int n)
+LB_INLINE __m128i lb_range(__m128i b, int lo, int n)
 {
     return _mm_cmplt_epi8(_mm_add_epi8(b, _mm_set1_epi8((char)(128 - lo))), _mm_set1_epi8((char)(n - 128)));
 }
 
-static inline __m128i lb_eq(__m128i b, int c)
+LB_INLINE __m128i lb_eq(__m128i b, int c)
 {
     return _mm_cmpeq_epi8(b, _mm_set1_epi8((char)c));
 }
 
-static inline __m128i lb_load(const uint8_t *s)
+LB_INLINE __m128i lb_load(const uint8_t *s)
 {
     return _mm_loadu_si128((const __m128i *)s);
 }
 
-static inline uint32_t lb_bits(__m128i b)
+LB_INLINE uint32_t lb_bits(__m128i b)
 {
     return (uint32_t)_mm_movemask_epi8(b);
 }
 
 /* How far the step at s must load before s, so as not to pass end. */
-static inline size_t lb_back(const uint8_t *s, const uint8_t *end)
+LB_INLINE size_t lb_back(const uint8_t *s, const uint8_t *end)
 {
     size_t left = (size_t)(end - s);
     return left < 16 ? 16 - left : 0;
 }
 
-static inline const uint8_t *lb_scan_value(const uint8_t *s, const uint8_t *end)
+LB_INLINE const uint8_t *lb_scan_value(const uint8_t *s, const uint8_t *end)
 {
     for (;;) {
         size_t back = lb_back(s, end);
@@ -166,7 +169,7 @@ static inline const uint8_t *lb_scan_value(const uint8_t *s, const uint8_t *end)
     }
 }
 
-static inline const uint8_t *lb_scan_name(const uint8_t *s, const uint8_t *end)
+LB_INLINE const uint8_t *lb_scan_name(const uint8_t *s, const uint8_t *end)
 {
     for (;;) {
         size_t back = lb_back(s, end);
@@ -183,7 +186,7 @@ static inline const uint8_t *lb_scan_name(const uint8_t *s, const uint8_t *end)
 }
 
 /* Passes "&" to ";", "=", "@" to "[", "_" and small letters; the rare "!", "$", "]", "~" are left to the caller. */
-static inline const uint8_t *lb_scan_target(const uint8_t *s, const uint8_t *end, uint32_t *dots)
+LB_INLINE const uint8_t *lb_scan_target(const uint8_t *s, const uint8_t *end, uint32_t *dots)
 {
     for (;;) {
         size_t back = lb_back(s, end);

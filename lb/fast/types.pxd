@@ -284,7 +284,7 @@ ctypedef struct Conn:       # a socket; in a slab, never moves; written by the l
     Conn* pnext             # upstream: next idle one of the same peer
     Conn* pprev
     Conn* posted            # next on loop.posted
-    int64_t born            # when accepted or connected
+    int64_t born            # when accepted or connected; when it became idle, or began to linger
     uint64_t number         # $connection
     uint32_t served         # requests begun
     uint32_t addr_len       # of addr
@@ -318,7 +318,7 @@ cdef enum ReqFlag:
     RQ_ANSWERED = 128       # the whole answer was read, or made here
     RQ_UP_HEAD = 256        # the final response head was parsed
     RQ_CONTINUE = 512       # 100 Continue is due to the client before its body is read
-    RQ_ABORT = 1024         # close the client connection at once: the answer is cut
+    RQ_HELD = 1024          # peer.active counts us
 
 ctypedef struct Request:    # one exchange of a client with an upstream; lies at the start of its first memory block
     Conn* client
@@ -506,7 +506,7 @@ ctypedef struct Listener:
     Conn* conn              # NULL: not ours (another worker's reuseport socket), or closed
     int32_t fd
     uint8_t tcp             # a stream server
-    uint8_t unix
+    uint8_t local           # a unix socket
     Server** servers
     uint32_t nservers
     Server* fallback        # default server
@@ -549,7 +549,7 @@ ctypedef struct Stats:      # one per worker, in memory shared with the master; 
     uint64_t tables         # server lists swapped in
     uint64_t odd            # COUNT_IF: what should not happen
     uint64_t turns          # turns of the loop
-    uint64_t spare[33]      # the block is 512 bytes: whole cache lines
+    uint64_t spare[31]      # the block is 512 bytes: whole cache lines
 
 
 cdef enum:

@@ -1,0 +1,47 @@
+"""The engine: rooms in the order a byte travels. No logic here.
+
+Pure rooms (lb/fast/*.pxd: no state, no system call) are cimported; machine rooms (lb/fast/*.pyx) are included, so that all of
+it is one translation unit: everything inlines, and no struct can differ between two halves.
+"""
+
+import os
+import platform
+
+from lb import __version__
+from lb.config.model import ProxyPass, Return, UpstreamShow
+from lb.upsync.show import block as show_block
+
+from cpython.bytearray cimport PyByteArray_AS_STRING
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+
+# What everything is made of
+from lb.fast.types cimport *
+from lb.fast.sys cimport *
+
+# Pure rooms
+from lb.fast.buf cimport *
+from lb.fast.wheel cimport *
+from lb.fast.out cimport *
+from lb.fast.head cimport parse_request, parse_response
+from lb.fast.fields cimport field_id
+from lb.fast.rules cimport rule_text
+from lb.fast.chunk cimport chunk_decode
+from lb.fast.uri cimport uri_normalise
+from lb.fast.value cimport *
+from lb.fast.rewrite cimport *
+from lb.fast.balance cimport *
+
+# Machine rooms
+include "fast/poll.pyx"         # the loop: wait, events, timers
+include "fast/conn.pyx"         # sockets: slab, states, recv and send
+include "fast/log.pyx"          # access and error logs
+include "fast/accept.pyx"       # clients come in
+include "fast/request.pyx"      # an exchange and its memory
+include "fast/http.pyx"         # HTTP clients: heads in, keep-alive, the end
+include "fast/answer.pyx"       # answers that lb makes itself
+include "fast/tcp.pyx"          # TCP sessions
+include "fast/upstream.pyx"     # choose, connect, reuse, fail over
+include "fast/proxy.pyx"        # HTTP servers: request out, answer in
+include "fast/drain.pyx"        # leaving
+include "fast/publish.pyx"      # a Python list becomes a table
+include "fast/api.pyx"          # class Engine

@@ -1,0 +1,238 @@
+"""Answers that lb makes itself: `return`, /upstream_show, error statuses. One head writer for them and for proxied answers.
+
+    answer_* -> answer_send(head in loop.heads, body behind it) -> http_answered
+"""
+
+
+cdef const char* reason(int status) noexcept nogil:
+    """Reason phrase of RFC 9110 section 15 for a status that lb makes."""
+    if status == 200: return b"OK"
+    if status == 201: return b"Created"
+    if status == 202: return b"Accepted"
+    if status == 204: return b"No Content"
+    if status == 206: return b"Partial Content"
+    if status == 301: return b"Moved Permanently"
+    if status == 302: return b"Moved Temporarily"
+    if status == 303: return b"See Other"
+    if status == 304: return b"Not Modified"
+    if status == 307: return b"Temporary Redirect"
+    if status == 308: return b"Permanent Redirect"
+    if status == 400: return b"Bad Request"
+    if status == 401: return b"Unauthorized"
+    if status == 402: return b"Payment Required"
+    if status == 403: return b"Forbidden"
+    if status == 404: return b"Not Found"
+    if status == 405: return b"Not Allowed"
+    if status == 406: return b"Not Acceptable"
+    if status == 408: return b"Request Time-out"
+    if status == 409: return b"Conflict"
+    if status == 410: return b"Gone"
+    if status == 411: return b"Length Required"
+    if status == 412: return b"Precondition Failed"
+    if status == 413: return b"Request Entity Too Large"
+    if status == 414: return b"Request-URI Too Large"
+    if status == 415: return b"Unsupported Media Type"
+    if status == 416: return b"Requested Range Not Satisfiable"
+    if status == 421: return b"Misdirected Request"
+    if status == 429: return b"Too Many Requests"
+    if status == 431: return b"Request Header Fields Too Large"
+    if status == 500: return b"Internal Server Error"
+    if status == 501: return b"Not Implemented"
+    if status == 502: return b"Bad Gateway"
+    if status == 503: return b"Service Temporarily Unavailable"
+    if status == 504: return b"Gateway Time-out"
+    if status == 505: return b"HTTP Version Not Supported"
+    if status == 507: return b"Insufficient Storage"
+    return b""
+
+
+cdef void head_start(Out* o, int status, const char* phrase, uint32_t n) noexcept nogil:
+    """Status line, Server and Date."""
+    out_put(o, b"HTTP/1.1 ", 9)
+    out_padded(o, status, 3)
+    out_char(o, 32)
+    out_put(o, phrase, n)
+    out_put(o, b"\r\nServer: ", 10)
+    out_str(o, loop.env.version)
+    out_put(o, b"\r\nDate: ", 8)
+    out_put(o, loop.date, 29)
+    out_put(o, b"\r\n", 2)
+
+
+cdef void head_end(Out* o, Request* r) noexcept nogil:
+    """Connection, and the end of the head."""
+    if r.flags & RQ_KEEP:
+        out_put(o, b"Connection: keep-alive\r\n\r\n", 26)
+    else:
+        out_put(o, b"Connection: close\r\n\r\n", 21)
+
+
+cdef void answer_send(Request* r, Out* o, const char* body, uint64_t n) noexcept nogil:
+    """The head that `o` holds (begun at loop.heads) and the body."""
+    cdef Conn* c = r.client
+    cdef uint32_t head = <uint32_t> (o.p - loop.heads)
+    if r.h.method == M_HEAD:
+        n = 0
+    r.flags |= RQ_STARTED
+    r.sent += head + n
+    r.body_sent += n
+    if o.full:
+        log_request(LOG_ERR, r, b"answer head too large", 0, b"")
+        proxy_cut(r)
+        return
+    if n <= <size_t> (o.end - o.p):
+        memcpy(o.p, body, n)
+        conn_send(c, loop.heads, head + n)
+    elif conn_send(c, loop.heads, head):
+        conn_send(c, body, n)
+    http_answered(r)
+
+
+cdef void answer(Request* r, int status, const char* kind, const char* body, uint64_t n) noexcept nogil:
+    """An answer with a body of this media type."""
+    cdef Out o
+    cdef const char* phrase = reason(status)
+    r.status = status
+    if not r.inb.done:                  # the rest of the request was not read
+        r.flags &= ~RQ_KEEP
+    out_init(&o, loop.heads, HEADS)
+    head_start(&o, status, phrase, <uint32_t> strlen(phrase))
+    if status != 204 and status != 304:
+        out_put(&o, b"Content-Type: ", 14)
+        out_text(&o, kind)
+        out_put(&o, b"\r\nContent-Length: ", 18)
+        out_uint(&o, n)
+        out_put(&o, b"\r\n", 2)
+    else:
+        n = 0
+    head_end(&o, r)
+    answer_send(r, &o, body, n)
+
+
+cdef void answer_status(Request* r, int status) noexcept nogil:
+    """A status with a short page that names it. The connection stays after statuses that are no protocol error, as nginx."""
+    cdef char page[512]
+    cdef Out o
+    cdef const char* phrase = reason(status)
+    cdef int i
+    if status in (400, 408, 413, 414, 431, 500, 501, 505):
+        r.flags &= ~RQ_KEEP
+    out_init(&o, page, sizeof(page))
+    out_put(&o, b"<html>\r\n<head><title>", 21)
+    for i in range(2):
+        out_uint(&o, status)
+        out_char(&o, 32)
+        out_text(&o, phrase)
+        out_text(&o, b"</title></head>\r\n<body>\r\n<center><h1>" if i == 0 else b"</h1></center>\r\n<hr><center>")
+    out_str(&o, loop.env.version)
+    out_text(&o, b"</center>\r\n</body>\r\n</html>\r\n")
+    answer(r, status, b"text/html", page, o.p - page)
+
+
+cdef void answer_return(Request* r) noexcept nogil:
+    """`return CODE [TEXT]`, `return URL`; 444 closes without an answer, as nginx."""
+    cdef Out o
+    cdef char text[8192]
+    cdef int status = r.loc.status
+    if status == 444:
+        r.flags &= ~RQ_KEEP
+        r.status = 444
+        proxy_cut(r)
+        return
+    out_init(&o, text, sizeof(text))
+    write_value(&o, r, &loop.env, &r.loc.text)
+    if o.full:
+        answer_status(r, 500)
+        return
+    if status in (301, 302, 303, 307, 308):
+        answer_redirect(r, text, <uint32_t> (o.p - text))
+        return
+    if status >= 300 and r.loc.text.n == 0:
+        answer_status(r, status)
+        return
+    answer(r, status, b"text/plain", text, o.p - text)
+
+
+cdef void answer_redirect(Request* r, const char* url, uint32_t n) noexcept nogil:
+    """Location: an absolute URL when `url` is a path (absolute_redirect and port_in_redirect, nginx's defaults)."""
+    cdef Out o
+    cdef uint32_t i
+    cdef const char* phrase = reason(r.loc.status)
+    r.status = r.loc.status
+    if not r.inb.done:
+        r.flags &= ~RQ_KEEP
+    out_init(&o, loop.heads, HEADS)
+    head_start(&o, r.status, phrase, <uint32_t> strlen(phrase))
+    out_put(&o, b"Content-Length: 0\r\nLocation: ", 29)
+    if n and url[0] == 47:
+        out_put(&o, b"http://", 7)
+        write_host(&o, r)
+        if not r.client.lst.local and not same(r.client.lst.port, b"80", 2):
+            out_char(&o, 58)
+            out_str(&o, r.client.lst.port)
+    for i in range(n):                  # a value may hold what a client sent: no line end gets into a head
+        if url[i] == 13 or url[i] == 10 or url[i] == 0:
+            answer_status(r, 500)
+            return
+    out_put(&o, url, n)
+    out_put(&o, b"\r\n", 2)
+    head_end(&o, r)
+    answer_send(r, &o, NULL, 0)
+
+
+cdef inline bint same(Str s, const char* p, uint32_t n) noexcept nogil:
+    return s.n == n and memcmp(s.p, p, n) == 0
+
+
+# ---- /upstream_show
+
+cdef bint same_any_case(Str s, const char* p, uint32_t n) noexcept nogil:
+    return s.n == n and strncasecmp(s.p, p, n) == 0
+
+
+cdef void answer_show(Request* r) noexcept nogil:
+    """/upstream_show[?NAME] as the module prints it: this worker's lists. The texts were made when a list was published."""
+    cdef uint32_t i
+    cdef Str s
+    cdef uint64_t n = 0
+    cdef Buf* page
+    if r.h.method != M_GET and r.h.method != M_HEAD:
+        answer_status(r, 405)
+        return
+    for i in range(loop.nups):
+        if loop.ups[i].tcp or loop.ups[i].table == NULL:
+            continue
+        s = loop.ups[i].table.show
+        if r.args_len and same_any_case(loop.ups[i].name, r.head + r.h.target + r.args, r.args_len):
+            answer(r, 200, b"text/plain", s.p, s.n)
+            return
+        n += s.n + 1
+    if r.args_len:
+        answer(r, 200, b"text/plain",
+               b"The upstream you requested does not exist. Please double-check the name", 71)
+        return
+    if n == 0:
+        answer(r, 200, b"text/plain", b"No upstreams defined", 20)
+        return
+    page = buf_new(&loop.pool, <uint32_t> n)
+    if page == NULL:
+        answer_status(r, 500)
+        return
+    for i in range(loop.nups):
+        if loop.ups[i].tcp or loop.ups[i].table == NULL:
+            continue
+        s = loop.ups[i].table.show
+        memcpy(buf_data(page) + page.end, s.p, s.n)
+        page.end += s.n + 1
+        buf_data(page)[page.end - 1] = 10
+    answer(r, 200, b"text/plain", buf_data(page), n)
+    buf_free(&loop.pool, page)
+
+
+# ---- the head of a proxied answer
+
+cdef void write_answer_head(Out* o, Request* r, const char* head, Head* h) noexcept nogil:
+    """Status line with the server's reason, our Server and Date, its other fields, our framing and Connection."""
+    head_start(o, h.status, head + h.target, h.target_len)
+    write_answer_fields(o, r, head, h)
+    head_end(o, r)

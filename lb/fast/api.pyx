@@ -1,0 +1,359 @@
+"""The engine's Python face: class Engine (one per worker), and the shared counters. See lb/_fast.pyi for the contract.
+
+Everything here runs with the GIL, before or beside the loop; the loop itself never comes here. Memory of the compiled
+configuration lives as long as the Engine (`self.kept`).
+"""
+
+STOP_RELOAD = STOP_RELOAD_
+STOP_QUIT = STOP_QUIT_
+STOP_NOW = STOP_NOW_
+BUILD = (<bytes> LB_BUILD_NAME).decode()
+
+cdef dict VARIABLE_IDS = {
+    "host": V_HOST, "http_": V_HTTP_, "arg_": V_ARG_, "cookie_": V_COOKIE_, "remote_addr": V_REMOTE_ADDR,
+    "remote_port": V_REMOTE_PORT, "binary_remote_addr": V_BINARY_REMOTE_ADDR, "server_name": V_SERVER_NAME,
+    "server_port": V_SERVER_PORT, "server_addr": V_SERVER_ADDR, "server_protocol": V_SERVER_PROTOCOL, "scheme": V_SCHEME,
+    "request": V_REQUEST, "request_method": V_REQUEST_METHOD, "request_uri": V_REQUEST_URI, "uri": V_URI,
+    "document_uri": V_URI, "args": V_ARGS, "query_string": V_ARGS, "is_args": V_IS_ARGS, "proxy_host": V_PROXY_HOST,
+    "proxy_port": V_PROXY_PORT, "proxy_add_x_forwarded_for": V_PROXY_ADD_X_FORWARDED_FOR,
+    "content_length": V_CONTENT_LENGTH, "content_type": V_CONTENT_TYPE, "connection": V_CONNECTION,
+    "connection_requests": V_CONNECTION_REQUESTS, "hostname": V_HOSTNAME, "pid": V_PID, "msec": V_MSEC,
+    "time_iso8601": V_TIME_ISO8601, "time_local": V_TIME_LOCAL, "nginx_version": V_NGINX_VERSION,
+    "request_id": V_REQUEST_ID, "status": V_STATUS, "bytes_sent": V_BYTES_SENT, "body_bytes_sent": V_BODY_BYTES_SENT,
+    "request_length": V_REQUEST_LENGTH, "request_time": V_REQUEST_TIME, "upstream_addr": V_UPSTREAM_ADDR,
+    "upstream_status": V_UPSTREAM_STATUS,
+}
+VARIABLES = frozenset(VARIABLE_IDS)
+cdef dict METHODS = {"round_robin": LB_ROUND_ROBIN, "least_conn": LB_LEAST_CONN, "ip_hash": LB_IP_HASH}
+cdef dict LEVELS = {"emerg": LOG_EMERG, "alert": LOG_ALERT, "crit": LOG_CRIT, "error": LOG_ERR, "warn": LOG_WARN,
+                    "notice": LOG_NOTICE, "info": LOG_INFO, "debug": LOG_DEBUG}
+cdef tuple COUNTERS = ("pid", "heartbeat_ms", "accepting", "clients", "accepts", "handled", "requests", "sessions", "reading",
+                       "writing", "waiting", "upstream_connects", "upstream_reuses", "upstream_open", "upstream_idle",
+                       "retries", "failures", "no_live", "bytes_in", "bytes_out", "refused", "status_none", "status_1xx",
+                       "status_2xx", "status_3xx", "status_4xx", "status_5xx", "accept_errors", "no_slots", "log_dropped",
+                       "tables", "odd", "turns")
+
+
+def stats_size(int workers):
+    """Bytes of the shared counters of that many workers."""
+    return workers * sizeof(Stats)
+
+
+def read_stats(shm, int worker):
+    """One worker's counters by name; all zero before it has started."""
+    cdef const unsigned char[::1] view = shm
+    cdef const uint64_t* at = <const uint64_t*> &view[worker * sizeof(Stats)]
+    return {name: at[i] for i, name in enumerate(COUNTERS)}
+
+
+def clear_stats(shm, int worker):
+    """Zero one worker's counters, before another worker takes the slot."""
+    cdef unsigned char[::1] view = shm
+    memset(&view[worker * sizeof(Stats)], 0, sizeof(Stats))
+
+
+cdef class Engine:
+    cdef list kept              # objects whose memory the compiled configuration points into
+    cdef list registries        # per upstream: {(sockaddr, occurrence): Peer*}
+    cdef dict log_index         # path -> place in loop.logs; "" is the error log
+    cdef unsigned char[::1] shm
+
+    def __cinit__(self):
+        self.kept = []
+        self.registries = []
+        self.log_index = {}
+
+    def __init__(self, config, listeners, *, int worker, int workers, shm, logs, int error_fd, error_level):
+        cdef int i
+        if loop.scratch != NULL:
+            raise RuntimeError("one Engine per process")
+        self.shm = shm
+        self.loop_init(worker, workers, config.worker_connections)
+        self.logs_init(logs, error_fd, error_level)
+        self.upstreams_init(config.upstreams)
+        loop.nlisteners = len(config.listeners)
+        loop.listeners = <Listener*> self.mem(loop.nlisteners * sizeof(Listener))
+        for i, listener in enumerate(config.listeners):
+            self.listener_init(&loop.listeners[i], listener, listeners[i])
+        self.special(loop.wake_fd, K_WAKE)
+        self.special(loop.signal_fd, K_SIGNAL)
+        for i, upstream in enumerate(config.upstreams):
+            self.publish(i, upstream.servers, show_block(upstream.name, upstream.servers))
+
+    # ---- what Python threads call
+
+    def publish(self, int upstream, servers, bytes show):
+        if not 0 <= upstream < <int> loop.nups:
+            raise IndexError(f"no upstream number {upstream}")
+        cdef Table* t = table_build(&loop.ups[upstream], self.registries[upstream], servers, show)
+        lb_atomic_push(&loop.inbox.tables, t, <void**> &t.next)
+        self.wake()
+
+    def stop(self, int mode):
+        if mode not in (STOP_RELOAD_, STOP_QUIT_, STOP_NOW_):
+            raise ValueError(f"no stop mode {mode}")
+        lb_atomic_store(&loop.inbox.stop, max(mode, lb_atomic_load(&loop.inbox.stop)))
+        self.wake()
+
+    def reopen(self, logs, int error_fd):
+        for path, i in self.log_index.items():
+            fd = error_fd if path == "" else logs.get(path, -1)
+            if fd >= 0:
+                loop.logs[<int> i].fresh = fd
+        lb_atomic_store(&loop.inbox.reopen, 1)
+        self.wake()
+
+    cdef int wake(self) except -1:
+        cdef uint64_t one = 1
+        if write(loop.wake_fd, &one, sizeof(one)) < 0 and errno != EAGAIN:
+            raise OSError(errno, "eventfd")
+        return 0
+
+    def run(self):
+        with nogil:
+            loop_run()
+
+    def open_handles(self):
+        """What is open beyond the engine's own eventfd and signalfd, after run(): all zero, or something leaks."""
+        cdef uint32_t i, conns = 0, active = 0
+        for i in range(loop.nchunks << SLAB_SHIFT):
+            if conn_at(i).kind not in (K_FREE, K_WAKE, K_SIGNAL, K_LISTEN):
+                conns += 1
+        for registry in self.registries:
+            for p in registry.values():
+                active += (<Peer*> <size_t> p).active
+        return {"connections": conns, "buffers": loop.pool.out, "active": active, "clients": loop.clients,
+                "upstream_idle": loop.st.up_idle}
+
+    def __dealloc__(self):
+        cdef uint32_t i
+        if loop.st == NULL:
+            return
+        take_inbox()
+        for i in range(loop.nups):
+            if loop.ups[i].table != NULL:
+                table_free(loop.ups[i].table)
+        for registry in self.registries:
+            for p in registry.values():
+                peer_free(<Peer*> <size_t> p)
+        peers_bury()
+        pool_drop(&loop.pool)
+        for i in range(loop.nchunks):
+            free(loop.chunks[i])
+        free(loop.chunks)
+        close(loop.ep)
+        close(loop.wake_fd)
+        close(loop.signal_fd)
+        memset(&loop, 0, sizeof(loop))
+
+    # ---- compiling the configuration
+
+    cdef void* mem(self, size_t n) except NULL:
+        """Zeroed memory that lives as long as the Engine."""
+        cdef bytearray block = bytearray(n + 1)
+        self.kept.append(block)
+        return <void*> PyByteArray_AS_STRING(block)
+
+    cdef Str text(self, object s):
+        cdef bytes b = s if isinstance(s, bytes) else os.fsencode(s)
+        cdef Str out
+        self.kept.append(b)
+        out.p = <char*> b
+        out.n = len(b)
+        return out
+
+    cdef int loop_init(self, int worker, int workers, int connections) except -1:
+        cdef sigset_t signals
+        cdef bytes seed = os.urandom(16)
+        memset(&loop, 0, sizeof(loop))
+        loop.worker = worker
+        loop.workers = workers
+        loop.all = <Stats*> &self.shm[0]
+        loop.st = &loop.all[worker]
+        memset(loop.st, 0, sizeof(Stats))
+        loop.st.pid = loop.env.pid = getpid()
+        loop.max_conns = connections + 64       # the slab also holds listeners and the two fds of our own
+        loop.batch = 1
+        loop.scratch = <char*> self.mem(HEADROOM + SCRATCH + TAILROOM)
+        loop.heads = <char*> self.mem(HEADS)
+        loop.env.hostname = self.text(platform.node())
+        loop.env.version = self.text(f"lb/{__version__}")
+        memcpy(&loop.env.random, <char*> seed, 16)
+        loop.second = -1
+        clock_update()
+        wheel_init(&loop.wheel, loop.now)
+        loop.ep = epoll_create1(EPOLL_CLOEXEC)
+        loop.wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)
+        sigemptyset(&signals)
+        sigaddset(&signals, SIGTERM)
+        sigaddset(&signals, SIGINT)
+        sigaddset(&signals, SIGQUIT)
+        loop.signal_fd = signalfd(-1, &signals, SFD_NONBLOCK | SFD_CLOEXEC)
+        if loop.ep < 0 or loop.wake_fd < 0 or loop.signal_fd < 0:
+            raise OSError(errno, "epoll, eventfd or signalfd")
+        return 0
+
+    cdef int special(self, int fd, int kind) except -1:
+        """A descriptor of the engine's own in the loop: level-triggered."""
+        cdef Conn* c = conn_new(fd, kind)
+        if c == NULL or not poll_add(c, EPOLLIN):
+            raise OSError(errno, "epoll_ctl")
+        return 0
+
+    cdef int logs_init(self, logs, int error_fd, str level) except -1:
+        cdef uint32_t i = 0
+        loop.nlogs = len(logs) + 1
+        loop.logs = <LogFile*> self.mem(loop.nlogs * sizeof(LogFile))
+        for path, fd in {"": error_fd, **logs}.items():
+            self.log_index[path] = i
+            loop.logs[i].fd = fd
+            loop.logs[i].fresh = -1
+            loop.logs[i].buf = <char*> self.mem(LOG_ROOM)
+            i += 1
+        loop.error_log = &loop.logs[0]
+        loop.log_level = LEVELS[level]
+        return 0
+
+    cdef int upstreams_init(self, upstreams) except -1:
+        cdef Upstream* u
+        loop.nups = len(upstreams)
+        loop.ups = <Upstream*> self.mem(loop.nups * sizeof(Upstream))
+        for i, upstream in enumerate(upstreams):
+            u = &loop.ups[<int> i]
+            u.name = self.text(upstream.name)
+            u.method = METHODS[upstream.balancer]
+            u.tcp = upstream.kind == "stream"
+            u.keepalive = upstream.keepalive
+            u.keepalive_requests = upstream.keepalive_requests
+            u.keepalive_timeout = upstream.keepalive_timeout_ms
+            self.registries.append({})
+        return 0
+
+    cdef int listener_init(self, Listener* l, listener, fd) except -1:
+        cdef int one = 1
+        l.local = listener.address.family == AF_UNIX
+        l.tcp = listener.stream is not None
+        l.addr = self.text(listener.text)
+        l.port = self.text(str(listener.address.port))
+        if l.tcp:
+            l.stream = self.stream(listener.stream)
+        else:
+            self.servers(l, listener)
+        l.fd = -1
+        if fd is None:
+            return 0
+        l.fd = fd
+        os.set_blocking(fd, False)
+        if not l.local:                  # accepted sockets inherit it: no system call per connection
+            setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one))
+        l.conn = conn_new(fd, K_LISTEN)
+        if l.conn == NULL:
+            raise MemoryError()
+        l.conn.lst = l
+        return 0
+
+    cdef StreamServer* stream(self, server) except NULL:
+        cdef StreamServer* s = <StreamServer*> self.mem(sizeof(StreamServer))
+        s.ups = &loop.ups[<int> server.upstream]
+        s.connect_timeout = server.proxy_connect_timeout_ms
+        s.timeout = server.proxy_timeout_ms
+        return s
+
+    cdef int servers(self, Listener* l, listener) except -1:
+        cdef list names = []
+        cdef int i
+        l.nservers = len(listener.http)
+        l.servers = <Server**> self.mem(l.nservers * sizeof(Server*))
+        for i, server in enumerate(listener.http):
+            l.servers[i] = self.server(server)
+            names += [(name.lower(), i) for name in server.names if name]
+        l.fallback = l.servers[<int> listener.default_server]
+        names.sort()
+        l.nnames = len(names) if l.nservers > 1 else 0      # one server: no look-up at all
+        l.names = <Name*> self.mem(len(names) * sizeof(Name))
+        for i, (name, k) in enumerate(names):
+            l.names[i].name = self.text(name)
+            l.names[i].srv = l.servers[<int> k]
+        return 0
+
+    cdef Server* server(self, server) except NULL:
+        cdef Server* s = <Server*> self.mem(sizeof(Server))
+        cdef list ordered = sorted(server.locations, key=lambda x: (x.match != "exact", -len(os.fsencode(x.pattern))))
+        s.name = self.text(server.names[0] if server.names else "")
+        s.nlocs = len(ordered)
+        s.nexact = sum(x.match == "exact" for x in ordered)
+        s.locs = <Location*> self.mem(s.nlocs * sizeof(Location))
+        for i, location in enumerate(ordered):
+            s.locs[<int> i].exact = location.match == "exact"
+            s.locs[<int> i].pattern = self.text(location.pattern)
+            self.location(&s.locs[<int> i], location.handler, location.settings)
+        self.location(&s.fallback, server.handler, server.settings)
+        return s
+
+    cdef int location(self, Location* l, handler, settings) except -1:
+        l.connect_timeout = settings.proxy_connect_timeout_ms
+        l.read_timeout = settings.proxy_read_timeout_ms
+        l.write_timeout = settings.proxy_send_timeout_ms
+        l.keepalive_timeout = settings.keepalive_timeout_ms
+        l.keepalive_requests = settings.keepalive_requests
+        l.header_timeout = settings.client_header_timeout_ms
+        l.body_timeout = settings.client_body_timeout_ms
+        l.send_timeout = settings.send_timeout_ms
+        l.max_body = settings.client_max_body_size
+        l.http10 = settings.proxy_http_version == "1.0"
+        l.nlogs = len(settings.access_logs)
+        l.logs = <LogFile**> self.mem(l.nlogs * sizeof(LogFile*))
+        for i, path in enumerate(settings.access_logs):
+            l.logs[<int> i] = &loop.logs[<int> self.log_index[path]]
+        self.set_headers(l, settings.set_headers)
+        return self.handler(l, handler)
+
+    cdef int handler(self, Location* l, handler) except -1:
+        if isinstance(handler, ProxyPass):
+            l.handler = DO_PROXY
+            l.ups = &loop.ups[<int> handler.upstream]
+            l.proxy_host = self.text(handler.host)
+            if handler.uri is not None:
+                l.uri = self.text(handler.uri)
+        elif isinstance(handler, Return):
+            l.handler = DO_RETURN
+            l.status = handler.status
+            l.text = self.value(handler.text)
+        elif isinstance(handler, UpstreamShow):
+            l.handler = DO_SHOW
+        return 0
+
+    cdef int set_headers(self, Location* l, headers) except -1:
+        cdef SetHeader* h
+        cdef bytes name
+        l.nsets = len(headers)
+        l.sets = <SetHeader*> self.mem(l.nsets * sizeof(SetHeader))
+        for i, (header, value) in enumerate(headers):
+            h = &l.sets[<int> i]
+            name = header.encode()
+            h.name = self.text(name)
+            h.value = self.value(value)
+            h.id = field_id(<uint8_t*> h.name.p, h.name.n)
+            if h.id:
+                l.overridden |= 1u << h.id
+            else:
+                l.sets_other = 1
+        return 0
+
+    cdef Value value(self, parts) except *:
+        cdef Value v
+        cdef Piece* piece
+        v.n = len(parts)
+        v.pieces = <Piece*> self.mem(v.n * sizeof(Piece))
+        for i, part in enumerate(parts):
+            piece = &v.pieces[<int> i]
+            if isinstance(part, str):
+                piece.text = self.text(part)
+                continue
+            name = part.name
+            if name not in VARIABLE_IDS:            # a family: the rest of the name is its argument
+                name, rest = name.split("_", 1)
+                name += "_"
+                piece.text = self.text(rest)
+            piece.var = VARIABLE_IDS[name]
+        return v

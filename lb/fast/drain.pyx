@@ -1,0 +1,81 @@
+"""Leaving: what a stop does, turn by turn, and the listeners that wait to be armed again.
+
+    drain_begin(RELOAD): no new connections; idle clients may send one more request (it is answered with `Connection: close`)
+    drain_begin(QUIT):   the same, and idle clients are closed at once
+    drain_begin(NOW):    the loop ends with this turn
+    drain_turn: done when no client is left -> drain_end: everything closed, nothing leaks
+"""
+
+cdef enum:
+    LAST_CHANCE = 1000          # ms that an idle client has, from the stop on, for a request that may be on its way
+
+
+cdef void drain_begin(int how) noexcept nogil:
+    cdef uint32_t i
+    if how <= loop.stopping:
+        return
+    if not loop.stopping:
+        log_line(LOG_NOTICE, b"exiting" if how == STOP_NOW_ else b"gracefully shutting down")
+    accept_disarm()
+    loop.paused = 0
+    loop.stopping = how
+    loop.stop_at = loop.now
+    for i in range(loop.nlisteners):
+        if loop.listeners[i].conn != NULL:
+            conn_close(loop.listeners[i].conn)
+            loop.listeners[i].conn = NULL
+    for i in range(loop.nups):
+        while loop.ups[i].idle_first != NULL:
+            pool_close(loop.ups[i].idle_first)
+    if how == STOP_QUIT_:
+        while loop.idle_first != NULL:
+            conn_close(loop.idle_first)
+    elif how == STOP_NOW_:
+        loop.done = 1
+
+
+cdef void drain_turn() noexcept nogil:
+    if not loop.stopping:
+        if loop.now < loop.resume_at and not (loop.mean and loop.clients < loop.mean):
+            return
+        if accept_enough():
+            loop.resume_at = loop.now + 50
+        else:
+            accept_arm()
+        return
+    if loop.now - loop.stop_at >= LAST_CHANCE:
+        while loop.idle_first != NULL and loop.now - loop.idle_first.born >= LAST_CHANCE:
+            conn_close(loop.idle_first)
+    if loop.clients == 0:
+        loop.done = 1
+
+
+cdef void drain_end() noexcept nogil:
+    """Close what is left (STOP_NOW leaves a lot), so that open_handles() can tell a leak from a stop."""
+    cdef uint32_t i, k
+    cdef Conn* c
+    for i in range(loop.nchunks):
+        for k in range(1 << SLAB_SHIFT):
+            c = &loop.chunks[i][k]
+            if c.kind == K_HTTP or c.kind == K_TCP:
+                drain_client(c)
+    for i in range(loop.nups):
+        while loop.ups[i].idle_first != NULL:
+            pool_close(loop.ups[i].idle_first)
+    logs_flush()
+    run_posted()
+    peers_bury()
+
+
+cdef void drain_client(Conn* c) noexcept nogil:
+    cdef Request* r = c.req
+    if r == NULL:
+        conn_close(c)
+        return
+    if r.flags & RQ_TCP:
+        tcp_end(r)
+        return
+    up_abandon(r)
+    request_log(r)
+    request_free(r)
+    conn_close(c)

@@ -1,0 +1,578 @@
+"""The client side of HTTP/1: heads in, answers out, keep-alive, pipelining, and the end of a connection.
+
+    S_HEAD: http_read -> parse_request -> http_begin -> route -> answer_* (made here) or up_start (proxy.pyx)
+    S_BUSY: body_up feeds the server; conn_send carries the answer -> http_answered -> http_done -> S_IDLE | S_LINGER | closed
+
+Bytes behind a request stay in Conn.inb until it is answered: one exchange at a time. Work that follows from an answer (the
+next pipelined request) is posted, never started below its caller.
+"""
+
+
+cdef void http_accepted(Conn* c) noexcept nogil:
+    timer_set(&loop.wheel, &c.timer, loop.now + c.lst.fallback.fallback.header_timeout)
+
+
+cdef void http_event(Conn* c) noexcept nogil:
+    cdef Request* r
+    if c.out != NULL and c.ready & R_WRITE and not http_flush(c):
+        return
+    if c.state == S_LINGER:
+        linger_read(c)
+        return
+    r = c.req
+    if r == NULL:
+        http_read(c)
+        return
+    if not r.inb.done and not r.flags & RQ_ANSWERED:
+        body_up(r)
+        return
+    if c.ready & R_ERR or (c.ready & R_HUP and not r.flags & RQ_ANSWERED):
+        http_gone(r)
+
+
+cdef bint http_flush(Conn* c) noexcept nogil:
+    """Send on, and let the server go on when all is sent. False: the connection or its exchange has ended."""
+    cdef int rc = conn_flush(c)
+    cdef Request* r = c.req
+    cdef uint32_t gen = c.gen
+    if rc < 0:
+        http_broken(c)
+        return False
+    if rc == 0:
+        if r != NULL:
+            timer_set(&loop.wheel, &c.timer, loop.now + r.loc.send_timeout)
+        return True
+    timer_clear(&c.timer)
+    if r == NULL:
+        return True
+    if r.flags & RQ_ANSWERED:
+        http_done(r)
+        return False
+    if r.up != NULL and r.up.ready & R_READ:
+        proxy_read(r)
+    return c.gen == gen and c.req == r
+
+
+# ---- heads in
+
+cdef void http_read(Conn* c) noexcept nogil:
+    """Parse what is kept; when it is no whole head, read more behind it."""
+    cdef uint32_t n = 0
+    cdef ssize_t got
+    cdef Buf* b = c.inb
+    cdef char* p = loop.scratch + HEADROOM
+    if b != NULL:
+        n = buf_len(b)
+        if c.state == S_IDLE or not c.ready & R_READ:       # pipelined: it may be whole already
+            conn_state(c, S_HEAD)
+            timer_set(&loop.wheel, &c.timer, loop.now + c.lst.fallback.fallback.header_timeout)
+            if http_parse(c, buf_data(b) + b.off, n) or not c.ready & R_READ:
+                return
+        if n < SCRATCH:
+            memcpy(p, buf_data(b) + b.off, n)
+    if not c.ready & R_READ:
+        return
+    got = conn_recv(c, p + n, SCRATCH - n)
+    if got == -1:
+        return
+    if got <= 0:
+        http_ended(c)
+        return
+    if b != NULL:
+        c.inb = NULL
+        buf_free(&loop.pool, b)
+    loop.st.bytes_in += got
+    if c.state == S_IDLE:
+        conn_state(c, S_HEAD)
+        timer_clear(&c.timer)
+    http_parse(c, p, n + <uint32_t> got)
+
+
+cdef void http_ended(Conn* c) noexcept nogil:
+    """The client ended, or broke, between requests or within a head."""
+    if c.inb != NULL:
+        log_client(LOG_INFO, c, b"client prematurely closed connection while reading client request line")
+    conn_close(c)
+
+
+cdef bint http_parse(Conn* c, char* p, uint32_t n) noexcept nogil:
+    """Parse a head at p (in c.inb, or in the scratch buffer). False: it is not whole, and what there is is kept."""
+    cdef Head h
+    cdef Request* r
+    cdef int rc
+    h.fields = loop.fields
+    h.max_fields = MAX_FIELDS
+    rc = parse_request(p, n if n < MAX_HEAD else MAX_HEAD, &h)
+    if rc == P_MORE:
+        if n >= MAX_HEAD:
+            h.error = 414 if memchr(p, 10, MAX_HEAD) == NULL else 431
+            h.rule = 0
+            h.error_at = MAX_HEAD
+            http_refuse(c, p, n, &h)
+            return True
+        if c.inb == NULL:
+            conn_keep(c, p, n)
+        if c.timer.at == 0:
+            timer_set(&loop.wheel, &c.timer, loop.now + c.lst.fallback.fallback.header_timeout)
+        return False
+    if rc == P_BAD:
+        http_refuse(c, p, n, &h)
+        return True
+    timer_clear(&c.timer)
+    r = request_new(c, h.size + h.nfields * sizeof(Field))
+    if r == NULL or not request_copy_head(r, p, &h):
+        http_out_of_memory(c, r)
+        return True
+    r.received = h.size
+    http_begin(r, p + h.size, n - h.size)
+    return True
+
+
+cdef void http_out_of_memory(Conn* c, Request* r) noexcept nogil:
+    if r != NULL:
+        request_free(r)
+    c.req = NULL
+    conn_close(c)
+
+
+cdef void http_refuse(Conn* c, char* p, uint32_t n, Head* h) noexcept nogil:
+    """A head that is no HTTP: answer with the parser's status and close. Nothing of it goes anywhere but into the logs."""
+    cdef Request* r = request_new(c, 512)
+    cdef uint32_t keep = n if n < 256 else 256
+    if r == NULL:
+        http_out_of_memory(c, r)
+        return
+    loop.st.refused += 1
+    r.srv = c.lst.fallback
+    r.loc = &r.srv.fallback
+    r.h.content_length = -1
+    r.h.minor = 1
+    r.head = <char*> request_memory(r, keep + 1)
+    if r.head == NULL:
+        http_out_of_memory(c, r)
+        return
+    memcpy(r.head, p, keep)
+    r.head[keep] = 0
+    r.inb.done = 0                      # what follows is unknown: linger
+    c.served += 1
+    conn_state(c, S_BUSY)
+    log_refused(r, h)
+    request_rest(c, NULL, 0)
+    answer_status(r, h.error)
+
+
+cdef void request_rest(Conn* c, char* p, uint32_t n) noexcept nogil:
+    """Keep what follows the request that begins now. `p` lies in c.inb's block (its rest stays there) or elsewhere."""
+    cdef Buf* b = c.inb
+    if b != NULL:
+        if n and p > <char*> b and p <= buf_data(b) + b.end:
+            b.off = <uint32_t> (p - buf_data(b))
+            return
+        c.inb = NULL
+        buf_free_chain(&loop.pool, b)
+    if n:
+        conn_keep(c, p, n)
+
+
+# ---- an exchange begins
+
+cdef void http_begin(Request* r, char* rest, uint32_t n) noexcept nogil:
+    """The head is whole: route it, take what is here of its body, and act."""
+    cdef Conn* c = r.client
+    cdef int status
+    c.served += 1
+    conn_state(c, S_BUSY)
+    loop.st.requests += 1
+    framing_in(r)
+    status = route(r)
+    if status == 0 and r.loc.max_body and r.h.content_length > r.loc.max_body:
+        log_request(LOG_ERR, r, b"client intended to send too large body", 0, b"")
+        status = 413
+    if status == 0:
+        status = body_first(r, rest, n)
+    else:
+        request_rest(c, NULL, 0)
+    if status:
+        r.flags &= ~RQ_KEEP
+        answer_status(r, status)
+        return
+    handle(r)
+
+
+cdef void framing_in(Request* r) noexcept nogil:
+    """The one framing of the request's body; keep-alive by version and Connection (RFC 9112 section 9.3)."""
+    if r.h.flags & H_CHUNKED:
+        r.inb.kind = B_CHUNKED
+    elif r.h.content_length > 0:
+        r.inb.kind = B_LENGTH
+        r.inb.left = r.h.content_length
+    else:
+        r.inb.done = 1
+    if not r.h.flags & H_CLOSE and (r.h.minor or r.h.flags & H_KEEP_ALIVE):
+        r.flags |= RQ_KEEP
+
+
+cdef int route(Request* r) noexcept nogil:
+    """Server by host, location by path. 0, or the status of a refusal."""
+    cdef Listener* l = r.client.lst
+    cdef int status
+    r.srv = server_by_host(l, r.head + r.h.host, r.h.host_len) if l.nnames else l.fallback
+    r.loc = &r.srv.fallback
+    if r.h.method == M_CONNECT or r.h.method == M_TRACE:
+        return 405
+    status = request_path(r)
+    if status:
+        return status
+    r.loc = location_by_path(r.srv, r.uri, r.uri_len)
+    r.ups = r.loc.ups
+    if r.client.served >= r.loc.keepalive_requests or r.loc.keepalive_timeout == 0 or loop.stopping:
+        r.flags &= ~RQ_KEEP
+    return 0
+
+
+cdef int request_path(Request* r) noexcept nogil:
+    """r.uri: the decoded, normalised path; r.args: where the query lies. 0 or 400."""
+    cdef char* q
+    cdef uint32_t n = 0, args = 0
+    cdef char* path = r.head + r.h.path
+    if r.h.path_len == 0:               # `*`, or http://a without a path
+        r.uri = <char*> b"/"
+        r.uri_len = 1
+        return 0
+    if not r.h.flags & H_TARGET_QUOTED:
+        q = <char*> memchr(path, 63, r.h.path_len)
+        r.uri = path
+        r.uri_len = <uint32_t> (q - path) if q != NULL else r.h.path_len
+        args = r.uri_len + 1 if q != NULL else 0
+    else:
+        r.uri = <char*> request_memory(r, r.h.path_len)
+        if r.uri == NULL or uri_normalise(path, r.h.path_len, r.uri, &n, &args) != P_DONE:
+            return 400
+        r.uri_len = n
+    if args:
+        r.args = r.h.path - r.h.target + args
+        r.args_len = r.h.path_len - args
+    return 0
+
+
+cdef Server* server_by_host(Listener* l, const char* host, uint32_t n) noexcept nogil:
+    """Exact server_name, without case: a binary search. The default server when there is none."""
+    cdef uint32_t low = 0, high = l.nnames, mid
+    cdef int d
+    while low < high:
+        mid = (low + high) >> 1
+        d = strncasecmp(host, l.names[mid].name.p, n if n < l.names[mid].name.n else l.names[mid].name.n)
+        if d == 0:
+            d = <int> n - <int> l.names[mid].name.n
+        if d == 0:
+            return l.names[mid].srv
+        if d < 0:
+            high = mid
+        else:
+            low = mid + 1
+    return l.fallback
+
+
+cdef Location* location_by_path(Server* s, const char* path, uint32_t n) noexcept nogil:
+    """`=` first, then the longest prefix."""
+    cdef uint32_t i
+    cdef Location* l
+    for i in range(s.nlocs):
+        l = &s.locs[i]
+        if l.pattern.n > n or (l.exact and l.pattern.n != n):
+            continue
+        if memcmp(l.pattern.p, path, l.pattern.n) == 0:
+            return l
+    return &s.fallback
+
+
+cdef int body_first(Request* r, char* rest, uint32_t n) noexcept nogil:
+    """What came with the head: the first of the body is kept in r.body, what follows the request in the connection."""
+    cdef uint32_t used = 0, data_n = 0
+    cdef char* data = rest
+    if not r.inb.done and n:
+        if not body_take(&r.inb, rest, n, &used, &data, &data_n):
+            return 400
+        r.received += used
+        if r.loc.max_body and r.inb.seen > <uint64_t> r.loc.max_body:
+            return 413
+        if data_n:
+            r.body = buf_copy(&loop.pool, data, data_n)
+            if r.body == NULL:
+                return 500
+    request_rest(r.client, rest + used, n - used)
+    return 0
+
+
+cdef bint body_take(Body* b, char* p, uint32_t n, uint32_t* used, char** data, uint32_t* data_n) noexcept nogil:
+    """Consume body bytes from p: `used` of them, the body's own at `data` (in p, decoded in place). False: bad framing."""
+    cdef int rc
+    used[0] = 0
+    data[0] = p
+    data_n[0] = 0
+    if b.kind == B_LENGTH:
+        used[0] = n if n < b.left else <uint32_t> b.left
+        data_n[0] = used[0]
+        b.left -= used[0]
+        b.done = b.left == 0
+    elif b.kind == B_CHUNKED:
+        rc = chunk_decode(&b.ch, p, n, used, data_n)
+        if rc == P_BAD:
+            return False
+        b.done = rc == P_DONE
+    elif b.kind == B_CLOSE:
+        used[0] = data_n[0] = n
+    b.seen += data_n[0]
+    return True
+
+
+cdef void handle(Request* r) noexcept nogil:
+    cdef Location* l = r.loc
+    if l.handler == DO_PROXY:
+        if not r.inb.done and r.h.flags & H_EXPECT_100 and r.body == NULL:
+            r.flags |= RQ_CONTINUE
+        up_start(r)
+    elif l.handler == DO_RETURN:
+        answer_return(r)
+    elif l.handler == DO_SHOW:
+        answer_show(r)
+    else:
+        answer_status(r, 404)
+
+
+# ---- the body on its way to the server
+
+cdef void body_up(Request* r) noexcept nogil:
+    """Read on while the server takes what is read; a few reads at most."""
+    cdef Conn* c = r.client
+    cdef Conn* u = r.up
+    cdef int i
+    if u == NULL or u.state != S_BUSY or not r.flags & RQ_SENT:
+        if c.ready & R_ERR:
+            http_gone(r)
+        return
+    for i in range(4):
+        if u.out != NULL or not c.ready & R_READ or r.inb.done:
+            break
+        if not body_up_once(r):
+            return
+    if r.inb.done:
+        timer_clear(&c.timer)
+        if u.out == NULL:
+            timer_set(&loop.wheel, &u.timer, loop.now + r.loc.read_timeout)
+    elif u.out == NULL:
+        timer_set(&loop.wheel, &c.timer, loop.now + r.loc.body_timeout)
+        if c.ready & R_READ:
+            post(c)
+    else:
+        timer_clear(&c.timer)
+        timer_set(&loop.wheel, &u.timer, loop.now + r.loc.write_timeout)
+
+
+cdef bint body_up_once(Request* r) noexcept nogil:
+    """One read of body, one send. False: the exchange has taken another turn."""
+    cdef Conn* c = r.client
+    cdef char* p = loop.scratch + HEADROOM
+    cdef char* data
+    cdef uint32_t used, n
+    cdef ssize_t got = conn_recv(c, p, SCRATCH)
+    if got == -1:
+        return True
+    if got <= 0:
+        log_request(LOG_INFO, r, b"client prematurely closed connection", 0, b"while sending request to upstream")
+        http_gone(r)
+        return False
+    loop.st.bytes_in += got
+    if not body_take(&r.inb, p, <uint32_t> got, &used, &data, &n):
+        log_request(LOG_INFO, r, b"client sent invalid chunked body", 0, b"")
+        body_refused(r, 400)
+        return False
+    r.received += used
+    if r.loc.max_body and r.inb.seen > <uint64_t> r.loc.max_body:
+        log_request(LOG_ERR, r, b"client intended to send too large chunked body", 0, b"")
+        body_refused(r, 413)
+        return False
+    if used < got:
+        conn_keep(c, p + used, <uint32_t> got - used)
+    r.flags |= RQ_NO_REPLAY
+    if not body_send(r, data, n):
+        r.inb.done = 0                  # the server does not want it: it may have answered before
+        r.flags &= ~RQ_KEEP
+        proxy_read(r)
+        return False
+    return True
+
+
+cdef bint body_send(Request* r, char* data, uint32_t n) noexcept nogil:
+    """Body bytes to the server, in our own chunk where the framing asks for it; room lies before and behind `data`."""
+    cdef Out o
+    cdef char size[20]
+    cdef uint32_t k
+    if r.inb.chunk_out:
+        if n:
+            out_init(&o, size, sizeof(size))
+            out_hex(&o, n)
+            out_put(&o, b"\r\n", 2)
+            k = <uint32_t> (o.p - size)
+            data -= k
+            memcpy(data, size, k)
+            n += k
+            memcpy(data + n, b"\r\n", 2)
+            n += 2
+        if r.inb.done:
+            memcpy(data + n, b"0\r\n\r\n", 5)
+            n += 5
+    return n == 0 or conn_send(r.up, data, n)
+
+
+cdef void body_refused(Request* r, int status) noexcept nogil:
+    """The client's body breaks a rule after part of it went out: the server sees a break, the client the status."""
+    r.flags &= ~RQ_KEEP
+    r.inb.done = 0
+    up_abandon(r)
+    if r.flags & RQ_STARTED:
+        proxy_cut(r)
+        return
+    answer_status(r, status)
+
+
+# ---- the end of an exchange
+
+cdef void http_answered(Request* r) noexcept nogil:
+    """The whole answer was handed to conn_send."""
+    cdef Conn* c = r.client
+    r.flags |= RQ_ANSWERED
+    if c.flags & CF_FAILED:
+        http_broken(c)
+        return
+    if c.out == NULL:
+        http_done(r)
+        return
+    if r.peer != NULL:                  # the server may be gone before the client has read all: keep its name only
+        fails_add(r, r.peer)
+        r.peer = NULL
+    timer_set(&loop.wheel, &c.timer, loop.now + r.loc.send_timeout)
+
+
+cdef void http_done(Request* r) noexcept nogil:
+    """Everything was sent: log it, and see what becomes of the connection."""
+    cdef Conn* c = r.client
+    cdef bint keep = r.flags & RQ_KEEP and r.inb.done and not loop.stopping == STOP_NOW_
+    cdef int64_t idle = r.loc.keepalive_timeout
+    cdef bint rest = not r.inb.done
+    request_log(r)
+    request_free(r)
+    if not keep:
+        http_close(c, rest)
+        return
+    conn_state(c, S_IDLE)
+    c.born = loop.now
+    timer_set(&loop.wheel, &c.timer, loop.now + idle)
+    if c.inb != NULL or c.ready & R_READ:
+        post(c)
+    elif loop.stopping == STOP_QUIT_:
+        conn_close(c)
+
+
+cdef void request_log(Request* r) noexcept nogil:
+    cdef uint32_t i
+    loop.st.status[r.status // 100 if 100 <= r.status < 600 else 0] += 1
+    loop.st.bytes_out += r.sent
+    for i in range(r.loc.nlogs):
+        log_access(r.loc.logs[i], r)
+
+
+cdef void http_close(Conn* c, bint rest) noexcept nogil:
+    """Close after an answer; when the client may still be sending, read that away first, or it would see a reset."""
+    if not rest and c.inb == NULL and not c.ready & R_READ:
+        conn_close(c)
+        return
+    if c.ready & R_HUP and c.inb == NULL and not rest:
+        conn_close(c)
+        return
+    shutdown(c.fd, SHUT_WR)
+    conn_state(c, S_LINGER)
+    if c.inb != NULL:
+        buf_free_chain(&loop.pool, c.inb)
+        c.inb = NULL
+    timer_set(&loop.wheel, &c.timer, loop.now + 5000)
+    c.born = loop.now                   # lingering ends 30 s from here at the latest
+    linger_read(c)
+
+
+cdef void linger_read(Conn* c) noexcept nogil:
+    cdef ssize_t got
+    cdef int i
+    if c.ready & R_ERR:
+        conn_close(c)
+        return
+    for i in range(16):
+        if not c.ready & R_READ:
+            return
+        got = conn_recv(c, loop.scratch, SCRATCH)
+        if got == -1:
+            return
+        if got <= 0 or loop.now - c.born > 30000:
+            conn_close(c)
+            return
+        timer_set(&loop.wheel, &c.timer, loop.now + 5000)
+    post(c)
+
+
+cdef void http_broken(Conn* c) noexcept nogil:
+    """The client's connection failed while an answer was sent."""
+    cdef Request* r = c.req
+    if r != NULL:
+        http_gone(r)
+        return
+    conn_close(c)
+
+
+cdef void http_gone(Request* r) noexcept nogil:
+    """The client has left: let go of the server, log 499 as nginx where no answer had begun."""
+    cdef Conn* c = r.client
+    up_abandon(r)
+    if not r.flags & RQ_STARTED:
+        r.status = 499
+        log_request(LOG_INFO, r, b"client prematurely closed connection", 0, b"while waiting for an answer")
+    request_log(r)
+    request_free(r)
+    conn_close(c)
+
+
+cdef void proxy_cut(Request* r) noexcept nogil:
+    """The answer breaks off: close without completing it, so that the client sees the break."""
+    cdef Conn* c = r.client
+    up_abandon(r)
+    request_log(r)
+    request_free(r)
+    conn_close(c)
+
+
+cdef void http_timeout(Conn* c) noexcept nogil:
+    cdef Request* r = c.req
+    if r == NULL:
+        if c.state == S_HEAD and c.inb != NULL:
+            head_timeout(c)
+            return
+        conn_close(c)
+        return
+    if c.out != NULL:
+        log_request(LOG_INFO, r, b"client timed out", ETIMEDOUT, b"while sending response to client")
+        http_gone(r)
+        return
+    if not r.inb.done and not r.flags & RQ_ANSWERED:
+        log_request(LOG_INFO, r, b"client timed out", ETIMEDOUT, b"while reading client request body")
+        body_refused(r, 408)
+        return
+
+
+cdef void head_timeout(Conn* c) noexcept nogil:
+    """Part of a head, then silence: 408 (RFC 9110 section 15.5.9) and close."""
+    cdef Head h
+    cdef Buf* b = c.inb
+    memset(&h, 0, sizeof(h))
+    h.error = 408
+    c.inb = NULL
+    http_refuse(c, buf_data(b) + b.off, buf_len(b), &h)
+    buf_free_chain(&loop.pool, b)

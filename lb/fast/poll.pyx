@@ -1,0 +1,188 @@
+"""The loop: one epoll, one clock reading a turn, everything else in the order below.
+
+    wait -> events -> posted work -> timers -> what Python threads left -> draining -> logs out -> heartbeat
+
+Events carry (generation, index) of their connection, so that one for an older life of the slot is dropped. Sockets are
+registered once, edge-triggered, for their whole life; listeners are level-triggered and exclusive (accept.pyx).
+"""
+
+cdef Loop loop                  # the state of this worker; see types.pxd
+cdef epoll_event events[512]    # of the present turn
+
+
+cdef void clock_update() noexcept nogil:
+    cdef timespec ts
+    cdef tm utc
+    cdef Out o
+    clock_gettime(CLOCK_MONOTONIC, &ts)
+    loop.now = <int64_t> ts.tv_sec * 1000 + ts.tv_nsec // 1000000
+    clock_gettime(CLOCK_REALTIME, &ts)
+    loop.env.now = loop.now
+    loop.env.wall = <int64_t> ts.tv_sec * 1000 + ts.tv_nsec // 1000000
+    if ts.tv_sec == loop.second:
+        return
+    loop.second = ts.tv_sec
+    gmtime_r(&ts.tv_sec, &utc)
+    localtime_r(&ts.tv_sec, &loop.env.local)
+    out_init(&o, loop.date, sizeof(loop.date))
+    out_date(&o, &utc)
+
+
+cdef bint poll_add(Conn* c, uint32_t what) noexcept nogil:
+    cdef epoll_event ev
+    ev.events = what
+    ev.data.u64 = (<uint64_t> c.gen << 32) | c.idx
+    return epoll_ctl(loop.ep, EPOLL_CTL_ADD, c.fd, &ev) == 0
+
+
+cdef void dispatch(epoll_event* ev) noexcept nogil:
+    """Turn what epoll says into Conn.ready, and let the connection's room act on it."""
+    cdef Conn* c = conn_at(<uint32_t> ev.data.u64)
+    cdef uint32_t what = ev.events
+    if c.gen != <uint32_t> (ev.data.u64 >> 32):
+        return
+    if what & EPOLLIN:
+        c.ready |= R_READ
+    if what & EPOLLOUT:
+        c.ready |= R_WRITE
+    if what & (EPOLLRDHUP | EPOLLHUP | EPOLLERR):
+        c.ready |= R_READ | R_HUP
+        if what & (EPOLLHUP | EPOLLERR):
+            c.ready |= R_WRITE | R_ERR
+    conn_event(c)
+
+
+cdef void conn_event(Conn* c) noexcept nogil:
+    if c.kind == K_HTTP:
+        http_event(c)
+    elif c.kind == K_UP:
+        up_event(c)
+    elif c.kind == K_TCP:
+        tcp_event(c)
+    elif c.kind == K_LISTEN:
+        accept_event(c)
+    elif c.kind == K_WAKE:
+        wake_event(c)
+    elif c.kind == K_SIGNAL:
+        signal_event(c)
+
+
+cdef void post(Conn* c) noexcept nogil:
+    """Run this connection's room again before the next wait: for work that must not start below its caller."""
+    if c.flags & CF_POSTED:
+        return
+    c.flags |= CF_POSTED
+    c.posted = loop.posted
+    loop.posted = c
+
+
+cdef void run_posted() noexcept nogil:
+    cdef Conn* c
+    cdef Conn* after
+    c = loop.posted
+    loop.posted = NULL
+    while c != NULL:
+        after = c.posted
+        c.flags &= ~CF_POSTED
+        c.posted = NULL
+        if c.kind == K_FREE:
+            conn_recycle(c)
+        else:
+            conn_event(c)
+        c = after
+
+
+cdef void run_timers() noexcept nogil:
+    cdef Timer* t
+    while True:
+        t = wheel_next(&loop.wheel, loop.now)
+        if t == NULL:
+            return
+        t.at = 0
+        conn_timeout(<Conn*> t)
+
+
+cdef void conn_timeout(Conn* c) noexcept nogil:
+    if c.kind == K_HTTP:
+        http_timeout(c)
+    elif c.kind == K_UP:
+        up_timeout(c)
+    elif c.kind == K_TCP:
+        tcp_timeout(c)
+
+
+cdef void wake_event(Conn* c) noexcept nogil:
+    """Python threads left something: tables, a stop, new logs. take_inbox looks at all of them at the end of the turn."""
+    cdef uint64_t n
+    read(c.fd, &n, sizeof(n))
+    c.ready = 0
+
+
+cdef void signal_event(Conn* c) noexcept nogil:
+    cdef signalfd_siginfo si
+    c.ready = 0
+    while read(c.fd, &si, sizeof(si)) == sizeof(si):
+        drain_begin(STOP_QUIT_ if si.ssi_signo == SIGQUIT else STOP_NOW_)
+
+
+cdef void take_inbox() noexcept nogil:
+    cdef Table* t
+    cdef Table* first = NULL
+    cdef Table* after
+    cdef uint64_t stop
+    if loop.inbox.tables != NULL:
+        t = <Table*> lb_atomic_swap(&loop.inbox.tables, NULL)
+        while t != NULL:            # pushed newest first: turn round
+            after = t.next
+            t.next = first
+            first = t
+            t = after
+        while first != NULL:
+            after = first.next
+            table_swap(first)
+            first = after
+    stop = lb_atomic_load(&loop.inbox.stop)
+    if stop > loop.stopping:
+        drain_begin(<int> stop)
+    if lb_atomic_load(&loop.inbox.reopen):
+        lb_atomic_store(&loop.inbox.reopen, 0)
+        logs_reopen()
+
+
+cdef int turn_wait() noexcept nogil:
+    """How long this turn may sleep: nothing while work is posted; at most a second, for the heartbeat."""
+    cdef int64_t wait
+    if loop.posted != NULL:
+        return 0
+    wait = wheel_wait(&loop.wheel, loop.now, 1000)
+    if loop.paused and loop.resume_at - loop.now < wait:
+        wait = loop.resume_at - loop.now
+    if loop.stopping and wait > 100:
+        wait = 100
+    return <int> wait if wait > 0 else 0
+
+
+cdef void loop_turn() noexcept nogil:
+    cdef int i, n
+    n = epoll_wait(loop.ep, events, 512, turn_wait())
+    clock_update()
+    for i in range(n):
+        dispatch(&events[i])
+    run_posted()
+    run_timers()
+    take_inbox()
+    if loop.paused or loop.stopping:
+        drain_turn()
+    logs_flush()
+    peers_bury()
+    loop.st.heartbeat = loop.now
+    loop.st.turns += 1
+
+
+cdef void loop_run() noexcept nogil:
+    clock_update()
+    loop.wheel.tick = loop.now >> 4
+    accept_arm()
+    while not loop.done:
+        loop_turn()
+    drain_end()

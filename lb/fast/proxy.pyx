@@ -1,0 +1,273 @@
+"""The server side of HTTP/1: our request out, its answer in, both written anew from what was parsed.
+
+    proxy_send: head and first body in one send -> proxy_event -> proxy_read -> answer_head (1xx are dropped)
+        -> answer_body: head and first body in one send to the client, then read by read -> proxy_answered
+
+The answer is read into the scratch buffer behind HEADROOM, so that the new head (or a chunk's size) is put in front of the
+body where it lies. One read at most waits for a slow client: then the server is not read.
+"""
+
+
+# ---- request
+
+cdef void proxy_send(Request* r) noexcept nogil:
+    """Write and send the request: on a new connection, or once more to the next server."""
+    cdef Out o
+    cdef Conn* c = r.client
+    cdef Conn* u = r.up
+    cdef bint ok
+    r.inb.chunk_out = r.inb.kind == B_CHUNKED and not r.inb.done
+    if r.inb.chunk_out and r.loc.http10:
+        up_abandon(r)
+        answer_status(r, 411)
+        return
+    out_init(&o, loop.heads, HEADS)
+    write_up_head(&o, r, &loop.env)
+    if o.full:
+        log_request(LOG_ERR, r, b"request head too large for the upstream", 0, b"")
+        up_abandon(r)
+        answer_status(r, 431)
+        return
+    r.flags |= RQ_SENT
+    ok = send_first(r, &o)
+    timer_set(&loop.wheel, &u.timer, loop.now + (r.loc.write_timeout if u.out != NULL else r.loc.read_timeout))
+    if not ok:                          # it may have answered before it closed
+        u.ready |= R_READ
+        proxy_read(r)
+        return
+    if r.inb.done:
+        return
+    if r.flags & RQ_CONTINUE:
+        r.flags &= ~RQ_CONTINUE
+        conn_send(c, b"HTTP/1.1 100 Continue\r\n\r\n", 25)
+    if c.ready & R_READ:
+        body_up(r)
+    else:
+        timer_set(&loop.wheel, &c.timer, loop.now + r.loc.body_timeout)
+
+
+cdef bint send_first(Request* r, Out* o) noexcept nogil:
+    """The head at loop.heads, and the body that came with the client's head."""
+    cdef char* at = o.p
+    cdef uint32_t n
+    if r.body == NULL:
+        return conn_send(r.up, loop.heads, o.p - loop.heads)
+    n = buf_len(r.body)
+    if r.inb.chunk_out:
+        out_hex(o, n)
+        out_put(o, b"\r\n", 2)
+    if n + 2 > <size_t> (o.end - o.p):
+        o.p = at
+        if not conn_send(r.up, loop.heads, o.p - loop.heads):
+            return False
+        memcpy(loop.scratch + HEADROOM, buf_data(r.body), n)
+        return body_send(r, loop.scratch + HEADROOM, n)
+    out_put(o, buf_data(r.body), n)
+    if r.inb.chunk_out:
+        out_put(o, b"\r\n", 2)
+    return conn_send(r.up, loop.heads, o.p - loop.heads)
+
+
+cdef void proxy_event(Request* r) noexcept nogil:
+    cdef Conn* u = r.up
+    cdef int rc
+    if u.out != NULL and u.ready & R_WRITE:
+        rc = conn_flush(u)
+        if rc < 0:
+            u.ready |= R_READ           # it may have answered before it closed
+        elif rc == 1:
+            timer_set(&loop.wheel, &u.timer, loop.now + r.loc.read_timeout)
+            if not r.inb.done:
+                body_up(r)
+                if u.req != r:
+                    return
+        else:
+            timer_set(&loop.wheel, &u.timer, loop.now + r.loc.write_timeout)
+    if u.ready & R_READ:
+        proxy_read(r)
+
+
+# ---- answer
+
+cdef void proxy_read(Request* r) noexcept nogil:
+    """Read the answer, a few reads at most, as long as the client takes it."""
+    cdef Conn* u = r.up
+    cdef Conn* c = r.client
+    cdef char* p = loop.scratch + HEADROOM
+    cdef uint32_t n
+    cdef ssize_t got
+    cdef int i
+    for i in range(4):
+        if not u.ready & R_READ or c.out != NULL:
+            return
+        n = 0
+        if u.inb != NULL:
+            n = buf_len(u.inb)
+            memcpy(p, buf_data(u.inb) + u.inb.off, n)
+        got = conn_recv(u, p + n, SCRATCH - n)
+        if got == -1:
+            return
+        if got <= 0:
+            proxy_ended(r, got == 0)
+            return
+        if u.inb != NULL:
+            buf_free(&loop.pool, u.inb)
+            u.inb = NULL
+        n += <uint32_t> got
+        if not (answer_body(r, NULL, p, n) if r.flags & RQ_UP_HEAD else answer_head(r, p, n)):
+            return
+        timer_set(&loop.wheel, &u.timer, loop.now + r.loc.read_timeout)
+    if u.ready & R_READ and c.out == NULL:
+        post(u)
+
+
+cdef void proxy_ended(Request* r, bint clean) noexcept nogil:
+    """The server closed (clean) or broke the connection."""
+    cdef bint fresh = not r.flags & RQ_UP_HEAD
+    if not fresh and clean and r.outb.kind == B_CLOSE:
+        r.outb.done = 1
+        r.flags &= ~RQ_UP_KEEP
+        if r.outb.chunk_out and not conn_send(r.client, b"0\r\n\r\n", 5):
+            http_broken(r.client)
+            return
+        proxy_answered(r)
+        return
+    if fresh:
+        if not r.flags & RQ_REUSED or not may_retry(r):
+            log_try(r, b"upstream prematurely closed connection" if clean else b"recv() failed",
+                    0 if clean else ECONNRESET, b"while reading response header from upstream")
+        up_failed(r, WHY_BROKEN)
+        return
+    log_try(r, b"upstream prematurely closed connection" if clean else b"recv() failed", 0 if clean else ECONNRESET,
+            b"while reading upstream")
+    peer_fail(r.peer)
+    proxy_cut(r)
+
+
+cdef bint answer_head(Request* r, char* p, uint32_t n) noexcept nogil:
+    """Parse the head of the answer, over any 1xx before it. True: read on."""
+    cdef Head h
+    cdef int rc
+    while True:
+        h.fields = loop.fields
+        h.max_fields = MAX_FIELDS
+        rc = parse_response(p, n if n < MAX_HEAD else MAX_HEAD, &h)
+        if rc == P_MORE and n < MAX_HEAD:
+            if n:
+                conn_keep(r.up, p, n)
+            return True
+        if rc != P_DONE or h.status == 101:
+            log_invalid(r, &h, rc == P_MORE)
+            up_failed(r, WHY_INVALID)
+            return False
+        p += h.size
+        n -= h.size
+        if h.status >= 200:
+            break
+    r.flags |= RQ_UP_HEAD
+    r.up_status = h.status
+    framing_out(r, &h)
+    return answer_body(r, &h, p, n)
+
+
+cdef void framing_out(Request* r, Head* h) noexcept nogil:
+    """How the answer's body is framed (RFC 9112 section 6.3), coming in and going out."""
+    r.status = h.status
+    if r.h.method == M_HEAD or h.status == 204 or h.status == 304:
+        r.outb.kind = B_NONE
+        r.outb.done = 1
+    elif h.flags & H_CHUNKED:
+        r.outb.kind = B_CHUNKED
+    elif h.content_length >= 0:
+        r.outb.kind = B_LENGTH
+        r.outb.left = h.content_length
+        r.outb.done = h.content_length == 0
+    else:
+        r.outb.kind = B_CLOSE
+    if r.outb.kind >= B_CHUNKED:
+        if r.h.minor:
+            r.outb.chunk_out = 1
+        else:
+            r.flags &= ~RQ_KEEP
+    if r.outb.kind != B_CLOSE and not h.flags & H_CLOSE and (h.minor or h.flags & H_KEEP_ALIVE):
+        r.flags |= RQ_UP_KEEP
+    if not r.inb.done or loop.stopping:
+        r.flags &= ~RQ_KEEP
+
+
+cdef bint answer_body(Request* r, Head* h, char* p, uint32_t n) noexcept nogil:
+    """Pass on what was read of the body, with the head in front of it when `h` is given. True: read on.
+
+    One send: size of the chunk and head are put before the data in place, the end of the chunk behind it.
+    """
+    cdef Conn* c = r.client
+    cdef Out o
+    cdef char* data = p
+    cdef uint32_t used = 0, len = 0, front
+    if not r.outb.done:
+        if not body_take(&r.outb, p, n, &used, &data, &len):
+            return answer_broken(r, h != NULL)
+    if used < n:
+        r.flags &= ~RQ_UP_KEEP          # more than the answer: nothing of it is used, nor the connection again
+        log_try(r, b"upstream sent more data than specified in the response", 0, b"while reading upstream")
+    out_init(&o, loop.heads, <uint32_t> (data - loop.scratch))
+    if h != NULL:
+        write_answer_head(&o, r, p - h.size, h)
+    front = <uint32_t> (o.p - loop.heads)
+    r.body_sent += len
+    if r.outb.chunk_out:
+        len = chunk_wrap(r, &o, data, len)
+        front = <uint32_t> (o.p - loop.heads)
+    if o.full:
+        log_try(r, b"answer head too large", 0, b"while reading response header from upstream")
+        return answer_broken(r, True)
+    if front:
+        data -= front
+        memcpy(data, loop.heads, front)
+        len += front
+    r.flags |= RQ_STARTED
+    r.sent += len
+    if len and not conn_send(c, data, len):
+        http_broken(c)
+        return False
+    if r.outb.done:
+        proxy_answered(r)
+        return False
+    return True
+
+
+cdef uint32_t chunk_wrap(Request* r, Out* o, char* data, uint32_t n) noexcept nogil:
+    """Our own chunk around n bytes at data: its size into `o`, its end (and the last chunk) behind the data."""
+    cdef uint32_t len = n
+    if n:
+        out_hex(o, n)
+        out_put(o, b"\r\n", 2)
+        memcpy(data + len, b"\r\n", 2)
+        len += 2
+    if r.outb.done:
+        memcpy(data + len, b"0\r\n\r\n", 5)
+        len += 5
+    return len
+
+
+cdef bint answer_broken(Request* r, bint unsent) noexcept nogil:
+    """The answer's framing is bad: 502 while nothing was sent, else the client sees the break. Always False."""
+    log_try(r, b"upstream sent invalid chunked response", 0, b"while reading upstream")
+    if unsent:
+        r.flags &= ~RQ_UP_HEAD
+        r.outb.done = 0
+        up_failed(r, WHY_INVALID)
+        return False
+    peer_fail(r.peer)
+    proxy_cut(r)
+    return False
+
+
+cdef void proxy_answered(Request* r) noexcept nogil:
+    """The whole answer was read: give the server back, then see to the client."""
+    cdef Conn* u = r.up
+    cdef bint keep = (r.flags & RQ_UP_KEEP and r.inb.done and u.out == NULL and u.inb == NULL
+                      and not u.ready & (R_READ | R_HUP) and not u.flags & CF_FAILED)
+    peer_ok(r.peer)
+    up_release(r, keep)
+    http_answered(r)

@@ -1,0 +1,61 @@
+"""The life of one exchange: its memory, made when a head is whole or a session accepted, freed when it is logged.
+
+A Request lies at the start of its first block; what it needs later (the head, its fields, texts) follows in the same block.
+"""
+
+
+cdef Request* request_new(Conn* c, uint32_t more) noexcept nogil:
+    """A zeroed exchange for this client with room for `more` bytes in its first block, or NULL without memory."""
+    cdef uint32_t need = (sizeof(Request) + 15) & ~15u
+    cdef Buf* b = buf_new(&loop.pool, need + more + 256)
+    cdef Request* r
+    if b == NULL:
+        return NULL
+    r = <Request*> buf_data(b)
+    memset(r, 0, sizeof(Request))
+    b.end = need
+    r.mem = b
+    r.client = c
+    r.start = loop.now
+    c.req = r
+    return r
+
+
+cdef void* request_memory(Request* r, uint32_t n) noexcept nogil:
+    """n bytes that live as long as the request, aligned to 8; NULL without memory."""
+    cdef Buf* b = r.mem
+    cdef void* at
+    n = (n + 7) & ~7u
+    if b.cap - b.end < n:
+        b = buf_new(&loop.pool, n)
+        if b == NULL:
+            return NULL
+        b.next = r.mem
+        r.mem = b
+    at = buf_data(b) + b.end
+    b.end += n
+    return at
+
+
+cdef void request_free(Request* r) noexcept nogil:
+    """Its memory; the client connection is free for the next one. The server must have been released."""
+    BUG_ON(r.up != NULL)
+    if r.client != NULL:
+        r.client.req = NULL
+    if r.body != NULL:
+        buf_free_chain(&loop.pool, r.body)
+    buf_free_chain(&loop.pool, r.mem)
+
+
+cdef bint request_copy_head(Request* r, const char* p, Head* h) noexcept nogil:
+    """Keep the head and its fields: the reader's buffer will be used again."""
+    cdef uint32_t n = h.nfields * sizeof(Field)
+    r.h = h[0]
+    r.head = <char*> request_memory(r, h.size + 1)
+    r.h.fields = <Field*> request_memory(r, n if n else 8)
+    if r.head == NULL or r.h.fields == NULL:
+        return False
+    memcpy(r.head, p, h.size)
+    r.head[h.size] = 0
+    memcpy(r.h.fields, h.fields, n)
+    return True

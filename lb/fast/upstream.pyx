@@ -1,0 +1,379 @@
+"""Servers of upstreams, for HTTP requests and TCP sessions alike: choose, reuse or connect, fail over, give back.
+
+    up_start -> choose -> pool_take -> up_ready
+                       -> connect -> S_CONNECT -> up_event -> up_ready        (proxy_send or tcp_connected)
+                             failed: up_failed -> peer_fail -> up_start again, or the final status
+    up_release -> pool_put (S_IDLE) or conn_close;  a byte or an end on a pooled connection closes it
+
+`Peer.active` counts the requests that hold a peer; a removed peer goes when neither they nor pooled connections are left.
+"""
+
+cdef enum Why:                  # why a try failed
+    WHY_CONNECT = 0             # connect() failed
+    WHY_BROKEN = 1              # it broke before it answered
+    WHY_TIMEOUT = 2             # connect or read timeout
+    WHY_INVALID = 3             # its answer is no HTTP
+
+
+# ---- passive health and the life of a peer
+
+cdef void peer_take(Peer* p) noexcept nogil:
+    p.active += 1
+    p.served += 1
+    peer_moved(p)
+
+
+cdef void peer_leave(Peer* p) noexcept nogil:
+    BUG_ON(p.active == 0)
+    p.active -= 1
+    peer_moved(p)
+    peer_gone(p)
+
+
+cdef void peer_gone(Peer* p) noexcept nogil:
+    """Bury a removed peer that nobody uses any more; its memory is freed at the end of the turn."""
+    if p.removed and p.active == 0 and p.nidle == 0:
+        p.removed = 2
+        p.ups = <Upstream*> loop.dead
+        loop.dead = p
+
+
+cdef void peers_bury() noexcept nogil:
+    cdef Peer* p
+    while loop.dead != NULL:
+        p = loop.dead
+        loop.dead = <Peer*> p.ups
+        peer_free(p)
+
+
+cdef void peer_fail(Peer* p) noexcept nogil:
+    p.fails += 1
+    p.failures += 1
+    p.failed = p.checked = loop.now
+    loop.st.failures += 1
+    if p.max_fails and p.fails == p.max_fails and not p.single:
+        log_peer(p, b"upstream server temporarily disabled")
+
+
+cdef void peer_ok(Peer* p) noexcept nogil:
+    """A try that did not fail: after fail_timeout it clears the failures, as nginx."""
+    if p.fails and p.failed < p.checked:
+        p.fails = 0
+
+
+# ---- pooled connections
+
+cdef void pool_unlink(Conn* u) noexcept nogil:
+    cdef Upstream* ups = u.peer.ups
+    if u.prev != NULL:
+        u.prev.next = u.next
+    else:
+        ups.idle_first = u.next
+    if u.next != NULL:
+        u.next.prev = u.prev
+    else:
+        ups.idle_last = u.prev
+    if u.pprev != NULL:
+        u.pprev.pnext = u.pnext
+    else:
+        u.peer.idle = u.pnext
+    if u.pnext != NULL:
+        u.pnext.pprev = u.pprev
+    u.prev = u.next = u.pprev = u.pnext = NULL
+    ups.nidle -= 1
+    u.peer.nidle -= 1
+    loop.st.up_idle -= 1
+
+
+cdef void pool_close(Conn* u) noexcept nogil:
+    cdef Peer* p = u.peer
+    pool_unlink(u)
+    conn_close(u)
+    peer_gone(p)
+
+
+cdef void pool_put(Conn* u) noexcept nogil:
+    """Keep an upstream connection for the next request to its peer; the one idle longest makes room."""
+    cdef Upstream* ups = u.peer.ups
+    u.prev = ups.idle_last
+    u.next = NULL
+    if ups.idle_last != NULL:
+        ups.idle_last.next = u
+    else:
+        ups.idle_first = u
+    ups.idle_last = u
+    u.pprev = NULL
+    u.pnext = u.peer.idle
+    if u.pnext != NULL:
+        u.pnext.pprev = u
+    u.peer.idle = u
+    ups.nidle += 1
+    u.peer.nidle += 1
+    loop.st.up_idle += 1
+    u.req = NULL
+    u.flags |= CF_USED
+    conn_state(u, S_IDLE)
+    timer_set(&loop.wheel, &u.timer, loop.now + ups.keepalive_timeout)
+    if ups.nidle > ups.keepalive:
+        pool_close(ups.idle_first)
+
+
+cdef Conn* pool_take(Peer* p) noexcept nogil:
+    cdef Conn* u = p.idle
+    if u != NULL:
+        pool_unlink(u)
+        timer_clear(&u.timer)
+    return u
+
+
+# ---- one try
+
+cdef void up_start(Request* r) noexcept nogil:
+    """Find a server for the request and a connection to it; ends with up_ready, in S_CONNECT, or with the final status."""
+    cdef Peer* p
+    cdef Conn* u
+    cdef int e
+    while True:
+        p = choose(r.ups, r, loop.now)
+        if p == NULL:
+            up_exhausted(r)
+            return
+        r.peer = p
+        r.tries += 1
+        r.up_start = loop.now
+        r.flags |= RQ_HELD
+        peer_take(p)
+        u = pool_take_for(r)
+        if u != NULL:
+            up_attach(r, u)
+            r.flags |= RQ_REUSED
+            loop.st.up_reuses += 1
+            up_ready(r)
+            return
+        e = up_connect(r)
+        if e == 0:
+            return
+        log_try(r, b"connect() failed", e, b"while connecting to upstream")
+        if e in (ENOMEM, EMFILE, ENFILE, ENOBUFS):      # our want, not the server's fault
+            up_release(r, False)
+            up_final(r, 500)
+            return
+        if not up_next(r, WHY_CONNECT):
+            return
+
+
+cdef void up_attach(Request* r, Conn* u) noexcept nogil:
+    r.up = u
+    u.req = r
+    u.served += 1
+    conn_state(u, S_BUSY)
+
+
+cdef Conn* pool_take_for(Request* r) noexcept nogil:
+    """A pooled connection for this request. One that cannot be sent again is not risked on a connection that has just ended."""
+    cdef Conn* u
+    cdef char c
+    while not r.flags & RQ_TCP:
+        u = pool_take(r.peer)
+        if u == NULL or idempotent(r) or (recv(u.fd, &c, 1, MSG_PEEK) < 0 and errno == EAGAIN):
+            return u
+        conn_close(u)
+    return NULL
+
+
+cdef int up_connect(Request* r) noexcept nogil:
+    """Begin a connection to r.peer. 0, or the errno."""
+    cdef Peer* p = r.peer
+    cdef int e
+    cdef Conn* u
+    cdef int fd = socket(p.family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)
+    if fd < 0:
+        return errno
+    if connect(fd, <sockaddr*> p.sa, p.sa_len) != 0 and errno != EINPROGRESS:
+        e = errno
+        close(fd)
+        return e
+    u = conn_new(fd, K_UP)
+    if u == NULL:
+        close(fd)
+        return ENOMEM
+    if p.family == AF_UNIX:
+        u.flags |= CF_UNIX
+    u.peer = p
+    up_attach(r, u)
+    conn_state(u, S_CONNECT)
+    if not poll_add(u, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET):
+        e = errno
+        r.up = NULL
+        u.req = NULL
+        conn_close(u)
+        return e
+    r.flags &= ~RQ_REUSED
+    loop.st.up_connects += 1
+    timer_set(&loop.wheel, &u.timer, loop.now + (r.stream.connect_timeout if r.flags & RQ_TCP else r.loc.connect_timeout))
+    return 0
+
+
+cdef void up_ready(Request* r) noexcept nogil:
+    if r.flags & RQ_TCP:
+        tcp_connected(r)
+    else:
+        proxy_send(r)
+
+
+cdef void up_event(Conn* u) noexcept nogil:
+    cdef Request* r = u.req
+    cdef int e
+    if u.state == S_IDLE:
+        if u.ready & R_READ:        # the server ended it, or sent what nobody asked for
+            pool_close(u)
+        return
+    if u.state == S_CONNECT:
+        if u.ready & R_ERR:
+            e = conn_error(u)
+            log_try(r, b"connect() failed", e if e else ECONNREFUSED, b"while connecting to upstream")
+            up_failed(r, WHY_CONNECT)
+            return
+        if not u.ready & R_WRITE:
+            return
+        timer_clear(&u.timer)
+        conn_state(u, S_BUSY)
+        up_ready(r)
+        return
+    if r.flags & RQ_TCP:
+        tcp_event(u)
+    else:
+        proxy_event(r)
+
+
+cdef void up_timeout(Conn* u) noexcept nogil:
+    cdef Request* r = u.req
+    if u.state == S_IDLE:
+        pool_close(u)
+        return
+    if u.state == S_CONNECT:
+        log_try(r, b"upstream timed out", ETIMEDOUT, b"while connecting to upstream")
+    elif u.out != NULL:
+        log_try(r, b"upstream timed out", ETIMEDOUT, b"while sending request to upstream")
+    else:
+        log_try(r, b"upstream timed out", ETIMEDOUT, b"while reading response header from upstream"
+                if not r.flags & RQ_UP_HEAD else b"while reading upstream")
+    if r.flags & RQ_UP_HEAD:        # too late for another server: the client sees the break
+        peer_fail(r.peer)
+        proxy_cut(r)
+        return
+    up_failed(r, WHY_TIMEOUT)
+
+
+# ---- the end of a try
+
+cdef void up_release(Request* r, bint keep) noexcept nogil:
+    """The request lets go of its server: the connection is pooled or closed."""
+    cdef Conn* u = r.up
+    cdef Peer* p = r.peer
+    if u != NULL:
+        r.up = NULL
+        u.req = NULL
+        if keep and not p.removed and not loop.stopping and u.served < r.ups.keepalive_requests and r.ups.keepalive:
+            pool_put(u)
+        else:
+            conn_close(u)
+    if r.flags & RQ_HELD:
+        r.flags &= ~RQ_HELD
+        peer_leave(p)
+
+
+cdef void up_abandon(Request* r) noexcept nogil:
+    """The exchange ends without a failure of the server: let go of it, if it is still held."""
+    if r.flags & RQ_HELD:
+        up_release(r, False)
+
+
+cdef bint idempotent(Request* r) noexcept nogil:
+    """May it be sent again after bytes of it went out? Not POST, LOCK, PATCH (nginx), nor a method we do not know."""
+    return r.h.method not in (M_OTHER, M_POST, M_PATCH)
+
+
+cdef bint may_retry(Request* r) noexcept nogil:
+    if r.flags & (RQ_STARTED | RQ_NO_REPLAY):
+        return False
+    if r.flags & RQ_TCP:
+        return not r.flags & RQ_SENT
+    return not r.flags & RQ_SENT or idempotent(r)
+
+
+cdef void up_failed(Request* r, int why) noexcept nogil:
+    """This try has failed before anything of an answer reached the client."""
+    if up_next(r, why):
+        up_start(r)
+
+
+cdef bint up_next(Request* r, int why) noexcept nogil:
+    """Let go of the failed server. True: another try is due; False: the request has got its final answer."""
+    cdef bint stale = why == WHY_BROKEN and r.flags & RQ_REUSED
+    cdef bint again = may_retry(r) and why != WHY_INVALID
+    r.up_status = 504 if why == WHY_TIMEOUT else 502
+    if not stale:
+        peer_fail(r.peer)
+    if again:
+        if not stale:               # a pooled connection may always have ended: the server is not to blame
+            again = tried_add(r, r.peer)
+        fails_add(r, r.peer)
+    up_release(r, False)
+    if again:
+        r.peer = NULL
+        r.flags &= ~(RQ_SENT | RQ_REUSED)
+        loop.st.retries += 1
+        return True
+    up_final(r, r.up_status)
+    return False
+
+
+cdef void up_exhausted(Request* r) noexcept nogil:
+    """No server is left to try."""
+    r.peer = NULL
+    if r.tries == 0:
+        loop.st.no_live += 1
+        log_request(LOG_ERR, r, b"no live upstreams while connecting to upstream", 0, b"")
+        up_final(r, 502)
+        return
+    up_final(r, r.up_status if r.up_status else 502)
+
+
+cdef void up_final(Request* r, int status) noexcept nogil:
+    r.peer = NULL
+    if r.flags & RQ_TCP:
+        tcp_end(r)
+    else:
+        answer_status(r, status)
+
+
+cdef bint tried_add(Request* r, Peer* p) noexcept nogil:
+    """Remember that this server failed this request. False: enough servers were tried (64)."""
+    if r.tried == NULL:
+        r.tried = <Peer**> request_memory(r, 64 * sizeof(Peer*))
+    if r.tried == NULL or r.ntried == 64:
+        return False
+    r.tried[r.ntried] = p
+    r.ntried += 1
+    return True
+
+
+cdef void fails_add(Request* r, Peer* p) noexcept nogil:
+    """Add the server to $upstream_addr of the failed tries; a text that would grow past 1 KiB stays as it is."""
+    cdef uint32_t n = r.fails.n + p.name.n + 2
+    cdef char* text
+    if n > 1024:
+        return
+    text = <char*> request_memory(r, n)
+    if text == NULL:
+        return
+    if r.fails.n:
+        memcpy(text, r.fails.p, r.fails.n)
+        memcpy(text + r.fails.n, b", ", 2)
+        memcpy(text + r.fails.n + 2, p.name.p, p.name.n)
+    else:
+        memcpy(text, p.name.p, p.name.n)
+        n -= 2
+    r.fails.p = text
+    r.fails.n = n

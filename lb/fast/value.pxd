@@ -1,0 +1,350 @@
+"""Variables and values: a compiled value (literals and variables in order) written for one request.
+
+`Value` is made once by api.pyx; writing it is a switch per piece, without a look-up by name and without Python. A reader finds
+a variable here by the name of its enum: V_REQUEST_URI is $request_uri.
+"""
+
+from libc.stdint cimport uint32_t, uint64_t
+from lb.fast.types cimport (Conn, Env, F_CONTENT_TYPE, F_X_FORWARDED_FOR, FF_BAD_NAME, Field, Out, Piece, Request, Str,
+                            Value)
+from lb.fast.out cimport (out_char, out_int, out_iso, out_local, out_put, out_seconds, out_str, out_text, out_uint)
+from lb.fast.sys cimport (AF_INET, AF_INET6, AF_UNIX, getsockname, inet_ntop, memcmp, ntohs, sockaddr, sockaddr_in,
+                          sockaddr_in6, socklen_t)
+
+cdef enum Variable:
+    V_LITERAL = 0
+    V_HOST, V_HTTP_, V_ARG_, V_COOKIE_, V_REMOTE_ADDR, V_REMOTE_PORT, V_BINARY_REMOTE_ADDR, V_SERVER_NAME, V_SERVER_PORT
+    V_SERVER_ADDR, V_SERVER_PROTOCOL, V_SCHEME, V_REQUEST, V_REQUEST_METHOD, V_REQUEST_URI, V_URI, V_ARGS, V_IS_ARGS
+    V_PROXY_HOST, V_PROXY_PORT, V_PROXY_ADD_X_FORWARDED_FOR, V_CONTENT_LENGTH, V_CONTENT_TYPE, V_CONNECTION
+    V_CONNECTION_REQUESTS, V_HOSTNAME, V_PID, V_MSEC, V_TIME_ISO8601, V_TIME_LOCAL, V_NGINX_VERSION, V_REQUEST_ID, V_STATUS
+    V_BYTES_SENT, V_BODY_BYTES_SENT, V_REQUEST_LENGTH, V_REQUEST_TIME, V_UPSTREAM_ADDR, V_UPSTREAM_STATUS
+
+
+cdef inline Field* find_field(Request* r, int field) noexcept nogil:
+    """The first field with this FieldId, or NULL."""
+    cdef uint32_t i
+    for i in range(r.h.nfields):
+        if r.h.fields[i].id == field:
+            return &r.h.fields[i]
+    return NULL
+
+
+cdef inline Str field_value(Request* r, int field) noexcept nogil:
+    cdef Field* f = find_field(r, field)
+    cdef Str s
+    s.p = NULL
+    s.n = 0
+    if f != NULL:
+        s.p = r.head + f.value
+        s.n = f.value_len
+    return s
+
+
+cdef inline bint same_name(const char* field, const char* var, uint32_t n) noexcept nogil:
+    """Does this field name match the rest of an $http_ variable: any case, `-` written as `_`?"""
+    cdef uint32_t i
+    cdef unsigned char c
+    for i in range(n):
+        c = <unsigned char> field[i]
+        if 65 <= c <= 90:
+            c += 32
+        elif c == 45:
+            c = 95
+        if c != <unsigned char> var[i]:
+            return False
+    return True
+
+
+cdef inline void write_http(Out* o, Request* r, Str name) noexcept nogil:
+    """$http_NAME: all fields of that name, joined as nginx does: `; ` for Cookie, else `, `."""
+    cdef uint32_t i, found = 0
+    cdef Field* f
+    for i in range(r.h.nfields):
+        f = &r.h.fields[i]
+        if f.name_len != name.n or f.flags & FF_BAD_NAME or not same_name(r.head + f.name, name.p, name.n):
+            continue
+        if found:
+            out_put(o, b"; " if name.n == 6 and memcmp(name.p, b"cookie", 6) == 0 else b", ", 2)
+        out_put(o, r.head + f.value, f.value_len)
+        found = 1
+
+
+cdef inline Str find_pair(const char* p, uint32_t n, Str name, char sep, bint spaces) noexcept nogil:
+    """The value of NAME in `a=1&b=2` or `a=1; b=2`; names without case, as nginx."""
+    cdef uint32_t i = 0, start, eq, k
+    cdef Str s
+    cdef unsigned char c
+    s.p = NULL
+    s.n = 0
+    while i < n:
+        while spaces and i < n and p[i] == 32:
+            i += 1
+        start = i
+        eq = n
+        while i < n and p[i] != sep:
+            if p[i] == 61 and eq == n:
+                eq = i
+            i += 1
+        if eq < n and eq - start == name.n:
+            k = 0
+            while k < name.n:
+                c = <unsigned char> p[start + k]
+                if 65 <= c <= 90:
+                    c += 32
+                if c != <unsigned char> name.p[k]:
+                    break
+                k += 1
+            if k == name.n:
+                s.p = <char*> p + eq + 1
+                s.n = i - eq - 1
+                return s
+        i += 1
+    return s
+
+
+cdef inline void write_address(Out* o, const char* sa, uint32_t n) noexcept nogil:
+    """The address of a sockaddr without its port; `unix:` for a unix socket."""
+    cdef char text[64]
+    cdef const void* at
+    if n == 0 or (<sockaddr*> sa).sa_family == AF_UNIX:
+        out_put(o, b"unix:", 5)
+        return
+    if (<sockaddr*> sa).sa_family == AF_INET:
+        at = &(<sockaddr_in*> sa).sin_addr
+    else:
+        at = &(<sockaddr_in6*> sa).sin6_addr
+    if inet_ntop((<sockaddr*> sa).sa_family, at, text, sizeof(text)) != NULL:
+        out_text(o, text)
+
+
+cdef inline uint32_t port_of(const char* sa, uint32_t n) noexcept nogil:
+    if n and (<sockaddr*> sa).sa_family in (AF_INET, AF_INET6):
+        return ntohs((<sockaddr_in*> sa).sin_port)      # the port is at the same place in both
+    return 0
+
+
+cdef inline void write_binary_address(Out* o, Conn* c) noexcept nogil:
+    if c.addr_len and (<sockaddr*> c.addr).sa_family == AF_INET:
+        out_put(o, <char*> &(<sockaddr_in*> c.addr).sin_addr, 4)
+    elif c.addr_len and (<sockaddr*> c.addr).sa_family == AF_INET6:
+        out_put(o, <char*> &(<sockaddr_in6*> c.addr).sin6_addr, 16)
+    else:
+        out_put(o, b"unix:", 5)
+
+
+cdef inline void write_local(Out* o, Request* r, bint port) noexcept nogil:
+    """$server_addr and $server_port: asks the kernel, as nginx does."""
+    cdef char sa[128]
+    cdef socklen_t n = sizeof(sa)
+    if getsockname(r.client.fd, <sockaddr*> sa, &n) != 0:
+        return
+    if not port:
+        write_address(o, sa, n)
+    elif (<sockaddr*> sa).sa_family != AF_UNIX:
+        out_uint(o, port_of(sa, n))
+
+
+cdef inline void write_host(Out* o, Request* r) noexcept nogil:
+    """$host: the request's host in lower case without its port; without one, the server's name."""
+    cdef uint32_t i
+    cdef unsigned char c
+    if r.h.host_len == 0:
+        out_str(o, r.srv.name)
+        return
+    for i in range(r.h.host_len):
+        c = <unsigned char> r.head[r.h.host + i]
+        out_char(o, <char> (c + 32 if 65 <= c <= 90 else c))
+
+
+cdef inline void write_forwarded_for(Out* o, Request* r) noexcept nogil:
+    """$proxy_add_x_forwarded_for: the client's X-Forwarded-For fields, then its address."""
+    cdef uint32_t i
+    for i in range(r.h.nfields):
+        if r.h.fields[i].id == F_X_FORWARDED_FOR:
+            out_put(o, r.head + r.h.fields[i].value, r.h.fields[i].value_len)
+            out_put(o, b", ", 2)
+    write_address(o, r.client.addr, r.client.addr_len)
+
+
+cdef inline void write_request_id(Out* o, Env* env) noexcept nogil:
+    """$request_id: 32 hex digits of xorshift128+; unique, not secret."""
+    cdef uint64_t x, y
+    cdef int half, i
+    for half in range(2):
+        x = env.random[0]
+        y = env.random[1]
+        env.random[0] = y
+        x ^= x << 23
+        env.random[1] = x ^ y ^ (x >> 17) ^ (y >> 26)
+        x = env.random[1] + y
+        for i in range(16):
+            out_put(o, <const char*> b"0123456789abcdef" + (x & 15), 1)
+            x >>= 4
+
+
+cdef inline void write_request_line(Out* o, Request* r) noexcept nogil:
+    """$request: the request line as received."""
+    cdef uint32_t i = r.h.start
+    if r.head == NULL:
+        return
+    while r.head[i] != 13 and r.head[i] != 10 and r.head[i] != 0:
+        i += 1
+    out_put(o, r.head + r.h.start, i - r.h.start)
+
+
+cdef inline void write_upstream_addr(Out* o, Request* r) noexcept nogil:
+    out_str(o, r.fails)
+    if r.peer != NULL:
+        if r.fails.n:
+            out_put(o, b", ", 2)
+        out_str(o, r.peer.name)
+    elif r.fails.n == 0:
+        if r.ups != NULL:
+            out_str(o, r.ups.name)
+        else:
+            out_char(o, 45)
+
+
+cdef inline void write_pair(Out* o, Request* r, Piece* v, bint cookie) noexcept nogil:
+    cdef Str s
+    cdef uint32_t i
+    if not cookie:
+        out_str(o, find_pair(r.head + r.h.target + r.args, r.args_len, v.text, 38, False))
+        return
+    for i in range(r.h.nfields):
+        if r.h.fields[i].name_len == 6 and same_name(r.head + r.h.fields[i].name, b"cookie", 6):
+            s = find_pair(r.head + r.h.fields[i].value, r.h.fields[i].value_len, v.text, 59, True)
+            if s.p != NULL:
+                out_str(o, s)
+                return
+
+
+cdef inline void write_connection_var(Out* o, Request* r, int var) noexcept nogil:
+    cdef Conn* c = r.client
+    if var == V_REMOTE_ADDR:
+        write_address(o, c.addr, c.addr_len)
+    elif var == V_REMOTE_PORT:
+        if c.addr_len:
+            out_uint(o, port_of(c.addr, c.addr_len))
+    elif var == V_BINARY_REMOTE_ADDR:
+        write_binary_address(o, c)
+    elif var == V_SERVER_PORT:
+        write_local(o, r, True)
+    elif var == V_SERVER_ADDR:
+        write_local(o, r, False)
+    elif var == V_CONNECTION:
+        out_uint(o, c.number)
+    elif var == V_CONNECTION_REQUESTS:
+        out_uint(o, c.served)
+
+
+cdef inline void write_head_var(Out* o, Request* r, int var) noexcept nogil:
+    if var == V_HOST:
+        write_host(o, r)
+    elif var == V_SERVER_NAME:
+        out_str(o, r.srv.name)
+    elif var == V_SERVER_PROTOCOL:
+        out_put(o, b"HTTP/1.1" if r.h.minor else b"HTTP/1.0", 8)
+    elif var == V_REQUEST:
+        write_request_line(o, r)
+    elif var == V_REQUEST_METHOD:
+        out_put(o, r.head + r.h.start, r.h.method_len)
+    elif var == V_REQUEST_URI:
+        out_put(o, r.head + r.h.path, r.h.path_len)
+    elif var == V_URI:
+        out_put(o, r.uri, r.uri_len)
+    elif var == V_ARGS:
+        out_put(o, r.head + r.h.target + r.args, r.args_len)
+    elif var == V_IS_ARGS:
+        if r.args_len:
+            out_char(o, 63)
+    elif var == V_CONTENT_LENGTH:
+        if r.h.content_length >= 0:
+            out_int(o, r.h.content_length)
+    elif var == V_CONTENT_TYPE:
+        out_str(o, field_value(r, F_CONTENT_TYPE))
+    elif var == V_PROXY_ADD_X_FORWARDED_FOR:
+        write_forwarded_for(o, r)
+
+
+cdef inline void write_proxy_port(Out* o, Request* r) noexcept nogil:
+    cdef uint32_t i = r.loc.proxy_host.n
+    while i and r.loc.proxy_host.p[i - 1] != 58 and r.loc.proxy_host.p[i - 1] != 93:
+        i -= 1
+    if i and r.loc.proxy_host.p[i - 1] == 58:
+        out_put(o, r.loc.proxy_host.p + i, r.loc.proxy_host.n - i)
+    else:
+        out_put(o, b"80", 2)
+
+
+cdef inline void write_outcome_var(Out* o, Request* r, Env* env, int var) noexcept nogil:
+    if var == V_STATUS:
+        if r.status < 100:
+            out_put(o, b"000", 3)
+        else:
+            out_uint(o, r.status)
+    elif var == V_BYTES_SENT:
+        out_uint(o, r.sent)
+    elif var == V_BODY_BYTES_SENT:
+        out_uint(o, r.body_sent)
+    elif var == V_REQUEST_LENGTH:
+        out_uint(o, r.received)
+    elif var == V_REQUEST_TIME:
+        out_seconds(o, env.now - r.start)
+    elif var == V_UPSTREAM_ADDR:
+        write_upstream_addr(o, r)
+    elif var == V_UPSTREAM_STATUS:
+        if r.up_status:
+            out_uint(o, r.up_status)
+        else:
+            out_char(o, 45)
+    elif var == V_PROXY_HOST:
+        out_str(o, r.loc.proxy_host)
+    elif var == V_PROXY_PORT:
+        write_proxy_port(o, r)
+
+
+cdef inline void write_env_var(Out* o, Env* env, int var) noexcept nogil:
+    if var == V_HOSTNAME:
+        out_str(o, env.hostname)
+    elif var == V_PID:
+        out_uint(o, env.pid)
+    elif var == V_MSEC:
+        out_seconds(o, env.wall)
+    elif var == V_TIME_ISO8601:
+        out_iso(o, &env.local)
+    elif var == V_TIME_LOCAL:
+        out_local(o, &env.local)
+    elif var == V_NGINX_VERSION:
+        out_str(o, env.version)
+    elif var == V_REQUEST_ID:
+        write_request_id(o, env)
+
+
+cdef inline void write_var(Out* o, Request* r, Env* env, Piece* v) noexcept nogil:
+    cdef int var = v.var
+    if var == V_HTTP_:
+        write_http(o, r, v.text)
+    elif var == V_ARG_ or var == V_COOKIE_:
+        write_pair(o, r, v, var == V_COOKIE_)
+    elif var == V_SCHEME:
+        out_put(o, b"http", 4)
+    elif var in (V_REMOTE_ADDR, V_REMOTE_PORT, V_BINARY_REMOTE_ADDR, V_SERVER_PORT, V_SERVER_ADDR, V_CONNECTION,
+                 V_CONNECTION_REQUESTS):
+        write_connection_var(o, r, var)
+    elif var in (V_HOSTNAME, V_PID, V_MSEC, V_TIME_ISO8601, V_TIME_LOCAL, V_NGINX_VERSION, V_REQUEST_ID):
+        write_env_var(o, env, var)
+    elif var in (V_STATUS, V_BYTES_SENT, V_BODY_BYTES_SENT, V_REQUEST_LENGTH, V_REQUEST_TIME, V_UPSTREAM_ADDR,
+                 V_UPSTREAM_STATUS, V_PROXY_HOST, V_PROXY_PORT):
+        write_outcome_var(o, r, env, var)
+    else:
+        write_head_var(o, r, var)
+
+
+cdef inline void write_value(Out* o, Request* r, Env* env, Value* v) noexcept nogil:
+    cdef uint32_t i
+    for i in range(v.n):
+        if v.pieces[i].var == V_LITERAL:
+            out_str(o, v.pieces[i].text)
+        else:
+            write_var(o, r, env, &v.pieces[i])

@@ -1,7 +1,8 @@
 /* load: the load generator and the TCP backend of the benchmarks, one thread, epoll.
  *
  *   load serve --port P --request N --response M
- *       For each N bytes received on a connection, send M bytes.
+ *       For each N bytes received on a connection, send M bytes.  With --http: for each empty line received (the end of a
+ *       head without body), an answer with a body of 128 bytes.
  *
  *   load drive --port P --connections C --seconds S (--request N --response M | --http PATH)
  *              [--rate R] [--each] [--warm S]
@@ -124,8 +125,9 @@ static void serve_close(struct conn *c) {
 
 static int serve_send(struct conn *c) {
     while (c->unsent) {
-        size_t part = c->unsent < payload_len ? c->unsent : payload_len;
-        ssize_t n = send(c->fd, payload, part, MSG_NOSIGNAL);
+        size_t skip = opt.http ? (payload_len - c->unsent % payload_len) % payload_len : 0;
+        size_t part = c->unsent < payload_len - skip ? c->unsent : payload_len - skip;
+        ssize_t n = send(c->fd, payload + skip, part, MSG_NOSIGNAL);
         if (n < 0) {
             if (errno != EAGAIN) return -1;
             if (!c->writable) watch(c, EPOLL_CTL_MOD, 1);
@@ -137,11 +139,23 @@ static int serve_send(struct conn *c) {
     return 0;
 }
 
+/* Ends of heads in the n bytes of scratch; c->got is how much of the mark the last bytes were. */
+static size_t heads(struct conn *c, ssize_t n) {
+    size_t found = 0;
+    for (ssize_t i = 0; i < n; i++) {
+        c->got = scratch[i] == "\r\n\r\n"[c->got] ? c->got + 1 : scratch[i] == '\r';
+        if (c->got == 4) { c->got = 0; found++; }
+    }
+    return found;
+}
+
 static int serve_event(struct conn *c, uint32_t events) {
     if (events & EPOLLIN) {
         ssize_t n = recv(c->fd, scratch, sizeof scratch, 0);
         if (n == 0 || (n < 0 && errno != EAGAIN)) return -1;
-        if (n > 0) {
+        if (n > 0 && opt.http) {
+            c->unsent += heads(c, n) * payload_len;
+        } else if (n > 0) {
             c->got += n;
             c->unsent += c->got / opt.request * opt.response;
             c->got %= opt.request;
@@ -343,7 +357,12 @@ static void drive(void) {
 }
 
 static void make_payload(int serving) {
-    if (opt.http && !serving) {
+    if (opt.http && serving) {
+        payload = malloc(1024);
+        payload_len = snprintf(payload, 1024, "HTTP/1.1 200 OK\r\nContent-Length: 128\r\n\r\n%0128d", 0);
+        return;
+    }
+    if (opt.http) {
         payload = malloc(1024);
         payload_len = snprintf(payload, 1024, "GET %s HTTP/1.1\r\nHost: 127.0.0.1:%d\r\n%s\r\n", opt.path, opt.port,
                                opt.each ? "Connection: close\r\n" : "");

@@ -2,6 +2,7 @@
 
 HTTP backend: nginx with one worker on three ports and on every address of 127/8, 128-byte body at /, 1 MiB file at /1m.
 TCP backends: `load serve`, 128 bytes for 128 bytes, and 1 MiB for 128 bytes.
+Light HTTP backend: `load serve --http=/`, the same 128-byte body.
 """
 
 from __future__ import annotations
@@ -56,7 +57,9 @@ class Stand:
         self.directory = directory
         self.seconds = seconds
         self.memory: dict[str, object] = {}  # what a scenario wants to keep from run to run
-        self.ports: dict[str, int] = {name: free_port() for name in ("http1", "http2", "http3", "tcp_small", "tcp_1m")}
+        self.ports: dict[str, int] = {
+            name: free_port() for name in ("http1", "http2", "http3", "tcp_small", "tcp_1m", "http_light")
+        }
         self._processes: list[subprocess.Popen[bytes]] = []
 
     def start(self) -> Stand:
@@ -74,6 +77,7 @@ class Stand:
         self._spawn(nginx, "-p", f"{root}/", "-c", str(root / "nginx.conf"))
         self._spawn(str(LOAD), "serve", "--port", str(self.ports["tcp_small"]), "--request=128", "--response=128")
         self._spawn(str(LOAD), "serve", "--port", str(self.ports["tcp_1m"]), "--request=128", f"--response={1 << 20}")
+        self._spawn(str(LOAD), "serve", "--port", str(self.ports["http_light"]), "--http=/")
         for name, port in self.ports.items():
             wait_for(lambda port=port: answers(port), f"backend {name} on {port}")
         return self

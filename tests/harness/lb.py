@@ -62,6 +62,7 @@ class Lb:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.file = directory / "lb.conf"
+        (directory / "logs").mkdir(exist_ok=True)  # the default access log, as in nginx's prefix
         self.process: subprocess.Popen[bytes] | None = None
         self.values: dict[str, str] = {}
         self.expected: list[str] = []

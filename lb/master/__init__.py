@@ -9,5 +9,6 @@ signals    signalfd: what arrived and who sent it
 logfiles   the log files that master and workers write to
 reports    what the workers say about Consul's lists; the dump files
 totals     counters of all workers, over deaths and reloads
+chore      what may wait, done in a child: reading a configuration, writing dumps
 loop       selectors and deadlines
 """

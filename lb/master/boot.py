@@ -6,6 +6,7 @@ the loop, every socket listens, every log is open and the pid file is written.
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 import time
@@ -13,7 +14,7 @@ import time
 from lb import __version__
 from lb.config.model import Config
 from lb.log import Log, Target, print_error, targets
-from lb.master import daemon, logfiles, pidfile, sockets
+from lb.master import daemon, logfiles, pidfile, sockets, title
 from lb.master.arbiter import Master
 from lb.master.reload import Loaded, Prepared, prepare, read
 from lb.master.sockets import BindError, Binding, Want
@@ -93,6 +94,7 @@ def _serve(source: Source, prepared: Prepared, log: Log) -> int:
         prepared.abandon()
         return 1
     log.console = False
+    title.show_master()
     if parent is not None:
         parent.release()
     return master.run()
@@ -114,12 +116,12 @@ def check(source: Source, config: Config, log: Log) -> bool:
 
 
 def _can_bind(want: Want, log: Log) -> bool:
-    binding = Binding([want], {}, lambda text: None)
     try:
-        binding.step(time.monotonic())  # an address in use is most likely the lb that runs
-        return True
-    except BindError as error:
-        log.emerg(str(error))
+        sock = sockets.bind(want)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:  # most likely by the lb that runs
+            return True
+        log.emerg(sockets.failed(error))
         return False
-    finally:
-        binding.abandon()
+    sockets.close({want.key: [sock]})
+    return True

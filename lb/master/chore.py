@@ -16,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
+from lb.master import title
 from lb.master.loop import READ, Loop
 
 READ_SIZE: Final = 1 << 16
@@ -47,7 +48,7 @@ class Chore:
             os.close(write_end)
             raise
         if self.pid == 0:
-            _child(work, write_end)
+            _child(work, name, write_end)
         os.close(write_end)
         os.set_blocking(read_end, False)
         self._pipe: int | None = read_end
@@ -99,10 +100,11 @@ def _unpack(data: bytes) -> Outcome:
     return outcome if isinstance(outcome, Outcome) else Outcome(error="not an outcome")
 
 
-def _child(work: Callable[[], Any], pipe: int) -> None:
+def _child(work: Callable[[], Any], name: str, pipe: int) -> None:
     """Never returns."""
     try:
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        title.show_chore(name)
         try:
             outcome = Outcome(value=work())
         except Exception:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import contextlib
 from pathlib import Path
+from typing import Final
+
+PID_MAX: Final = 2**31 - 1  # pid_t
 
 
 def create(path: str, pid: int) -> None:
@@ -20,7 +23,7 @@ def touch(path: str) -> None:
 def read(path: str) -> int:
     """The pid in the file. Raises OSError, or ValueError with the text that is no number."""
     text = Path(path).read_text(encoding="utf-8", errors="replace").strip()
-    if not (text.isascii() and text.isdigit() and int(text) > 0):
+    if not (text.isascii() and text.isdigit() and 0 < int(text) <= PID_MAX):
         raise ValueError(text)
     return int(text)
 

@@ -109,7 +109,7 @@ class Binding:
             try:
                 opened.append(bind(want))
             except OSError as error:
-                self._emerg(f"{error.filename} failed ({error.errno}: {os.strerror(error.errno or 0)})")
+                self._emerg(failed(error))
                 if error.errno != errno.EADDRINUSE:
                     raise BindError(f"could not bind() to {want.text}") from error
                 return False
@@ -145,6 +145,11 @@ def bind(want: Want) -> socket.socket:
         sock.close()
         raise OSError(error.errno, error.strerror, call) from error
     return sock
+
+
+def failed(error: OSError) -> str:
+    """nginx's words for an error of `bind`."""
+    return f"{error.filename} failed ({error.errno}: {os.strerror(error.errno or 0)})"
 
 
 def _set_options(sock: socket.socket, want: Want) -> None:

@@ -13,9 +13,9 @@ from typing import Final
 
 from lb import _fast
 
-NOT_COUNTERS: Final = frozenset(
-    {"generation", "pid", "active", "idle", "reading", "writing", "heartbeat_ms"}
-)  # everything else in read_stats() only grows
+GAUGES: Final = ("clients", "reading", "writing", "waiting", "upstream_open", "upstream_idle")  # what is there now
+PRIVATE: Final = ("pid", "heartbeat_ms", "accepting")  # a worker's own: a sum says nothing
+# everything else in read_stats() only grows
 
 
 class Totals:
@@ -25,7 +25,7 @@ class Totals:
     def bury(self, stats: Mapping[str, int]) -> None:
         """Keep the counters of a worker that is dead."""
         for name, value in stats.items():
-            if name not in NOT_COUNTERS:
+            if name not in GAUGES and name not in PRIVATE:
                 self._dead[name] += value
 
     def sum(self, living: Iterable[Mapping[str, int]]) -> dict[str, int]:
@@ -34,7 +34,7 @@ class Totals:
         for stats in living:
             for name, value in stats.items():
                 total[name] += value
-        for name in ("generation", "pid", "heartbeat_ms"):  # sums without a meaning
+        for name in PRIVATE:
             total.pop(name, None)
         return dict(total)
 

@@ -21,6 +21,7 @@ from lb.upsync.report import Report
 
 TEXT: Final = "text/plain"
 JSON: Final = "application/json"
+STUB_STATUS: Final = ("clients", "accepts", "handled", "requests", "reading", "writing", "waiting")
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,17 +189,19 @@ def _json(value: Any, status: int = 200) -> Answer:
 
 
 def stub_status(view: View, _query: str, _accept: str) -> Answer:
-    """ngx_http_stub_status_module, byte for byte. Every accepted connection is handled, or it was not accepted."""
+    """ngx_http_stub_status_module, byte for byte."""
     total = view.totals
-    active, waiting, reading = (total.get(name, 0) for name in ("active", "idle", "reading"))
-    accepts = total.get("accepts", 0)
-    text = (
-        f"Active connections: {active} \n"
-        "server accepts handled requests\n"
-        f" {accepts} {total.get('connections', accepts)} {total.get('requests', 0)} \n"
-        f"Reading: {reading} Writing: {max(0, active - waiting - reading)} Waiting: {waiting} \n"
+    return Answer(
+        200,
+        (
+            "Active connections: {clients} \n"
+            "server accepts handled requests\n"
+            " {accepts} {handled} {requests} \n"
+            "Reading: {reading} Writing: {writing} Waiting: {waiting} \n"
+        )
+        .format_map({name: total.get(name, 0) for name in STUB_STATUS})
+        .encode(),
     )
-    return Answer(200, text.encode())
 
 
 def healthz(view: View, _query: str, _accept: str) -> Answer:

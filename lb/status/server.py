@@ -203,7 +203,9 @@ class StatusServer:
         if close:
             headers.append(("Connection", "close"))
         http = connection.http
-        pieces = [http.send(h11.Response(status_code=answer.status, headers=headers, reason=HTTPStatus(answer.status).phrase))]
+        pieces = [
+            http.send(h11.Response(status_code=answer.status, headers=headers, reason=HTTPStatus(answer.status).phrase))
+        ]
         if connection.request is None or connection.request.method != b"HEAD":
             pieces.append(http.send(h11.Data(data=answer.body)))
         pieces.append(http.send(h11.EndOfMessage()))

@@ -20,7 +20,7 @@ from typing import Final, NoReturn
 from lb import _fast
 from lb.config.model import Config, ErrorLog
 from lb.log import Log, targets
-from lb.master import logfiles
+from lb.master import logfiles, title
 from lb.master.identity import Identity
 from lb.master.signals import worker_mask
 from lb.upsync import start
@@ -53,6 +53,7 @@ def become_worker(make_job: Callable[[], Job], log: Log) -> NoReturn:
     code = 1
     try:
         worker_mask()
+        title.show_worker()
         job = make_job()
         log.targets = targets(job.error_logs, job.files)
         code = Worker(job).run()
@@ -91,6 +92,7 @@ class Worker:
         )
         self._control = Control(job.channel, Orders(self._stop, self._reopen), job.log)
         self._pullers: list[Puller] = []
+        self._graceful = False  # the master has asked for a graceful stop
 
     def run(self) -> int:
         """Serve. Returns the exit code."""
@@ -99,7 +101,8 @@ class Worker:
         start.wait(self._pullers)
         self._control.post("ready", {"say": "ready"})
         self._engine.run()
-        self._log.notice("exiting")
+        if self._graceful:  # the engine has said that it stops; for a hard stop it used this word
+            self._log.notice("exiting")
         self._stop_pullers()
         self._control.finish()
         self._check_handles()
@@ -142,7 +145,8 @@ class Worker:
 
     def _stop(self, mode: int) -> None:
         if mode != _fast.STOP_NOW:
-            self._log.notice("gracefully shutting down")
+            self._graceful = True
+            title.show_worker(stopping=True)
         self._engine.stop(mode)
 
     def _reopen(self, opened: dict[str, int]) -> None:

@@ -34,6 +34,7 @@ from lb.fast.balance cimport *
 # Machine rooms
 include "fast/poll.pyx"         # the loop: wait, events, timers
 include "fast/conn.pyx"         # sockets: slab, states, recv and send
+include "fast/pump.pyx"         # bytes in bulk: splice
 include "fast/log.pyx"          # access and error logs
 include "fast/accept.pyx"       # clients come in
 include "fast/request.pyx"      # an exchange and its memory

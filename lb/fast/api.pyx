@@ -92,7 +92,7 @@ cdef class Engine:
     def stop(self, int mode):
         if mode not in (STOP_RELOAD_, STOP_QUIT_, STOP_NOW_):
             raise ValueError(f"no stop mode {mode}")
-        lb_atomic_store(&loop.inbox.stop, max(mode, lb_atomic_load(&loop.inbox.stop)))
+        lb_atomic_store(&loop.inbox.stop, max(<uint64_t> mode, lb_atomic_load(&loop.inbox.stop)))
         self.wake()
 
     def reopen(self, logs, int error_fd):
@@ -122,7 +122,7 @@ cdef class Engine:
         for registry in self.registries:
             for p in registry.values():
                 active += (<Peer*> <size_t> p).active
-        return {"connections": conns, "buffers": loop.pool.out, "active": active, "clients": loop.clients,
+        return {"connections": conns, "buffers": loop.pool.out, "active": active, "clients": loop.clients, "pipes": loop.pipes_out,
                 "upstream_idle": loop.st.up_idle}
 
     def __dealloc__(self):

@@ -68,6 +68,7 @@ cdef void conn_close(Conn* c) noexcept nogil:
     if c.out != NULL:
         buf_free_chain(&loop.pool, c.out)
         c.out = NULL
+    pipe_give(c)
     close(c.fd)
     c.fd = -1
     c.gen += 1

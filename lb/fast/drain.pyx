@@ -64,6 +64,7 @@ cdef void drain_end() noexcept nogil:
             pool_close(loop.ups[i].idle_first)
     logs_flush()
     run_posted()
+    pipes_drop()
     peers_bury()
 
 

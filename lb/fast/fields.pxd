@@ -61,7 +61,9 @@ cdef inline const uint8_t* field_lines(
                 return NULL
         length = s - name
         s += 1
-        while s < end and (s[0] == c" " or s[0] == c"\t"):
+        if s < end and s[0] == c" ":                # one space, as nearly always
+            s += 1
+        while unlikely(s < end and (s[0] == c" " or s[0] == c"\t")):
             s += 1
         value = s
         s = lb_scan_value(s, end)

@@ -9,7 +9,7 @@ Owns nothing; head.pxd calls it for the target in absolute form, framing.pxd for
 """
 
 from libc.stdint cimport uint8_t, uint32_t
-from lb.fast.simd cimport LB_HOST, lb_class
+from lb.fast.simd cimport LB_HOST, LB_NAME, lb_class, lb_scan_class
 from lb.fast.sys cimport memchr, memcpy
 
 cdef extern from "<arpa/inet.h>" nogil:
@@ -34,14 +34,18 @@ cdef inline bint authority(const uint8_t* s, uint32_t n, uint32_t* host_len, uin
 
 cdef inline uint32_t name_len(const uint8_t* s, uint32_t n) noexcept nogil:
     """The length of the name or IPv4 address at s; 0: none, or a label of it is empty."""
-    cdef uint32_t i = 0
-    cdef bint dot = True, was_dot, empty = False
-    while i < n and lb_class[s[i]] & LB_HOST:
-        was_dot = dot
-        dot = s[i] == c"."
-        empty |= dot & was_dot
-        i += 1
-    return 0 if empty else i
+    cdef const uint8_t* end = s + n
+    cdef const uint8_t* at = s
+    cdef const uint8_t* label = s
+    while True:
+        at = lb_scan_class(at, end, LB_NAME)
+        if at == end or not lb_class[at[0]] & LB_HOST:
+            return <uint32_t> (at - s)
+        if at[0] == c".":
+            if at == label:
+                return 0
+            label = at + 1
+        at += 1
 
 
 cdef inline uint32_t ipv6_len(const uint8_t* s, uint32_t n) noexcept nogil:

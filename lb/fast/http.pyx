@@ -23,6 +23,8 @@ cdef void http_event(Conn* c) noexcept nogil:
     if r == NULL:
         http_read(c)
         return
+    if r.up != NULL and r.up.pipe != NULL and c.ready & R_WRITE and not proxy_bulk(r):
+        return
     if not r.inb.done and not r.flags & RQ_ANSWERED:
         body_up(r)
         return
@@ -102,6 +104,7 @@ cdef bint http_parse(Conn* c, char* p, uint32_t n) noexcept nogil:
     cdef int rc
     h.fields = loop.fields
     h.max_fields = MAX_FIELDS
+    h.max_target = MAX_TARGET
     rc = parse_request(p, n if n < MAX_HEAD else MAX_HEAD, &h)
     if rc == P_MORE:
         if n >= MAX_HEAD:
@@ -239,7 +242,10 @@ cdef int request_path(Request* r) noexcept nogil:
         r.uri = <char*> b"/"
         r.uri_len = 1
         return 0
-    if not r.h.flags & H_TARGET_QUOTED:
+    if path[0] == 63:                   # http://a?query
+        r.uri = <char*> b"/"
+        r.uri_len = args = 1
+    elif not r.h.flags & H_TARGET_QUOTED:
         q = <char*> memchr(path, 63, r.h.path_len)
         r.uri = path
         r.uri_len = <uint32_t> (q - path) if q != NULL else r.h.path_len
@@ -352,15 +358,17 @@ cdef void body_up(Request* r) noexcept nogil:
             http_gone(r)
         return
     for i in range(4):
-        if u.out != NULL or not c.ready & R_READ or r.inb.done:
+        if u.out != NULL or c.pipe != NULL or c.flags & CF_BULK or not c.ready & R_READ or r.inb.done:
             break
         if not body_up_once(r):
             return
+    if (c.pipe != NULL or c.flags & CF_BULK) and not body_bulk(r):
+        return
     if r.inb.done:
         timer_clear(&c.timer)
         if u.out == NULL:
             timer_set(&loop.wheel, &u.timer, loop.now + r.loc.read_timeout)
-    elif u.out == NULL:
+    elif u.out == NULL and c.pipe == NULL:
         timer_set(&loop.wheel, &c.timer, loop.now + r.loc.body_timeout)
         if c.ready & R_READ:
             post(c)
@@ -396,11 +404,47 @@ cdef bint body_up_once(Request* r) noexcept nogil:
         conn_keep(c, p + used, <uint32_t> got - used)
     r.flags |= RQ_NO_REPLAY
     if not body_send(r, data, n):
-        r.inb.done = 0                  # the server does not want it: it may have answered before
-        r.flags &= ~RQ_KEEP
-        proxy_read(r)
-        return False
+        return body_unwanted(r)
+    if r.inb.kind == B_LENGTH and r.inb.left >= BULK_LEAST and may_splice(c, r.up):
+        c.flags |= CF_BULK
     return True
+
+
+cdef bint body_bulk(Request* r) noexcept nogil:
+    """A long body of known length through the pump. False: the exchange has taken another turn."""
+    cdef Conn* c = r.client
+    cdef int64_t took, gave
+    cdef int rc
+    if r.up.out != NULL:
+        return True
+    rc = pump(c, r.up, r.inb.left, &took, &gave)
+    r.inb.left -= took
+    r.inb.seen += took
+    r.received += took
+    loop.st.bytes_in += took
+    if r.inb.left == 0 and c.pipe == NULL:
+        r.inb.done = 1
+        c.flags &= ~CF_BULK
+    elif rc == PUMP_MORE:
+        post(c)
+    elif rc == PUMP_EOF or rc == PUMP_BROKEN_FROM:
+        log_request(LOG_INFO, r, b"client prematurely closed connection", 0, b"while sending request to upstream")
+        http_gone(r)
+        return False
+    elif rc == PUMP_BROKEN_TO:
+        return body_unwanted(r)
+    elif rc == PUMP_NO_PIPE:
+        return body_up_once(r)
+    return True
+
+
+cdef bint body_unwanted(Request* r) noexcept nogil:
+    """The server takes no more of the body: it may have answered before it closed. Always False."""
+    r.inb.done = 0
+    r.flags &= ~RQ_KEEP
+    r.up.ready |= R_READ
+    proxy_read(r)
+    return False
 
 
 cdef bint body_send(Request* r, char* data, uint32_t n) noexcept nogil:
@@ -457,11 +501,13 @@ cdef void http_answered(Request* r) noexcept nogil:
 cdef void http_done(Request* r) noexcept nogil:
     """Everything was sent: log it, and see what becomes of the connection."""
     cdef Conn* c = r.client
-    cdef bint keep = r.flags & RQ_KEEP and r.inb.done and not loop.stopping == STOP_NOW_
+    cdef bint keep = r.flags & RQ_KEEP and r.inb.done and c.pipe == NULL and not loop.stopping == STOP_NOW_
     cdef int64_t idle = r.loc.keepalive_timeout
     cdef bint rest = not r.inb.done
     request_log(r)
     request_free(r)
+    c.flags &= ~CF_BULK
+    pipe_give(c)
     if not keep:
         http_close(c, rest)
         return
@@ -557,7 +603,7 @@ cdef void http_timeout(Conn* c) noexcept nogil:
             return
         conn_close(c)
         return
-    if c.out != NULL:
+    if c.out != NULL or (r.up != NULL and r.up.pipe != NULL):
         log_request(LOG_INFO, r, b"client timed out", ETIMEDOUT, b"while sending response to client")
         http_gone(r)
         return

@@ -240,11 +240,20 @@ cdef void log_refused(Request* r, Head* h) noexcept nogil:
         out_text(&o, b"client sent too large request head")
     else:
         out_text(&o, b"client sent invalid request: ")
-        out_text(&o, rule_text(h.rule))
-        out_put(&o, b" at byte ", 9)
-        out_uint(&o, h.error_at)
+        log_rule(&o, r.head, h)
     error_context(&o, r)
     error_end(&o)
+
+
+cdef void log_rule(Out* o, const char* head, Head* h) noexcept nogil:
+    """bare CR in field value in "X" at byte 41"""
+    out_text(o, rule_text(h.rule))
+    if head != NULL and h.error_name_len and h.error_name_len < 128 and h.error_name + h.error_name_len <= 256:
+        out_put(o, b" in \"", 5)
+        out_escaped(o, head + h.error_name, h.error_name_len)
+        out_char(o, 34)
+    out_put(o, b" at byte ", 9)
+    out_uint(o, h.error_at)
 
 
 cdef void log_invalid(Request* r, Head* h, bint big) noexcept nogil:
@@ -259,9 +268,7 @@ cdef void log_invalid(Request* r, Head* h, bint big) noexcept nogil:
         out_text(&o, b"upstream switched protocols though nobody asked")
     else:
         out_text(&o, b"upstream sent invalid answer: ")
-        out_text(&o, rule_text(h.rule))
-        out_put(&o, b" at byte ", 9)
-        out_uint(&o, h.error_at)
+        log_rule(&o, NULL, h)
     out_text(&o, b" while reading response header from upstream")
     error_context(&o, r)
     error_end(&o)

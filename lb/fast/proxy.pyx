@@ -83,6 +83,10 @@ cdef void proxy_event(Request* r) noexcept nogil:
                     return
         else:
             timer_set(&loop.wheel, &u.timer, loop.now + r.loc.write_timeout)
+    elif r.client.pipe != NULL and u.ready & R_WRITE:
+        body_up(r)
+        if u.req != r:
+            return
     if u.ready & R_READ:
         proxy_read(r)
 
@@ -97,6 +101,9 @@ cdef void proxy_read(Request* r) noexcept nogil:
     cdef uint32_t n
     cdef ssize_t got
     cdef int i
+    if u.pipe != NULL or u.flags & CF_BULK:
+        proxy_bulk(r)
+        return
     for i in range(4):
         if not u.ready & R_READ or c.out != NULL:
             return
@@ -117,8 +124,49 @@ cdef void proxy_read(Request* r) noexcept nogil:
         if not (answer_body(r, NULL, p, n) if r.flags & RQ_UP_HEAD else answer_head(r, p, n)):
             return
         timer_set(&loop.wheel, &u.timer, loop.now + r.loc.read_timeout)
+        if r.outb.kind == B_LENGTH and r.outb.left >= BULK_LEAST and may_splice(u, c):
+            u.flags |= CF_BULK
+            proxy_bulk(r)
+            return
     if u.ready & R_READ and c.out == NULL:
         post(u)
+
+
+cdef bint proxy_bulk(Request* r) noexcept nogil:
+    """A long answer of known length through the pump. False: the exchange has ended."""
+    cdef Conn* u = r.up
+    cdef Conn* c = r.client
+    cdef int64_t took, gave
+    cdef int rc
+    if c.out != NULL:
+        return True
+    rc = pump(u, c, r.outb.left, &took, &gave)
+    r.outb.left -= took
+    r.outb.seen += took
+    r.sent += gave
+    r.body_sent += gave
+    if r.outb.left == 0 and u.pipe == NULL:
+        r.outb.done = 1
+        u.flags &= ~CF_BULK
+        proxy_answered(r)
+        return False
+    if rc == PUMP_EOF or rc == PUMP_BROKEN_FROM:
+        proxy_ended(r, rc == PUMP_EOF)
+        return False
+    if rc == PUMP_BROKEN_TO:
+        http_broken(c)
+        return False
+    if rc == PUMP_MORE:
+        post(u)
+    if rc == PUMP_NO_PIPE:
+        post(u)
+    if u.pipe != NULL:                  # the client is slow: it has its own time, the server none
+        timer_set(&loop.wheel, &c.timer, loop.now + r.loc.send_timeout)
+        timer_clear(&u.timer)
+    else:
+        timer_clear(&c.timer)
+        timer_set(&loop.wheel, &u.timer, loop.now + r.loc.read_timeout)
+    return True
 
 
 cdef void proxy_ended(Request* r, bint clean) noexcept nogil:

@@ -9,7 +9,7 @@ from lb.fast.types cimport (B_CHUNKED, B_LENGTH, Env, F_CONNECTION, F_CONTENT_LE
 from lb.fast.out cimport out_char, out_int, out_put, out_str, out_uint
 from lb.fast.sys cimport memcmp, memcpy, strncasecmp
 from lb.fast.uri cimport uri_escape
-from lb.fast.value cimport write_value
+from lb.fast.value cimport write_path, write_value
 
 
 cdef inline void write_field(Out* o, const char* head, Field* f) noexcept nogil:
@@ -48,12 +48,7 @@ cdef inline void write_target(Out* o, Request* r) noexcept nogil:
     cdef uint32_t skip
     cdef Location* l = r.loc
     if l.uri.p == NULL:
-        if r.h.path_len:
-            out_put(o, r.head + r.h.path, r.h.path_len)
-        elif r.h.target_len == 1 and r.head[r.h.target] == 42:
-            out_char(o, 42)
-        else:
-            out_char(o, 47)
+        write_path(o, r)
         return
     out_str(o, l.uri)
     skip = l.pattern.n if l.pattern.n < r.uri_len else r.uri_len

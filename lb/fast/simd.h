@@ -65,26 +65,32 @@ static inline uint8_t lb_hex(uint8_t c)
 
 /* Are the n bytes at s this text, letters of either case? `lower` is in lower case and made of letters, digits, "-", "/"
  * and ":"; s is visible ASCII (setting bit 5 makes such a byte of no other visible one). With a constant n this compiles
- * to a few words compared. */
+ * to at most n / 8 + 1 words compared: the last one overlaps the one before. */
 LB_INLINE int lb_is(const uint8_t *s, const char *lower, size_t n)
 {
     const uint64_t to_lower = 0x2020202020202020u;
     uint64_t a, b, differ = 0;
     uint32_t c, d;
-    size_t i = 0;
+    size_t i;
 
-    for (; i + 8 <= n; i += 8) {
-        memcpy(&a, s + i, 8);
-        memcpy(&b, lower + i, 8);
-        differ |= (a | to_lower) ^ b;
+    if (n >= 8) {
+        for (i = 0; i < n; i += 8) {
+            size_t at = i + 8 <= n ? i : n - 8;
+            memcpy(&a, s + at, 8);
+            memcpy(&b, lower + at, 8);
+            differ |= (a | to_lower) ^ b;
+        }
+    } else if (n >= 4) {
+        for (i = 0; i < n; i += 4) {
+            size_t at = i + 4 <= n ? i : n - 4;
+            memcpy(&c, s + at, 4);
+            memcpy(&d, lower + at, 4);
+            differ |= (c | (uint32_t)to_lower) ^ d;
+        }
+    } else {
+        for (i = 0; i < n; i++)
+            differ |= (uint64_t)((s[i] | 0x20) ^ (uint8_t)lower[i]);
     }
-    for (; i + 4 <= n; i += 4) {
-        memcpy(&c, s + i, 4);
-        memcpy(&d, lower + i, 4);
-        differ |= (c | (uint32_t)to_lower) ^ d;
-    }
-    for (; i < n; i++)
-        differ |= (uint64_t)((s[i] | 0x20) ^ (uint8_t)lower[i]);
     return differ == 0;
 }
 
@@ -94,7 +100,7 @@ LB_INLINE int lb_same(const uint8_t *s, const char *text, size_t n)
     return memcmp(s, text, n) == 0;
 }
 
-static inline const uint8_t *lb_scan_class(const uint8_t *s, const uint8_t *end, uint8_t cls)
+LB_INLINE const uint8_t *lb_scan_class(const uint8_t *s, const uint8_t *end, uint8_t cls)
 {
     while (s < end && (lb_class[*s] & cls))
         s++;

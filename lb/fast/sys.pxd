@@ -55,6 +55,13 @@ cdef extern from "<unistd.h>" nogil:
     int getpid() noexcept
     int dup(int fd) noexcept
 
+cdef extern from "<fcntl.h>" nogil:
+    ssize_t splice(int fd_in, void* off_in, int fd_out, void* off_out, size_t n, unsigned int flags) noexcept
+    int pipe2(int* fds, int flags) noexcept
+    int fcntl(int fd, int cmd, int arg) noexcept
+    enum:
+        O_NONBLOCK, O_CLOEXEC, F_SETPIPE_SZ, SPLICE_F_MOVE, SPLICE_F_NONBLOCK
+
 cdef extern from "<sys/types.h>" nogil:
     ctypedef unsigned int socklen_t
 

@@ -50,38 +50,69 @@ cdef void tcp_pump_both(Request* r) noexcept nogil:
 
 cdef bint tcp_over(Conn* a, Conn* b) noexcept nogil:
     """Has all that `a` sent, its end included, been passed to `b`?"""
-    return a.flags & CF_EOF and b.out == NULL
+    return a.flags & CF_EOF and b.out == NULL and a.pipe == NULL
+
+
+cdef void tcp_count(Conn* a, int64_t n) noexcept nogil:
+    if a.kind == K_TCP:
+        loop.st.bytes_in += n
+        a.req.received += n
+    else:
+        loop.st.bytes_out += n
+        a.req.sent += n
 
 
 cdef bint tcp_pump(Conn* a, Conn* b) noexcept nogil:
-    """Move what `a` has sent to `b`, a few reads at most. False: the session is broken."""
-    cdef ssize_t got
-    cdef int i
-    if b.out != NULL and b.ready & R_WRITE and conn_flush(b) < 0:
+    """Move what `a` has sent to `b`, its share of this turn. False: the session is broken."""
+    cdef bint ok
+    if b.out != NULL and conn_flush(b) < 0:
         return False
-    for i in range(4):
-        if b.out != NULL or a.flags & CF_EOF or not a.ready & R_READ:
-            break
-        got = conn_recv(a, loop.scratch, SCRATCH)
-        if got == -1:
-            break
-        if got < 0:
-            return False
-        if got:
-            if a.kind == K_TCP:
-                loop.st.bytes_in += got
-                a.req.received += got
-            else:
-                loop.st.bytes_out += got
-                a.req.sent += got
-            if not conn_send(b, loop.scratch, got):
-                return False
+    if a.pipe == NULL and not a.flags & CF_BULK:
+        ok = tcp_copy(a, b)
+    else:
+        ok = tcp_bulk(a, b)
+    if not ok:
+        return False
     if tcp_over(a, b) and not b.flags & CF_SHUT:
         b.flags |= CF_SHUT
         shutdown(b.fd, SHUT_WR)
-    if b.out == NULL and a.ready & R_READ and not a.flags & CF_EOF:
-        post(a)                     # more to read: after the others have had their turn
     return True
+
+
+cdef bint tcp_copy(Conn* a, Conn* b) noexcept nogil:
+    """Small messages: recv and send. A read that fills the buffer makes it bulk."""
+    cdef ssize_t got
+    cdef int i
+    for i in range(4):
+        if b.out != NULL or a.flags & CF_EOF or not a.ready & R_READ:
+            return True
+        got = conn_recv(a, loop.scratch, SCRATCH)
+        if got == -1 or got == 0:
+            return True
+        if got < 0:
+            return False
+        tcp_count(a, got)
+        if not conn_send(b, loop.scratch, got):
+            return False
+        if got == SCRATCH and may_splice(a, b):
+            a.flags |= CF_BULK
+            return tcp_bulk(a, b)
+    post(a)                             # more to read: after the others have had their turn
+    return True
+
+
+cdef bint tcp_bulk(Conn* a, Conn* b) noexcept nogil:
+    cdef int64_t took, gave
+    cdef int rc
+    if b.out != NULL:
+        return True
+    rc = pump(a, b, 1 << 62, &took, &gave)
+    tcp_count(a, took)
+    if rc == PUMP_NO_PIPE:
+        return tcp_copy(a, b)
+    if rc == PUMP_MORE:
+        post(a)
+    return rc < PUMP_BROKEN_FROM
 
 
 cdef void tcp_timeout(Conn* c) noexcept nogil:

@@ -186,6 +186,7 @@ ctypedef struct Chunked:    # decoder of one chunked body (chunk.pxd); all zero 
 # ---------------------------------------------------------------- memory, timers, text
 
 ctypedef struct Buf
+ctypedef struct Pipe
 ctypedef struct Timer
 ctypedef struct Conn
 ctypedef struct Request
@@ -208,6 +209,13 @@ ctypedef struct Pool:       # free blocks by size class; one per worker
     Buf* free[8]            # LIFO: the last freed is the hottest
     uint32_t nfree[8]       # blocks in each list
     uint64_t out            # blocks handed out and not yet given back
+
+ctypedef struct Pipe:       # of the bulk pump (pump.pyx)
+    Pipe* next              # pool
+    int32_t r
+    int32_t w
+    uint32_t filled         # bytes in it
+    uint32_t size
 
 ctypedef struct Timer:      # first member of Conn, so that a timer's address is its connection's
     Timer* prev
@@ -264,6 +272,7 @@ cdef enum ConnFlag:
     CF_UNIX = 16            # not TCP
     CF_USED = 32            # upstream: has served a request before
     CF_FAILED = 64          # an I/O error was seen
+    CF_BULK = 128           # what is read here goes through the pump
 
 ctypedef struct Conn:       # a socket; in a slab, never moves; written by the loop only
     Timer timer             # first: see Timer
@@ -276,6 +285,7 @@ ctypedef struct Conn:       # a socket; in a slab, never moves; written by the l
     uint8_t flags           # ConnFlag
     Buf* inb                # bytes received and not yet parsed (part of a head, the next pipelined request)
     Buf* out                # bytes to send that the kernel did not take yet
+    Pipe* pipe              # bytes read in bulk on their way to the other side
     Request* req            # the exchange that runs here, or NULL (HTTP/1: one at a time)
     Listener* lst           # client: where it came in
     Peer* peer              # upstream: the server it leads to
@@ -559,6 +569,7 @@ cdef enum:
     HEADS = 131072          # where heads are written: a client's largest head, what is added, and a first body
     MAX_HEAD = 32768        # largest head of a client (4 buffers of 8k, as nginx) or a server
     MAX_FIELDS = 1000       # as nginx's max_headers
+    MAX_TARGET = 8192       # longest target: one of nginx's 8k buffers
     SLAB_SHIFT = 8          # connections per chunk of the slab: 256
 
 cdef enum Stop:             # what a stop asks; larger is stronger
@@ -600,6 +611,9 @@ ctypedef struct Loop:       # one per worker; the only state of the machine room
     char date[32]           # IMF-fixdate of `second`
     Pool pool
     Wheel wheel
+    Pipe* pipes             # empty ones
+    uint32_t npipes
+    uint32_t pipes_out      # in connections
     Conn** chunks           # slab
     uint32_t nchunks
     uint32_t nconns         # in use

@@ -238,6 +238,16 @@ cdef inline void write_connection_var(Out* o, Request* r, int var) noexcept nogi
         out_uint(o, c.served)
 
 
+cdef inline void write_path(Out* o, Request* r) noexcept nogil:
+    """The target in origin form, as received: $request_uri, and what goes to a server; `*` for the asterisk form."""
+    if r.h.path_len == 0:
+        out_char(o, 42 if r.h.target_len == 1 and r.head[r.h.target] == 42 else 47)
+        return
+    if r.head[r.h.path] == 63:
+        out_char(o, 47)
+    out_put(o, r.head + r.h.path, r.h.path_len)
+
+
 cdef inline void write_head_var(Out* o, Request* r, int var) noexcept nogil:
     if var == V_HOST:
         write_host(o, r)
@@ -250,7 +260,7 @@ cdef inline void write_head_var(Out* o, Request* r, int var) noexcept nogil:
     elif var == V_REQUEST_METHOD:
         out_put(o, r.head + r.h.start, r.h.method_len)
     elif var == V_REQUEST_URI:
-        out_put(o, r.head + r.h.path, r.h.path_len)
+        write_path(o, r)
     elif var == V_URI:
         out_put(o, r.uri, r.uri_len)
     elif var == V_ARGS:

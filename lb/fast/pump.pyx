@@ -1,0 +1,143 @@
+"""Bytes in bulk: splice(2) from socket to socket through a pooled pipe, without copying them into this process.
+
+    recv fills the scratch buffer (or a long body is known to come) -> pump: socket -> pipe -> socket -> ... -> quiet: recv again
+
+A pipe belongs to the connection that is read (`Conn.pipe`) while bytes are in it; an empty one goes back to the pool, so that
+only transfers in flight hold pipes. What is held per direction is one pipe at most: it is filled only when it is empty.
+"""
+
+cdef enum:
+    PIPE_SIZE = 262144          # 256 KiB did best; 64 KiB and 1 MiB were slower
+    PIPES_KEPT = 32             # empty pipes kept per worker
+    BULK_LEAST = 16384          # a body with this much to come is worth a pipe
+    QUIET = 4096                # a splice below this: no bulk any more
+
+cdef enum Pumped:
+    PUMP_WAIT = 0               # one side has no bytes, or no room, for now
+    PUMP_MORE = 1               # its share of this turn is used up: post and go on
+    PUMP_EOF = 2                # all passed on, and the source has ended
+    PUMP_BROKEN_FROM = 3        # the source failed
+    PUMP_BROKEN_TO = 4          # the destination failed
+    PUMP_NO_PIPE = 5            # no pipe to be had: copy
+
+
+cdef Pipe* pipe_take() noexcept nogil:
+    """An empty pipe, or NULL when there are no descriptors or no memory for one."""
+    cdef Pipe* p = loop.pipes
+    cdef int fds[2]
+    if p != NULL:
+        loop.pipes = p.next
+        loop.npipes -= 1
+        loop.pipes_out += 1
+        return p
+    if pipe2(fds, O_NONBLOCK | O_CLOEXEC) != 0:
+        return NULL
+    p = <Pipe*> malloc(sizeof(Pipe))
+    if p == NULL:
+        close(fds[0])
+        close(fds[1])
+        return NULL
+    p.r = fds[0]
+    p.w = fds[1]
+    p.filled = 0
+    p.size = fcntl(p.w, F_SETPIPE_SZ, PIPE_SIZE)
+    if <int32_t> p.size <= 0:           # pipe-user-pages-soft is used up: the size it has
+        p.size = 65536
+    loop.pipes_out += 1
+    return p
+
+
+cdef void pipe_give(Conn* c) noexcept nogil:
+    """The connection lets go of its pipe: into the pool when it is empty, closed when bytes are in it."""
+    cdef Pipe* p = c.pipe
+    if p == NULL:
+        return
+    c.pipe = NULL
+    loop.pipes_out -= 1
+    if p.filled or loop.npipes >= PIPES_KEPT:
+        close(p.r)
+        close(p.w)
+        free(p)
+        return
+    p.next = loop.pipes
+    loop.pipes = p
+    loop.npipes += 1
+
+
+cdef void pipes_drop() noexcept nogil:
+    cdef Pipe* p
+    while loop.pipes != NULL:
+        p = loop.pipes
+        loop.pipes = p.next
+        close(p.r)
+        close(p.w)
+        free(p)
+    loop.npipes = 0
+
+
+cdef inline bint may_splice(Conn* a, Conn* b) noexcept nogil:
+    """Bytes may go around this process: both sides are plain sockets (TLS will say no), and nothing waits ahead of them."""
+    return a.inb == NULL and b.out == NULL
+
+
+cdef int pump(Conn* a, Conn* b, int64_t most, int64_t* took, int64_t* gave) noexcept nogil:
+    """Move up to `most` bytes from `a` on to `b`. `took`: bytes read from a; `gave`: bytes given to b. -> Pumped"""
+    cdef int i, rc
+    took[0] = gave[0] = 0
+    for i in range(4):
+        if a.pipe == NULL or a.pipe.filled == 0:
+            rc = pump_in(a, most - took[0], took)
+            if rc >= 0:
+                return rc
+        rc = pump_out(a, b, gave)
+        if rc >= 0:
+            return rc
+    pipe_give(a)                        # empty: another transfer may use it before our next turn
+    return PUMP_MORE
+
+
+cdef int pump_in(Conn* a, int64_t most, int64_t* took) noexcept nogil:
+    """Fill the empty pipe of `a`. -> -1: bytes are in it; else Pumped."""
+    cdef ssize_t n
+    if most <= 0 or not a.ready & R_READ or a.flags & CF_EOF:
+        pipe_give(a)
+        return PUMP_EOF if a.flags & CF_EOF else PUMP_WAIT
+    if a.pipe == NULL:
+        a.pipe = pipe_take()
+        if a.pipe == NULL:
+            a.flags &= ~CF_BULK
+            return PUMP_NO_PIPE
+    n = splice(a.fd, NULL, a.pipe.w, NULL, most if most < a.pipe.size else a.pipe.size, SPLICE_F_MOVE | SPLICE_F_NONBLOCK)
+    if n > 0:
+        if n < QUIET:
+            a.flags &= ~CF_BULK
+        a.pipe.filled = <uint32_t> n
+        took[0] += n
+        return -1
+    pipe_give(a)
+    if n == 0:
+        a.flags |= CF_EOF
+        a.ready &= ~R_READ
+        return PUMP_EOF
+    a.ready &= ~R_READ
+    if errno == EAGAIN or errno == EINTR:
+        return PUMP_WAIT
+    a.flags |= CF_FAILED
+    return PUMP_BROKEN_FROM
+
+
+cdef int pump_out(Conn* a, Conn* b, int64_t* gave) noexcept nogil:
+    """Empty the pipe of `a` into `b`. -> -1: it is empty; else Pumped."""
+    cdef ssize_t n
+    if not b.ready & R_WRITE:
+        return PUMP_WAIT
+    n = splice(a.pipe.r, NULL, b.fd, NULL, a.pipe.filled, SPLICE_F_MOVE | SPLICE_F_NONBLOCK)
+    if n < 0:
+        b.ready &= ~R_WRITE
+        if errno == EAGAIN or errno == EINTR:
+            return PUMP_WAIT
+        b.flags |= CF_FAILED
+        return PUMP_BROKEN_TO
+    a.pipe.filled -= <uint32_t> n
+    gave[0] += n
+    return -1 if a.pipe.filled == 0 else pump_out(a, b, gave)

@@ -115,13 +115,18 @@ class Connection(http.client.HTTPConnection):
                 return
         raise last or OSError(f"{self.host} has no address")
 
+    def drop_if_ended(self) -> bool:
+        """Close an idle connection that the peer has ended (FIN, RST, or bytes that nobody asked for)."""
+        if self.sock is None or not self._stop.wait_fd(self.sock.fileno(), select.POLLIN, 0):
+            return False
+        self.close()
+        return True
+
     def extend(self, until: float) -> None:
-        """The deadline of the next exchange. A connection that the peer has ended meanwhile is dropped."""
+        """The deadline of the next exchange."""
         self.until = until
         if isinstance(self.sock, Wire):
             self.sock.until = until
-            if self._stop.wait_fd(self.sock.fileno(), select.POLLIN, 0):  # FIN, RST, or bytes that nobody asked for
-                self.close()
 
 
 def _sender(method: str) -> Callable[..., Any]:
@@ -155,6 +160,10 @@ class HTTPClient(consul.base.HTTPClient):  # type: ignore[misc]
     put = _sender("PUT")
     post = _sender("POST")
     delete = _sender("DELETE")
+
+    def drop_if_ended(self) -> bool:
+        """Whether the peer has ended the connection since the last answer; then the next request makes another."""
+        return self._connection.drop_if_ended()
 
     def close(self) -> None:
         self._connection.close()

@@ -66,9 +66,13 @@ class ConsulKV:
         self._consul = Consul(upsync.host, upsync.port, stop, min(max(upsync.interval_ms // 1000, low), high))
 
     def read(self) -> Answer:
+        self._consul.http.drop_if_ended()
         return self._get(None, 0.0, READ_S)
 
     def watch(self, index: int) -> Answer:
+        if self._consul.http.drop_if_ended():
+            # Perhaps another Consul by now.  One that is not as far as our index would wait for it, and tell nothing.
+            return self._get(None, 0.0, READ_S)
         wait_s = min(WAIT_S, self._timeout_s * 0.8)  # so that Consul's "no change" comes before our timeout
         return self._get(index, wait_s, wait_s * JITTER + GRACE_S)
 
@@ -90,7 +94,7 @@ class ConsulKV:
                 dc=self._query.dc,
                 consistency=self._query.consistency,
             )
-            return Answer(int(found), _entries(items))
+            return Answer(int(found), _entries(items), full=index is None)
         except Stopped:
             raise
         except Exception as error:  # http.client, json and py-consul each have many, and garbage finds more

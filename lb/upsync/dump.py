@@ -119,10 +119,10 @@ def _server(line: str) -> Server:
     """One line. Raises ValueError with a reason."""
     if not line.endswith(";"):
         raise ValueError("no semicolon at the end")
-    word, *rest = line[:-1].split()
-    if word != "server" or not rest:
+    words = line[:-1].split()
+    if len(words) < 2 or words[0] != "server":
         raise ValueError("not a server")
-    name, *parameters = rest
+    _, name, *parameters = words
     try:
         address = parse_dumped(name)
     except AddressError as error:

@@ -85,13 +85,15 @@ class Puller(threading.Thread):
             self._failed(source, str(error), error.busy)
         except Stopped:
             raise
-        except Exception as error:  # a fault of ours: say it, and go on with the next answer
+        except Exception as error:  # a fault of ours: say it, and try again with a full read
             self._log.traceback("alert", f"{self._names()}: answer not applied")
-            self._failed(source, f"answer not applied: {error!r}", busy=True)
+            self._index = 0
+            self._pace.failed(time.monotonic(), busy=True)
+            self._tell_error(f"answer not applied: {error!r}")
 
     def _use(self, source: Source, answer: Answer) -> None:
         now = time.monotonic()
-        if answer.index < self._index:  # Consul was restored or replaced: what it says now, not what changed
+        if answer.index < self._index and not answer.full:  # Consul was restored or replaced
             back = f"went back from {self._index} to {answer.index}"
             self._log.notice(f"upsync: Consul {source.name}: index {back}, reading all, {self._names()}")
             self._index = 0
@@ -121,8 +123,11 @@ class Puller(threading.Thread):
             self._lost_at = now
             held = ", ".join(f"{follower} keeps {follower.holds()}" for follower in self._followers)
             self._log.error(f"upsync: Consul {source.name} is lost: {error}; {held}")
+        self._tell_error(f"Consul {source.name}: {error}")
+
+    def _tell_error(self, error: str) -> None:
         for follower in self._followers:
-            follower.lost(f"Consul {source.name}: {error}")
+            follower.lost(error)
         if not self._upsync.strong_dependency:
             self.first.set()
 

@@ -31,6 +31,7 @@ class Answer:
 
     index: int
     entries: Sequence[Entry] | None  # None: what is watched does not exist
+    full: bool = True  # asked for without an index, so its own counts also when it is lower than before
 
 
 class Source(Protocol):

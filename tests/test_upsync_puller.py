@@ -1,0 +1,572 @@
+"""The puller against a scripted Consul: what it asks, when, and that no fault costs more than the fault itself."""
+
+from __future__ import annotations
+
+import gc
+import itertools
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import lb.upsync.consul_kv as consul_kv
+from lb.config.model import Address, Server
+from lb.upsync import dump
+from lb.upsync.consul_http import Wire
+from lb.upsync.start import initial, wait
+from lb.upsync.stop import Stop
+from tests.harness.wait import DEADLINE, free_port, wait_for
+from tests.upsync_fakes import (
+    FakeConsul,
+    Fault,
+    Following,
+    names,
+    response,
+    send,
+    send_and_reset,
+    server,
+    stall,
+    trickle,
+    upstream,
+)
+
+LOST = "is lost: "
+BACK = " is back after "
+
+
+@pytest.fixture
+def consul() -> Iterator[FakeConsul]:
+    fake = FakeConsul()
+    yield fake
+    fake.stop()
+    assert not fake.errors, fake.errors
+
+
+@pytest.fixture
+def follow(consul: FakeConsul) -> Iterator[Callable[..., Following]]:
+    """follow(**options of the upstream) -> Following; ended, and its descriptors counted, after the test."""
+    gc.collect()
+    before = len(os.listdir("/proc/self/fd"))
+    made: list[Following] = []
+
+    def make(**options: object) -> Following:
+        known = options.pop("known", None)
+        made.append(Following(upstream(options.pop("port", consul.port), **options), known))  # type: ignore[arg-type]
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.end()
+        assert not one.log.having("not followed"), one.log.lines
+    wait_for(lambda: len(os.listdir("/proc/self/fd")) <= before, "every connection and descriptor to be closed")
+
+
+def test_the_first_answer_is_applied_and_then_every_change(
+    consul: FakeConsul, follow: Callable[..., Following]
+) -> None:
+    for port in (8001, 8002, 8003):
+        consul.put(f"127.0.0.1:{port}", b'{"weight":1, "max_fails":2, "fail_timeout":10}')
+    one = follow().wait_names("127.0.0.1:8003", "127.0.0.1:8002", "127.0.0.1:8001")
+    assert one.puller.first.wait(DEADLINE)
+    assert one.shown[-1] == (
+        b"Upstream name: test; Backend server count: 3\n"
+        b"        server 127.0.0.1:8003 weight=1 max_fails=2 fail_timeout=10s;\n"
+        b"        server 127.0.0.1:8002 weight=1 max_fails=2 fail_timeout=10s;\n"
+        b"        server 127.0.0.1:8001 weight=1 max_fails=2 fail_timeout=10s;\n"
+    )
+    consul.put("127.0.0.1:8004")
+    one.wait_names("127.0.0.1:8004", "127.0.0.1:8003", "127.0.0.1:8002", "127.0.0.1:8001")
+    consul.put("127.0.0.1:8002", b'{"weight":7}')
+    wait_for(lambda: one.applied[-1][2].weight == 7, "the new weight")
+    consul.delete("127.0.0.1:8003")
+    one.wait_names("127.0.0.1:8004", "127.0.0.1:8002", "127.0.0.1:8001")
+    wait_for(lambda: one.last.index == consul.index, "the report")
+    assert (one.last.source, one.last.error, one.last.upstream) == ("consul", "", 7)
+    assert names(one.last.servers) == names(one.applied[-1])
+    assert len(one.log.having("upsync: upstream")) == 5, one.log.lines  # how it starts, and four changes
+    assert one.log.having("1 added, 0 removed, 0 altered")
+    assert one.log.having("0 added, 0 removed, 1 altered")
+    assert one.log.having("0 added, 1 removed, 0 altered")
+
+
+def test_the_queries(consul: FakeConsul, follow: Callable[..., Following]) -> None:
+    """A full read without index, then blocking queries with the index and a wait, all on one connection."""
+    consul.put("127.0.0.1:8001")
+    one = follow(path="/v1/kv/upstreams/test?recurse&token=secret&dc=dc2&stale&x=").wait_names("127.0.0.1:8001")
+    wait_for(lambda: len(consul.queries) == 2, "the blocking query")
+    first, second = consul.queries
+    assert first.path == second.path == "/v1/kv/upstreams/test/"
+    assert first.params == {"recurse": "1", "dc": "dc2", "stale": "1"}
+    assert second.params == {"recurse": "1", "dc": "dc2", "stale": "1", "index": str(consul.index), "wait": "55000ms"}
+    assert first.headers["x-consul-token"] == "secret"
+    consul.put("127.0.0.1:8002")
+    one.wait_names("127.0.0.1:8002", "127.0.0.1:8001")
+    assert consul.accepted == 1
+    assert not [line for line in one.log.lines if "secret" in line[1]]
+
+
+@pytest.mark.parametrize(
+    ("path", "prefix"),
+    [
+        ("/v1/kv/upstreams/test", "upstreams/test/"),
+        ("/v1/kv/upstreams/test/", "upstreams/test/"),
+        ("/v1/kv/upstreams/test/?recurse", "upstreams/test/"),
+        ("/v1/kv/a%20b/%C3%A9?", "a b/é/"),
+        ("/v1/kv/", ""),
+    ],
+)
+def test_the_key_prefix_of_a_path(path: str, prefix: str) -> None:
+    assert consul_kv.query(path).key == prefix
+
+
+@pytest.mark.parametrize("path", ["/", "/v1/kv", "/v1/catalog/service/web", "v1/kv/x", "/V1/KV/x"])
+def test_a_path_that_is_not_of_the_kv_store(path: str) -> None:
+    with pytest.raises(ValueError, match="is not a path of Consul's KV store: it must start with /v1/kv/"):
+        consul_kv.query(path)
+
+
+def test_the_wait_and_the_deadline_fit_into_upsync_timeout(
+    consul: FakeConsul, follow: Callable[..., Following]
+) -> None:
+    consul.put("127.0.0.1:8001")
+    one = follow(timeout_ms=500).wait_names("127.0.0.1:8001")
+    wait_for(lambda: len(consul.queries) >= 4, "queries that end without a change")
+    assert {query.params.get("wait") for query in consul.queries[1:]} == {"400ms"}
+    assert {query.index for query in consul.queries[1:]} == {consul.index}
+    assert consul.accepted == 1
+    assert len(one.applied) == 1
+    assert not one.log.having("asking"), one.log.lines
+
+
+def test_the_first_change_after_quiet_comes_at_once_and_a_burst_in_one(
+    consul: FakeConsul, follow: Callable[..., Following]
+) -> None:
+    interval = 1.0
+    consul.put("127.0.0.1:8001")
+    one = follow(interval_ms=1000).wait_names("127.0.0.1:8001")
+    wait_for(lambda: len(consul.queries) == 2, "the blocking query")
+    for port in range(8002, 8022):
+        consul.put(f"127.0.0.1:{port}")
+    wait_for(lambda: len(one.applied[-1]) == 21, "the burst")
+    # the first of the burst wakes the query, which may see more of them; the rest comes with one more query
+    assert len(one.applied) in (2, 3)
+    gaps = [later - earlier for earlier, later in itertools.pairwise(one.times[1:])]
+    assert all(gap >= interval * 0.95 for gap in gaps), gaps
+    starts = [query.at for query in consul.queries]
+    assert all(late - early >= interval * 0.95 for early, late in itertools.pairwise(starts)), starts
+
+
+def test_neighbours_are_not_taken(consul: FakeConsul, follow: Callable[..., Following]) -> None:
+    consul.put("127.0.0.1:8009", directory="upstreams/test2")
+    consul.put("127.0.0.1:8001")
+    follow().wait_names("127.0.0.1:8001")
+
+
+BAD_ANSWERS: dict[str, Fault] = {
+    "reset before the answer": send_and_reset(b""),
+    "reset inside the answer": send_and_reset(response(200, b"[]", index=99, length=500)),
+    "closed before the answer": send(b"", more=False),
+    "closed inside the head": send(b"HTTP/1.1 200 OK\r\nContent-", more=False),
+    "closed inside the body": send(response(200, b'[{"Key":', index=99, length=500), more=False),
+    "closed inside a chunk": send(
+        b"HTTP/1.1 200 OK\r\nX-Consul-Index: 99\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n[", more=False
+    ),
+    "not HTTP": send(b"\x00\xff\x16\x03garbage\r\n\r\n", more=False),
+    "not JSON": send(response(200, b'[{"Key"', index=99)),
+    "an empty body": send(response(200, b"", index=99)),
+    "JSON of another kind": send(response(200, b'{"a":1}', index=99)),
+    "a number": send(response(200, b"5", index=99)),
+    "a list of numbers": send(response(200, b"[1]", index=99)),
+    "a list of other objects": send(response(200, b'[{"a":1}]', index=99)),
+    "a key that is no text": send(response(200, b'[{"Key":1,"Value":null}]', index=99)),
+    "a value that is no text": send(response(200, b'[{"Key":"a","Value":{}}]', index=99)),
+    "a value that is no base64": send(response(200, b'[{"Key":"a","Value":"a"}]', index=99)),
+    "deep JSON": send(response(200, b"[" * 200_000, index=99)),
+    "a body that is too long": send(response(200, b"[]", index=99, length=65 << 20), more=False),
+    "a head without end": send(b"HTTP/1.1 200 OK\r\nX: " + b"x" * 70_000, more=False),
+    "too many header fields": send(b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 500 + b"\r\n[]", more=False),
+    "500": send(response(500, b"No cluster leader")),
+    "403": send(response(403, b"Permission denied")),
+    "400": send(response(400, b"bad")),
+    "201": send(response(201, b"[]", index=99)),
+    "204": send(b"HTTP/1.1 204 No Content\r\nX-Consul-Index: 99\r\n\r\n"),
+    "a redirect": send(response(301, b"", index=99)),
+    "504": send(response(504, b"<html>")),
+}
+
+
+@pytest.mark.parametrize("kind", BAD_ANSWERS)
+def test_one_bad_answer_costs_one_query(consul: FakeConsul, follow: Callable[..., Following], kind: str) -> None:
+    """The answer to the blocking query is spoilt: at once a full read, on a fresh connection; nothing is lost."""
+    consul.put("127.0.0.1:8001")
+    consul.put("127.0.0.1:8002")
+    consul.fault(lambda connection, fake: fake.wait_and_answer(connection, fake.queries[-1]), BAD_ANSWERS[kind])
+    one = follow(interval_ms=200).wait_names("127.0.0.1:8002", "127.0.0.1:8001")
+    wait_for(lambda: len(consul.queries) >= 2, "the blocking query")
+    consul.put("127.0.0.1:8003")  # in a fault this may already have been missed
+    one.wait_names("127.0.0.1:8003", "127.0.0.1:8002", "127.0.0.1:8001")
+    read, spoilt, again = consul.queries[:3]
+    assert (read.index > 0, spoilt.index > 0, again.index > 0) == (False, True, False), "not a full read"
+    assert again.connection == spoilt.connection + 1
+    assert len(one.log.having("asking on a fresh connection")) == 1, one.log.lines
+    assert not one.log.having(LOST)
+    assert all(report.servers and not report.error for report in one.reports)
+
+
+def test_a_whole_answer_counts_also_when_the_connection_is_reset_after_it(
+    consul: FakeConsul, follow: Callable[..., Following]
+) -> None:
+    consul.put("127.0.0.1:8001")
+    consul.fault(lambda connection, fake: send_and_reset(fake.answer())(connection, fake))
+    one = follow().wait_names("127.0.0.1:8001")
+    consul.put("127.0.0.1:8002")
+    one.wait_names("127.0.0.1:8002", "127.0.0.1:8001")
+    assert not one.log.having("asking"), "the dead connection is noticed before it is used"
+
+
+@pytest.mark.parametrize("fault", [stall, trickle])
+def test_an_answer_that_does_not_come_or_does_not_end_is_given_up(
+    consul: FakeConsul, follow: Callable[..., Following], fault: Fault
+) -> None:
+    consul.put("127.0.0.1:8001")
+    consul.fault(fault)
+    one = follow(timeout_ms=300).wait_names("127.0.0.1:8001")
+    assert one.log.having("(110: Connection timed out); asking on a fresh connection")
+    assert consul.queries[1].connection == 1
+
+
+def test_a_blocking_query_has_an_end_of_its_own(
+    consul: FakeConsul, follow: Callable[..., Following], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the default upsync_timeout of 6 minutes too."""
+    monkeypatch.setattr(consul_kv, "WAIT_S", 0.2)
+    monkeypatch.setattr(consul_kv, "GRACE_S", 0.1)
+    consul.put("127.0.0.1:8001")
+    consul.fault(lambda connection, fake: fake.wait_and_answer(connection, fake.queries[-1]), stall)
+    one = follow().wait_names("127.0.0.1:8001")
+    consul.put("127.0.0.1:8002")
+    one.wait_names("127.0.0.1:8002", "127.0.0.1:8001")
+
+
+def test_the_kernel_watches_the_path_of_a_silent_query() -> None:
+    """Packets that are dropped make no sound: only probes find out."""
+    stop = Stop()
+    with Wire(socket.AF_INET, stop, 0.0) as wire:
+        wire.watch_path(5)
+        options = (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT, socket.TCP_USER_TIMEOUT)
+        assert [wire.getsockopt(socket.IPPROTO_TCP, option) for option in options] == [5, 1, 3, 8000]
+        assert wire.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+    stop.close()
+
+
+def test_lost_and_back_are_one_line_each(consul: FakeConsul, follow: Callable[..., Following]) -> None:
+    consul.put("127.0.0.1:8001")
+    one = follow().wait_names("127.0.0.1:8001")
+    wait_for(lambda: len(consul.queries) == 2, "the blocking query")
+    consul.fault(*[send_and_reset(b"")] * 6)
+    consul.rewind(consul.index + 1)  # ends the blocking query
+    wait_for(lambda: len(consul.queries) >= 9, "the faults to be used up")
+    wait_for(lambda: one.log.having(BACK), lambda: f"it to be back: {one.log.lines}")
+    assert len(one.log.having(LOST)) == len(one.log.having(BACK)) == 1, one.log.lines
+    (level, text) = one.log.having(LOST)[0]
+    assert level == "error"
+    assert f"Consul 127.0.0.1:{consul.port} is lost: " in text
+    assert text.endswith(f'upsync: upstream "test" keeps 1 server from Consul (index {consul.index})')
+    assert one.log.having(BACK)[0][0] == "notice"
+    errors = [report.error for report in one.reports]
+    assert errors[-1] == ""
+    assert f"Consul 127.0.0.1:{consul.port}: " in errors[-2]
+    assert len(one.applied) == 1
+
+
+def test_a_busy_consul_is_given_time(consul: FakeConsul, follow: Callable[..., Following]) -> None:
+    consul.put("127.0.0.1:8001")
+    consul.fault(send(response(429, b"Your IP is issuing too many concurrent connections")))
+    one = follow(interval_ms=600).wait_names("127.0.0.1:8001")
+    first, second = consul.queries[:2]
+    assert second.at - first.at >= 0.29, "asked again at once"
+    assert one.log.having("429 Something: Your IP is issuing too many concurrent connections")
+
+
+@pytest.mark.parametrize("empty", ["gone", "no entries", "unusable"])
+def test_an_empty_answer_keeps_the_last_good_list_and_says_so_once(
+    consul: FakeConsul, follow: Callable[..., Following], empty: str
+) -> None:
+    consul.put("127.0.0.1:8001")
+    one = follow().wait_names("127.0.0.1:8001")
+    index = one.last.index
+    if empty == "no entries":
+        consul.nothing = lambda index: response(200, b"[]", index=index)
+    if empty != "unusable":
+        consul.clear()
+    else:
+        with consul._changed:
+            consul.entries = {"upstreams/test/localhost:80": None, "upstreams/test/": None}
+            consul._bump()
+    wait_for(lambda: one.last.error, lambda: f"the report: {one.reports}")
+    consul.put("x", directory="elsewhere")  # Consul wakes the query of a missing prefix for any key
+    wait_for(lambda: consul.queries[-1].index == consul.index, "the next query")
+    assert len(one.applied) == 1
+    assert (names(one.last.servers), one.last.index, one.last.source) == (["127.0.0.1:8001"], index, "consul")
+    assert len(one.log.having("keeping 1 server from Consul")) == 1, one.log.lines
+    assert len(one.log.having("has no port in /")) == (1 if empty == "unusable" else 0)
+    assert len(one.last.skipped) == (2 if empty == "unusable" else 0)
+    consul.put("127.0.0.1:8002")
+    consul.entries.pop("upstreams/test/localhost:80", None)
+    consul.entries.pop("upstreams/test/", None)
+    one.wait_names("127.0.0.1:8002")
+    wait_for(lambda: not one.last.error, "the report")
+
+
+def test_an_index_that_goes_back_means_a_full_read(consul: FakeConsul, follow: Callable[..., Following]) -> None:
+    consul.put("127.0.0.1:8001")
+    consul.put("127.0.0.1:8002")
+    one = follow().wait_names("127.0.0.1:8002", "127.0.0.1:8001")
+    wait_for(lambda: len(consul.queries) == 2, "the blocking query")
+    del consul.entries["upstreams/test/127.0.0.1:8002"]
+    consul.rewind(3)
+    one.wait_names("127.0.0.1:8001")
+    assert [query.index for query in consul.queries[:3]] == [0, 12, 0]
+    assert one.log.having("index went back from 12 to 3")
+    wait_for(lambda: one.last.index == 3, "the report")
+    consul.put("127.0.0.1:8003")
+    one.wait_names("127.0.0.1:8003", "127.0.0.1:8001")
+
+
+def test_a_connection_that_ended_between_two_queries_means_a_full_read(
+    consul: FakeConsul, follow: Callable[..., Following]
+) -> None:
+    """Another Consul may be behind the next one: with our index it would be silent until it has caught up."""
+    consul.put("127.0.0.1:8001")
+    consul.index = 500
+    consul.fault(send(consul.answer(), more=False))
+    one = follow(interval_ms=300).wait_names("127.0.0.1:8001")
+    consul.put("127.0.0.1:8002")
+    consul.rewind(3)
+    one.wait_names("127.0.0.1:8002", "127.0.0.1:8001")
+    assert [query.index for query in consul.queries[:2]] == [0, 0]
+    wait_for(lambda: len(consul.queries) == 3, "the blocking query")
+    assert consul.queries[2].index == 3
+    assert not one.log.having("asking"), "an idle connection may end"
+
+
+@pytest.mark.parametrize("index", [None, 0, "", "abc", "-5", "1.5"])
+def test_without_an_index_the_list_counts_and_every_query_is_a_full_read(
+    consul: FakeConsul, follow: Callable[..., Following], index: object
+) -> None:
+    def body(name: str) -> bytes:
+        return b'[{"Key":"upstreams/test/%s","Value":null}]' % name.encode()
+
+    consul.fault(*[send(response(200, body(name), index=index)) for name in ("127.0.0.1:1", "127.0.0.1:2")])
+    one = follow(interval_ms=300)
+    one.wait_names("127.0.0.1:2")
+    assert names(one.applied[0]) == ["127.0.0.1:1"]
+    assert [query.index for query in consul.queries[:2]] == [0, 0]
+    assert consul.queries[1].at - consul.queries[0].at >= 0.29
+
+
+def test_the_index_header_in_any_case(consul: FakeConsul, follow: Callable[..., Following]) -> None:
+    body = b'[{"Key":"upstreams/test/127.0.0.1:1","Value":null}]'
+    consul.fault(send(response(200, body, index=consul.index, header="x-consul-index")))
+    follow().wait_names("127.0.0.1:1")
+    wait_for(lambda: len(consul.queries) == 2, "the next query")
+    assert consul.queries[1].index == consul.index
+
+
+def test_a_list_that_the_engine_refuses_is_read_again(consul: FakeConsul, follow: Callable[..., Following]) -> None:
+    """Its index is not kept: the module kept it, and lost the list until the next change."""
+    consul.put("127.0.0.1:8001")
+    one = follow().wait_names("127.0.0.1:8001")
+    wait_for(lambda: len(consul.queries) == 2, "the blocking query")
+    one.refuse = MemoryError("no table")
+    consul.put("127.0.0.1:8002")
+    one.wait_names("127.0.0.1:8002", "127.0.0.1:8001")
+    (said,) = one.log.having('upsync: upstream "test": answer not applied')
+    assert said[0] == "alert"
+    assert "MemoryError: no table" in said[1]
+    assert not one.log.having(LOST), "Consul did nothing wrong"
+    assert consul.queries[2].index == 0
+
+
+def test_problems_are_logged_once_and_again_when_they_change(
+    consul: FakeConsul, follow: Callable[..., Following]
+) -> None:
+    consul.put("localhost:80")
+    consul.put("127.0.0.1:8001", b"hello")
+    one = follow().wait_names("127.0.0.1:8001")
+    consul.put("127.0.0.1:8002")
+    one.wait_names("127.0.0.1:8002", "127.0.0.1:8001")
+    consul.put("127.0.0.1:8003", b'{"weight":0}')
+    one.wait_names("127.0.0.1:8003", "127.0.0.1:8002", "127.0.0.1:8001")
+    problems = [text for level, text in one.log.lines if level == "error"]
+    assert len(problems) == 3, problems
+    assert (
+        'upsync_check_key: invalid ip in /localhost:80: upstreams/test/localhost:80 skipped, upsync: upstream "test"'
+        in problems
+    )
+    wait_for(lambda: len(one.last.skipped) == 3, "the report")
+    consul.delete("localhost:80")
+    wait_for(lambda: len(one.last.skipped) == 2, "the report")
+
+
+def test_nothing_is_published_or_reported_when_nothing_changed(
+    consul: FakeConsul, follow: Callable[..., Following]
+) -> None:
+    consul.put("127.0.0.1:8001")
+    one = follow(timeout_ms=50, interval_ms=1).wait_names("127.0.0.1:8001")
+    wait_for(lambda: len(consul.queries) > 10, "many queries")
+    assert len(one.applied) == 1
+    assert len(one.reports) == 2  # how it starts, and the list
+    consul.rewind(consul.index + 5)  # another index, the same list
+    wait_for(lambda: one.last.index == consul.index, "the report")
+    assert len(one.applied) == 1
+
+
+def test_backup_servers_of_the_file_stay(consul: FakeConsul, follow: Callable[..., Following]) -> None:
+    spare = Server("127.0.0.1:9", Address(socket.AF_INET, "127.0.0.1", 9), backup=True)
+    own = Server("127.0.0.1:11111", Address(socket.AF_INET, "127.0.0.1", 11111))
+    consul.put("127.0.0.1:8001")
+    one = follow(servers=(own, spare)).wait_names("127.0.0.1:8001", "127.0.0.1:9")
+    assert b"count: 1\n" in one.shown[-1]
+    wait_for(lambda: one.last.source == "consul", "the report")
+    assert names(one.last.servers) == ["127.0.0.1:8001"], "the dump must not have the file's backup"
+    consul.put("127.0.0.1:9")
+    one.wait_names("127.0.0.1:9", "127.0.0.1:8001")
+    assert not one.applied[-1][0].backup
+
+
+class TestStart:
+    def test_from_the_file(self, consul: FakeConsul, tmp_path: Path) -> None:
+        made = upstream(consul.port, str(tmp_path / "none"))
+        report = initial(made, None, 3)
+        assert (report.source, report.upstream, report.servers, report.error) == ("file", 3, made.servers, "")
+
+    def test_from_the_dump(self, consul: FakeConsul, tmp_path: Path) -> None:
+        path = str(tmp_path / "dump")
+        dump.write(path, [server("127.0.0.1:8001", down=True)])
+        report = initial(upstream(consul.port, path), None, 3)
+        assert (report.source, report.servers) == ("dump", (server("127.0.0.1:8001", down=True),))
+
+    def test_a_damaged_dump_leaves_the_file_and_is_said(self, follow: Callable[..., Following], tmp_path: Path) -> None:
+        (tmp_path / "dump").write_text("server 127.0.0.1:80\n")
+        one = follow(port=free_port(), dump_path=str(tmp_path / "dump"))
+        assert one.start.source == "file"
+        wait_for(lambda: one.log.having(LOST), "the loss")
+        said = f'dump refused: {tmp_path}/dump:1: no semicolon at the end in "server 127.0.0.1:80"'
+        assert ("error", f'upsync: upstream "test": {said}') in one.log.lines
+        assert one.reports[0].error == said
+        assert one.log.having("starts with 1 server from the configuration")
+
+    def test_from_what_the_master_knows_unless_it_is_of_another_source(
+        self, consul: FakeConsul, tmp_path: Path
+    ) -> None:
+        path = str(tmp_path / "dump")
+        dump.write(path, [server("127.0.0.1:8009")])
+        made = upstream(consul.port, path)
+        known = replace(initial(made, None, 0), source="consul", index=42, servers=(server("127.0.0.1:8001"),))
+        report = initial(made, known, 5)
+        assert (report.source, report.index, report.upstream) == ("consul", 42, 5)
+        assert names(report.servers) == ["127.0.0.1:8001"]
+        other = upstream(consul.port, path, path="/v1/kv/upstreams/other")
+        assert initial(other, known, 5).source == "dump"
+
+    def test_a_static_upstream(self) -> None:
+        made = replace(upstream(1), upsync=None)
+        report = initial(made, None, 2)
+        assert (report.source, report.servers, report.watched) == ("file", made.servers, "")
+
+    def test_the_order_goes_on_after_a_reload(self, consul: FakeConsul, follow: Callable[..., Following]) -> None:
+        for port in (8001, 8002):
+            consul.put(f"127.0.0.1:{port}")
+        one = follow().wait_names("127.0.0.1:8002", "127.0.0.1:8001")
+        consul.put("127.0.0.1:8000")
+        one.wait_names("127.0.0.1:8000", "127.0.0.1:8002", "127.0.0.1:8001")
+        wait_for(lambda: len(one.last.servers) == 3, "the report")
+        consul.put("127.0.0.1:8003")
+        two = follow(known=one.last)
+        two.wait_names("127.0.0.1:8003", "127.0.0.1:8000", "127.0.0.1:8002", "127.0.0.1:8001")
+
+    def test_first_is_set_by_an_answer_also_an_empty_one(self, follow: Callable[..., Following]) -> None:
+        one = follow(strong_dependency=True)
+        assert one.puller.first.wait(DEADLINE)
+        assert one.last.error == "the key prefix does not exist"
+
+    def test_first_is_set_when_consul_is_down_without_strong_dependency(self, follow: Callable[..., Following]) -> None:
+        one = follow(port=free_port())
+        assert one.puller.first.wait(DEADLINE)
+        assert one.log.having("is lost: (111: Connection refused)")
+
+    def test_strong_dependency_waits_for_a_consul_that_comes_up(self, follow: Callable[..., Following]) -> None:
+        """Refused at first: first is not set before the list is there."""
+        port = free_port()
+        one = follow(port=port, strong_dependency=True)
+        wait_for(lambda: one.log.having(LOST), "the first tries")
+        assert not one.puller.first.is_set()
+        late = FakeConsul(port)
+        try:
+            late.put("127.0.0.1:8001")
+            assert one.puller.first.wait(DEADLINE)
+            one.wait_names("127.0.0.1:8001")
+        finally:
+            one.end()
+            late.stop()
+
+    def test_the_worker_waits_for_a_bounded_time(self, consul: FakeConsul, follow: Callable[..., Following]) -> None:
+        consul.fault(stall, stall, stall)
+        pullers = [follow(strong_dependency=strong).puller for strong in (False, True, False)]
+        assert [puller.patience_s for puller in pullers] == [0.25, 2.0, 0.25]
+        for puller in pullers:
+            puller.patience_s = 0.05
+        wait(pullers)
+        assert not any(puller.first.is_set() for puller in pullers)
+
+
+class TestStop:
+    def test_in_the_middle_of_a_blocking_query(self, consul: FakeConsul, follow: Callable[..., Following]) -> None:
+        consul.put("127.0.0.1:8001")
+        one = follow().wait_names("127.0.0.1:8001")
+        wait_for(lambda: len(consul.queries) == 2, "the blocking query")
+        self.ends_at_once(one)
+
+    def test_while_it_waits_for_its_interval(self, consul: FakeConsul, follow: Callable[..., Following]) -> None:
+        consul.put("127.0.0.1:8001")
+        self.ends_at_once(follow(interval_ms=60_000).wait_names("127.0.0.1:8001"))
+
+    def test_while_it_connects(self, follow: Callable[..., Following]) -> None:
+        """A full accept queue: the kernel drops the SYN, as a black hole does."""
+        with socket.socket() as deaf, socket.socket() as filler, socket.socket() as more:
+            deaf.bind(("127.0.0.1", 0))
+            deaf.listen(0)
+            for one in (filler, more):
+                one.setblocking(False)
+                one.connect_ex(deaf.getsockname())
+            following = follow(port=deaf.getsockname()[1])
+            wait_for(lambda: _connecting(deaf.getsockname()[1]) >= 1, "the connection attempt")
+            self.ends_at_once(following)
+
+    def test_before_the_start_and_twice(self, consul: FakeConsul, follow: Callable[..., Following]) -> None:
+        one = follow()
+        one.puller.stop()
+        one.puller.stop()
+        self.ends_at_once(one)
+        one.puller.stop()
+
+    @staticmethod
+    def ends_at_once(one: Following) -> None:
+        began = time.monotonic()
+        one.puller.stop()
+        one.puller.join(DEADLINE)
+        assert not one.puller.is_alive()
+        assert time.monotonic() - began < 5, "it waited for something"  # the query would last 55 s
+        assert one.puller.first.is_set(), "a worker would wait for it"
+        assert not one.log.having(LOST)
+
+
+def _connecting(port: int) -> int:
+    """Connections to a loopback port in SYN_SENT."""
+    rows = Path("/proc/net/tcp").read_text().splitlines()[1:]
+    return sum(row.split()[2] == f"0100007F:{port:04X}" and row.split()[3] == "02" for row in rows)

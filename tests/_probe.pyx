@@ -16,7 +16,7 @@ from lb.fast.simd cimport (
 from lb.fast.sys cimport CLOCK_MONOTONIC, clock_gettime, free, malloc, memcpy, memset, timespec
 from lb.fast.types cimport (
     Chunked, FF_BAD_NAME, FF_HOP, Field, H_CHUNKED, H_CLOSE, H_EXPECT_100, H_HAS_HOST, H_KEEP_ALIVE, H_TARGET_QUOTED,
-    H_UPGRADE, Head, P_BAD, P_DONE, P_MORE, R_COUNT,
+    H_UPGRADE, Head, P_BAD, P_DONE, P_MORE, R_CHUNK_SIZE, R_COUNT, R_PATH_NUL,
 )
 from lb.fast.uri cimport uri_escape as room_escape, uri_normalise as room_normalise
 
@@ -66,7 +66,10 @@ FLAGS = {
     H_CHUNKED: "chunked", H_CLOSE: "close", H_KEEP_ALIVE: "keep-alive", H_UPGRADE: "upgrade", H_EXPECT_100: "expect",
     H_HAS_HOST: "host", H_TARGET_QUOTED: "quoted",
 }
-RULES = {rule_text(rule).decode() for rule in range(1, R_COUNT)}
+HEAD_RULES = {rule_text(rule).decode() for rule in range(1, R_CHUNK_SIZE)}
+CHUNK_RULES = {rule_text(rule).decode() for rule in range(R_CHUNK_SIZE, R_PATH_NUL)}
+PATH_RULES = {rule_text(rule).decode() for rule in range(R_PATH_NUL, R_COUNT)}
+RULES = HEAD_RULES | CHUNK_RULES | PATH_RULES
 
 
 def both(call):

@@ -173,6 +173,8 @@ cdef void loop_turn() noexcept nogil:
     take_inbox()
     if loop.paused or loop.stopping:
         drain_turn()
+    if loop.pipes != NULL and loop.now - loop.pipes_at > 1000:
+        pipes_drop()
     logs_flush()
     peers_bury()
     loop.st.heartbeat = loop.now

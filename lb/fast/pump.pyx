@@ -62,9 +62,11 @@ cdef void pipe_give(Conn* c) noexcept nogil:
     p.next = loop.pipes
     loop.pipes = p
     loop.npipes += 1
+    loop.pipes_at = loop.now
 
 
 cdef void pipes_drop() noexcept nogil:
+    """Close the empty pipes: at the end, and when none was used for a second."""
     cdef Pipe* p
     while loop.pipes != NULL:
         p = loop.pipes

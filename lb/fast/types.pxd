@@ -614,6 +614,7 @@ ctypedef struct Loop:       # one per worker; the only state of the machine room
     Pipe* pipes             # empty ones
     uint32_t npipes
     uint32_t pipes_out      # in connections
+    int64_t pipes_at        # when one was given back last
     Conn** chunks           # slab
     uint32_t nchunks
     uint32_t nconns         # in use

@@ -6,6 +6,7 @@ Pure but for two looks at the process (its file limit); runs only when the files
 from __future__ import annotations
 
 import resource
+from typing import Any
 
 from lb.config.errors import Problem
 from lb.config.model import (
@@ -23,7 +24,31 @@ from lb.config.model import (
 from lb.config.reader import Reader
 from lb.config.scope import HttpServerScope, ListenerDraft, LocationScope, Scope, StreamServerScope, UpstreamScope
 
-_DEFAULT_CONNECTIONS = 512
+# Field of the model -> directive.
+_HTTP_FIELDS = {
+    "proxy_http_version": "proxy_http_version",
+    "proxy_connect_timeout_ms": "proxy_connect_timeout",
+    "proxy_read_timeout_ms": "proxy_read_timeout",
+    "proxy_send_timeout_ms": "proxy_send_timeout",
+    "keepalive_timeout_ms": "keepalive_timeout",
+    "keepalive_requests": "keepalive_requests",
+    "client_header_timeout_ms": "client_header_timeout",
+    "client_body_timeout_ms": "client_body_timeout",
+    "send_timeout_ms": "send_timeout",
+    "client_max_body_size": "client_max_body_size",
+}
+_UPSTREAM_FIELDS = {
+    "keepalive": "keepalive",
+    "keepalive_timeout_ms": "keepalive_timeout",
+    "keepalive_requests": "keepalive_requests",
+}
+_STREAM_FIELDS = {"proxy_connect_timeout_ms": "proxy_connect_timeout", "proxy_timeout_ms": "proxy_timeout"}
+_MAIN_FIELDS = {
+    "worker_processes": "worker_processes",
+    "worker_rlimit_nofile": "worker_rlimit_nofile",
+    "daemon": "daemon",
+}
+_DEFAULT_CONNECTIONS = 512  # Config's default, which the checks need too
 
 
 def check_whole(reader: Reader) -> None:
@@ -53,11 +78,8 @@ def build(reader: Reader) -> Config:
         path=reader.path,
         prefix=reader.prefix,
         files=tuple(reader.files),
-        worker_processes=values.get("worker_processes", 1),
         worker_connections=_connections(main),
-        worker_rlimit_nofile=values.get("worker_rlimit_nofile"),
         pid=values.get("pid", reader.full_name("logs/lb.pid")),
-        daemon=values.get("daemon", True),
         user=user,
         group=group,
         error_logs=tuple(main.error_logs) or (ErrorLog(reader.full_name("logs/error.log")),),
@@ -65,6 +87,7 @@ def build(reader: Reader) -> Config:
         listeners=tuple(_listener(draft, servers) for draft in reader.listeners.drafts.values()),
         status_listen=tuple(address for address, _ in main.status_listen),
         warnings=tuple(reader.warnings),
+        **_given(main, _MAIN_FIELDS),
     )
 
 
@@ -74,19 +97,21 @@ def _connections(main: Scope) -> int:
 
 
 def _upstream(draft: UpstreamScope) -> Upstream:
-    http = draft.kind == "http"
     return Upstream(
         kind=draft.kind,
         name=draft.name,
         servers=tuple(draft.servers),
         balancer=draft.balancer or "round_robin",
-        keepalive=draft.values.get("keepalive", 32) if http else 0,  # TCP connections are never shared
-        keepalive_timeout_ms=draft.values.get("keepalive_timeout", 60_000),
-        keepalive_requests=draft.values.get("keepalive_requests", 1000),
         upsync=draft.upsync,
         implicit=not draft.defined,
         where=draft.node.where if draft.node else "",
+        **(_given_here(draft) if draft.kind == "http" else {"keepalive": 0}),  # TCP connections are never shared
     )
+
+
+def _given_here(draft: UpstreamScope) -> dict[str, Any]:
+    """An upstream inherits nothing: keepalive_timeout of http{} is that of clients."""
+    return {field: draft.values[name] for field, name in _UPSTREAM_FIELDS.items() if name in draft.values}
 
 
 def _http_servers(reader: Reader) -> dict[int, HttpServer]:
@@ -114,21 +139,14 @@ def _location(scope: LocationScope) -> Location:
 
 
 def _settings(scope: Scope) -> HttpSettings:
-    get = scope.inherited
-    return HttpSettings(
-        set_headers=tuple(get("proxy_set_header", ())),
-        proxy_http_version=get("proxy_http_version", "1.1"),
-        proxy_connect_timeout_ms=get("proxy_connect_timeout", 60_000),
-        proxy_read_timeout_ms=get("proxy_read_timeout", 60_000),
-        proxy_send_timeout_ms=get("proxy_send_timeout", 60_000),
-        keepalive_timeout_ms=get("keepalive_timeout", 75_000),
-        keepalive_requests=get("keepalive_requests", 1000),
-        client_header_timeout_ms=get("client_header_timeout", 60_000),
-        client_body_timeout_ms=get("client_body_timeout", 60_000),
-        send_timeout_ms=get("send_timeout", 60_000),
-        client_max_body_size=get("client_max_body_size", 1 << 20),
-        access_logs=_access_logs(scope),
-    )
+    headers = tuple(scope.inherited("proxy_set_header", ()))
+    return HttpSettings(set_headers=headers, access_logs=_access_logs(scope), **_given(scope, _HTTP_FIELDS))
+
+
+def _given(scope: Scope, fields: dict[str, str]) -> dict[str, Any]:
+    """What the files set, on this level or around it, by field of the model: the model knows the defaults."""
+    found = {field: scope.inherited(name, None) for field, name in fields.items()}
+    return {field: value for field, value in found.items() if value is not None}
 
 
 def _access_logs(scope: Scope) -> tuple[str, ...]:
@@ -162,7 +180,6 @@ def _stream_server(scope: StreamServerScope) -> StreamServer:
     assert scope.upstream is not None  # "no handler for server" otherwise
     return StreamServer(
         upstream=scope.upstream,
-        proxy_connect_timeout_ms=scope.inherited("proxy_connect_timeout", 60_000),
-        proxy_timeout_ms=scope.inherited("proxy_timeout", 600_000),
         where=scope.node.where if scope.node else "",
+        **_given(scope, _STREAM_FIELDS),
     )

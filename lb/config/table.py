@@ -35,7 +35,7 @@ def find(node: Node, context: Context) -> Directive:
     """The entry for a statement in a context, with terminator and number of arguments checked, or Refused."""
     entry = _BY_PLACE.get((node.name, context))
     if entry is None:
-        raise _refusal(node, context)
+        raise _refusal(node)
     if not entry.block and node.block is not None:
         raise Refused(f'directive "{node.name}" is not terminated by ";"')
     if entry.block and node.block is None:
@@ -45,15 +45,14 @@ def find(node: Node, context: Context) -> Directive:
     return entry
 
 
-def _refusal(node: Node, context: Context) -> Refused:
+def _refusal(node: Node) -> Refused:
     if node.name in _CONTEXTS:
         places = ", ".join(_CONTEXTS[node.name])
         return Refused(f'"{node.name}" directive is not allowed here', f'"{node.name}" may stand in: {places}')
-    hint = reason(node.name) or _did_you_mean(node.name, context)
+    hint = reason(node.name) or _did_you_mean(node.name)
     return Refused(f'unknown directive "{node.name}"', hint)
 
 
-def _did_you_mean(name: str, context: Context) -> str:
-    here = [known for known, contexts in _CONTEXTS.items() if context in contexts]
-    close = difflib.get_close_matches(name, here, 1) or difflib.get_close_matches(name, _CONTEXTS, 1)
+def _did_you_mean(name: str) -> str:
+    close = difflib.get_close_matches(name, _CONTEXTS, 1)
     return f'did you mean "{close[0]}"?' if close else ""

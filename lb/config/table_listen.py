@@ -17,8 +17,9 @@ _NOT_YET = ("ssl", "http2", "quic", "udp", "proxy_protocol", "deferred", "bind",
 def listen_http(scope: HttpServerScope, node: Node) -> None:
     scope.listens = True
     url = _parse(scope, node, default_port=80)
+    addresses = _addresses(scope, node, url)
     options = _options(node, http=True)
-    for address in _addresses(scope, node, url):
+    for address in addresses:
         scope.reader.listeners.add_http(address, scope, options, node)
 
 
@@ -27,8 +28,9 @@ def listen_stream(scope: StreamServerScope, node: Node) -> None:
     url = _parse(scope, node, default_port=0)
     if url.no_port:
         raise Refused(f'no port in "{node.args[0]}" of the "listen" directive')
+    addresses = _addresses(scope, node, url)
     options = _options(node, http=False)
-    for address in _addresses(scope, node, url):
+    for address in addresses:
         scope.reader.listeners.add_stream(address, scope, options, node)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from lb.config.address import AddressError, Url, parse
+from lb.config.address import AddressError, parse
 from lb.config.directive import AS_NGINX, Apply, Context, Directive, msec, number, once
 from lb.config.errors import Refused
 from lb.config.model import Balancer, Server
@@ -36,18 +36,14 @@ def server(scope: UpstreamScope, node: Node) -> None:
     default_port = 80 if scope.kind == "http" else 0
     try:
         url = parse(node.args[0], default_port=default_port, base=scope.reader.prefix)
-        _check_port(url, node.args[0], default_port)
         addresses = scope.reader.resolver.addresses(url)
     except AddressError as error:
         raise Refused(f'{error} in upstream "{node.args[0]}"') from None
+    if url.no_port and not default_port:
+        raise Refused(f'no port in upstream "{node.args[0]}"')
     scope.servers += [Server(str(address), address, **options) for address in addresses]
     if options.get("backup"):
         scope.backup_lines.append(node)
-
-
-def _check_port(url: Url, text: str, default_port: int) -> None:
-    if url.no_port and not default_port:
-        raise Refused(f'no port in upstream "{text}"')
 
 
 def _options(words: tuple[str, ...]) -> dict[str, Any]:

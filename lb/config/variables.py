@@ -81,12 +81,13 @@ def compile_value(text: str) -> Value:
 
 
 def _check_name(match: re.Match[str]) -> str:
-    name = match[2]
-    if match[1] and not match[3]:
+    name = match[2].lower()
+    at_end = match.end() == len(match.string)
+    if match[1] and not match[3] and (name or not at_end):
         raise Refused(f'the closing bracket in "{name}" variable is missing')
     if not name:
         raise Refused("invalid variable name")
-    if not known(name.lower()):
+    if not known(name):
         captures = "captures of regular expressions are not there yet" if name.isdecimal() else ""
         raise Refused(f'unknown "{name}" variable', captures)
-    return name.lower()
+    return name

@@ -48,7 +48,7 @@ class Crews:
         self._on_report = on_report
         self._release = release
         self._count = 0
-        self.ending = False  # the master stops: forget the current crew too when it is gone
+        self._ending = False  # the master stops: forget the current crew too when it is gone
         self._prune = False  # sockets of an older configuration may be open
 
     def workers(self) -> Iterator[tuple[Crew, Worker]]:
@@ -75,9 +75,11 @@ class Crews:
                 self._log.alert(f"worker process {worker.pid} has not ended within {KILL_AFTER_S:.0f} s: killed")
         self._hand_over(now)
         for crew in [crew for crew in self.all if crew.gone]:
-            if crew is not self.current or self.ending:
+            if crew is not self.current:
                 self.all.remove(crew)
                 crew.close()
+            elif self._ending:  # its files stay open: the master writes to them until the end
+                self.all.remove(crew)
 
     def _spawn(self, crew: Crew, now: float) -> None:
         try:
@@ -96,10 +98,17 @@ class Crews:
         sockets.prune(self.sockets, sockets.wants(self.current.config))
 
     def stop(self, mode: int, now: float, *, ending: bool) -> None:
-        """Tell all workers to stop (STOP_*), for good if `ending`; nothing is forked any more in these crews."""
-        self.ending = self.ending or ending
+        """Tell all workers to stop (STOP_*); nothing is forked any more in these crews. `ending`: for good.
+
+        In the end clients are refused at once, instead of waiting in a backlog that nobody reads.
+        """
         for crew in self.all:
             crew.stop(mode, now)
+        if ending:
+            self._ending = True
+            sockets.prune(
+                self.sockets, [want for want in sockets.wants(self.current.config) if want.key[0] == "status"]
+            )
 
     def deadline(self) -> float | None:
         return min((at for crew in self.all if (at := crew.deadline()) is not None), default=None)

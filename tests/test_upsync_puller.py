@@ -129,6 +129,15 @@ def test_a_path_that_is_not_of_the_kv_store(path: str) -> None:
         consul_kv.query(path)
 
 
+def test_with_such_a_path_the_file_serves_and_the_log_says_why(follow: Callable[..., Following]) -> None:
+    one = follow(path="/v1/catalog/service/web", where="lb.conf:7")
+    one.puller.join(DEADLINE)
+    assert one.puller.first.is_set()
+    reason = "\"/v1/catalog/service/web\" is not a path of Consul's KV store: it must start with /v1/kv/"
+    assert ("emerg", f'upsync: upstream "test": {reason}, in lb.conf:7') in one.log.lines
+    assert one.last.error == reason
+
+
 def test_the_wait_and_the_deadline_fit_into_upsync_timeout(
     consul: FakeConsul, follow: Callable[..., Following]
 ) -> None:

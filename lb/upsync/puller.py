@@ -68,7 +68,12 @@ class Puller(threading.Thread):
             self._ending.close()
 
     def _follow(self) -> None:
-        source: Source = SOURCES[self._upsync.kind](self._upsync, self._ending)
+        try:
+            source: Source = SOURCES[self._upsync.kind](self._upsync, self._ending)
+        except ValueError as error:  # no time will make it right
+            self._log.emerg(f"{self._names()}: {error}, in {self._upsync.where or self._upsync.path}")
+            self._tell_error(str(error))
+            return
         try:
             while True:
                 self._ending.sleep(self._pace.delay(time.monotonic()))

@@ -44,6 +44,8 @@ cdef inline int uri_normalise(
             i += 2
         if c == c"/":
             rule = segment_ends(o, &w)
+            if rule != R_NONE:
+                break
         if c != c"/" or w == 0 or o[w - 1] != c"/":
             o[w] = c
             w += 1

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lb.config.errors import Problem
 from lb.config.tokens import _SPACES, SyntaxProblem, tokenize
-from lb.config.tree import MAX_DEPTH, Node, Problem, parse, problems
+from lb.config.tree import MAX_DEPTH, Node, parse, problems
 
 
 def words(text: str) -> list[str]:

@@ -1,0 +1,69 @@
+"""The table and its page: the page is current, entries are whole, documented defaults are the model's."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from lb.config.compile import _DEFAULT_CONNECTIONS, _HTTP_FIELDS, _STREAM_FIELDS, _UPSTREAM_FIELDS
+from lb.config.directive import AS_NGINX, AS_UPSYNC, LB_ONLY, Directive
+from lb.config.model import Config, HttpSettings, StreamServer, Upstream
+from lb.config.nginx import reason
+from lb.config.reference import page
+from lb.config.table import DIRECTIVES
+from lb.config.values import parse_msec, parse_number, parse_size
+
+PAGE = Path(__file__).parent.parent / "doc" / "directives.md"
+
+
+def test_the_page_is_current() -> None:
+    assert PAGE.read_text() == page(), "run: python -m lb.config.reference > doc/directives.md"
+
+
+def test_each_place_has_one_entry() -> None:
+    places = [(entry.name, context) for entry in DIRECTIVES for context in entry.contexts]
+    assert len(places) == len(set(places))
+
+
+@pytest.mark.parametrize("entry", DIRECTIVES, ids=lambda entry: f"{entry.name}-{entry.contexts[0]}")
+def test_entry_is_whole(entry: Directive) -> None:
+    assert entry.doc.endswith(".")
+    assert entry.compat in (AS_NGINX, AS_UPSYNC, LB_ONLY) or entry.compat.startswith("differs: ")
+    assert entry.takes(entry.args[0]) and not entry.takes(entry.args[0] - 1)
+    assert bool(entry.syntax) == (entry.args != (0, 0) or entry.block)
+    assert reason(entry.name) or entry.compat in (LB_ONLY, AS_UPSYNC) or entry.name.startswith("upsync")
+
+
+def entry(name: str, context: str) -> Directive:
+    return next(one for one in DIRECTIVES if one.name == name and context in one.contexts)
+
+
+@pytest.mark.parametrize(
+    ("model", "names", "context"),
+    [
+        (HttpSettings, _HTTP_FIELDS, "server"),
+        (Upstream, _UPSTREAM_FIELDS, "upstream"),
+        (StreamServer, _STREAM_FIELDS, "stream"),
+    ],
+)
+def test_documented_defaults_are_the_models(model: type, names: dict[str, str], context: str) -> None:
+    defaults = {field.name: field.default for field in fields(model)}
+    for field, name in names.items():
+        assert meaning(entry(name, context).default, field) == defaults[field], name
+
+
+def meaning(text: str, field: str) -> int | str | None:
+    """A documented default as the model holds it."""
+    if field.endswith("_ms"):
+        return parse_msec(text)
+    if field.endswith("_size"):
+        return parse_size(text)
+    return text if field == "proxy_http_version" else parse_number(text)
+
+
+def test_default_connections() -> None:
+    assert (
+        Config("", "").worker_connections == _DEFAULT_CONNECTIONS == int(entry("worker_connections", "events").default)
+    )

@@ -100,7 +100,7 @@ class Reload:
         elif not isinstance(outcome.value, Loaded):
             for text in outcome.value:
                 self._log.emerg(text)
-            self.failed = outcome.value[0]
+            self.failed = outcome.value[0].splitlines()[0]
         else:
             self._preparing = prepare(outcome.value, self._source, self._have, self._log)
             self.failed = "" if self._preparing else "a log file cannot be opened"

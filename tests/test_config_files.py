@@ -85,7 +85,7 @@ def test_files_are_listed_once_in_reading_order(tmp_path: Path) -> None:
 def test_one_file_may_be_included_in_several_contexts(tmp_path: Path) -> None:
     main = write(
         tmp_path,
-        main="events {} http { include t.conf;\nserver { listen 8099; include t.conf; location / { include t.conf; } } }",
+        main="events {} http { include t.conf;\nserver { listen 80; include t.conf; location / { include t.conf; } } }",
         t="proxy_read_timeout 5s;",
     )
     assert read(main).listeners[0].http[0].locations[0].settings.proxy_read_timeout_ms == 5000

@@ -39,7 +39,7 @@ class Listeners:
 
     def add_http(self, address: Address, server: HttpServerScope, options: ListenOptions, node: Node) -> None:
         draft = self._draft(address, "http", node)
-        if any(other is server for other in draft.servers):
+        if draft.servers and draft.servers[-1] is server:  # a server's listens come one after the other
             raise Refused(f"a duplicate listen {draft.text}")
         if options.given and draft.options_set:
             raise Refused(f"duplicate listen options for {draft.text}")

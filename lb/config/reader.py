@@ -13,7 +13,7 @@ from lb.config.address import Resolver
 from lb.config.directive import Context, Directive
 from lb.config.errors import Problem, Refused, os_error, printable
 from lb.config.listeners import Listeners
-from lb.config.scope import MainScope, Scope
+from lb.config.scope import MainScope, Scope, UpstreamScope
 from lb.config.tree import Node, Statement, parse
 from lb.config.upstreams import Upstreams
 
@@ -36,6 +36,7 @@ class Reader:
         self.resolver = Resolver()
         self.upstreams = Upstreams(self)
         self.listeners = Listeners(self)
+        self.dumps: dict[str, UpstreamScope] = {}  # dump file -> the upstream that writes it
         self.main = MainScope("main", self)
         self.syntax_error = False  # something may be missing only because a file was cut short
 

@@ -12,7 +12,7 @@ from lb.config.listeners import ListenOptions
 from lb.config.model import Address, UpstreamShow
 from lb.config.scope import HttpScope, HttpServerScope, LocationScope, Scope
 from lb.config.tree import Node
-from lb.config.values import parse_msec
+from lb.config.values import ascii_lower, parse_msec
 
 _LEVELS: tuple[Context, ...] = ("http", "server", "location")
 
@@ -58,11 +58,6 @@ def server_name(scope: HttpServerScope, node: Node) -> None:
         name = socket.gethostname() if name == "$hostname" else name
         if ascii_lower(name) not in scope.names:
             scope.names.append(ascii_lower(name))
-
-
-def ascii_lower(text: str) -> str:
-    """Lower case of ASCII letters only, as nginx."""
-    return "".join(char.lower() if char.isascii() else char for char in text)
 
 
 def location(scope: HttpServerScope, node: Node) -> None:

@@ -115,10 +115,10 @@ def finish(scope: UpstreamScope, node: Node) -> None:
 def _check_own_dump(scope: UpstreamScope, dump: str, node: Node) -> None:
     if "/" in scope.name and "upsync_dump_path" not in scope.values:
         scope.reader.refuse(f'upstream "{scope.name}" needs "upsync_dump_path"', node, "its name is no file name")
-    for other in scope.reader.upstreams.drafts:
-        if other is not scope and other.upsync is not None and other.upsync.dump_path == dump:
-            message = f'the dump file "{dump}" is that of upstream "{other.name}" already'
-            scope.reader.refuse(message, node, 'give each upstream its own "upsync_dump_path"')
+    owner = scope.reader.dumps.setdefault(dump, scope)
+    if owner is not scope:
+        message = f'the dump file "{dump}" is that of upstream "{owner.name}" already'
+        scope.reader.refuse(message, node, 'give each upstream its own "upsync_dump_path"')
 
 
 def _check_lb(scope: UpstreamScope) -> None:

@@ -15,6 +15,7 @@ from lb.config.errors import Refused
 from lb.config.model import Server
 from lb.config.scope import Kind, Scope, UpstreamScope
 from lb.config.tree import Node
+from lb.config.values import ascii_lower
 
 if TYPE_CHECKING:
     from lb.config.reader import Reader
@@ -24,10 +25,11 @@ class Upstreams:
     def __init__(self, reader: Reader) -> None:
         self.reader = reader
         self.drafts: list[UpstreamScope] = []
+        self._by_host: dict[tuple[Kind, str], list[int]] = {}  # lower case host -> positions in drafts
 
     def define(self, kind: Kind, name: str, node: Node, parent: Scope) -> UpstreamScope:
         """The upstream of an upstream{} block."""
-        draft = next(self._named(kind, name), None)
+        draft = next((self.drafts[position] for position in self._named(kind, name)), None)
         if draft is not None and draft.defined:
             raise Refused(f'duplicate upstream "{name}"')
         if draft is not None and not draft.url.no_port and draft.node is not None:
@@ -42,12 +44,13 @@ class Upstreams:
 
     def use(self, kind: Kind, url: Url, text: str, node: Node) -> int:
         """The position of the upstream that a proxy_pass means; `text` names it if it is an implicit one."""
-        for draft in self._named(kind, url.host):
+        for position in self._named(kind, url.host):
+            draft = self.drafts[position]
             if draft.defined and not url.no_port:
                 raise Refused(f'upstream "{url.host}" may not have port {url.port}')
             if draft.url.port and url.port and draft.url.port != url.port:
                 continue
-            return self.drafts.index(draft)
+            return position
         draft = self._append(kind, url, node)
         draft.name = text
         return len(self.drafts) - 1
@@ -62,12 +65,13 @@ class Upstreams:
             else:
                 self._resolve(draft, draft.node)
 
-    def _named(self, kind: Kind, host: str) -> filter[UpstreamScope]:
-        return filter(lambda d: d.kind == kind and d.url.host.lower() == host.lower(), self.drafts)
+    def _named(self, kind: Kind, host: str) -> list[int]:
+        return self._by_host.setdefault((kind, ascii_lower(host)), [])
 
     def _append(self, kind: Kind, url: Url, node: Node) -> UpstreamScope:
         draft = UpstreamScope("upstream" if kind == "http" else "stream upstream", self.reader)
         draft.kind, draft.url, draft.node = kind, url, node
+        self._named(kind, url.host).append(len(self.drafts))
         self.drafts.append(draft)
         return draft
 

@@ -1,4 +1,4 @@
-"""The forms of nginx's values: numbers, times, sizes, flags. Pure functions from text to int; None: not of that form.
+"""The forms of nginx's values: numbers, times, sizes, flags, names. Pure functions; None: not of that form.
 
 Source: ngx_atoi, ngx_parse_time, ngx_parse_size and ngx_parse_offset as nginx documents them
 (nginx.org/en/docs/syntax.html), checked against nginx itself in tests/test_config_values.py.
@@ -78,3 +78,8 @@ def parse_size(text: str, units: str = "kmg") -> int | None:
 def parse_flag(text: str) -> bool | None:
     """on or off, in any case."""
     return {"on": True, "off": False}.get(text.lower())
+
+
+def ascii_lower(text: str) -> str:
+    """Lower case of ASCII letters only, as nginx."""
+    return "".join(char.lower() if char.isascii() else char for char in text)

@@ -202,8 +202,11 @@ class HttpBackend(Listener):
             sock.sendall(out)
             out = b""
         for part in parts:
-            sock.sendall(out + (http.send(h11.Data(data=part)) or b""))
-            out = b""
+            out += http.send(h11.Data(data=part)) or b""
+            if reply.chunks is not None:
+                sock.sendall(out)
+                out = b""
+        # one send: what is extra comes in the same segment as the end of the response
         sock.sendall(out + (http.send(h11.EndOfMessage()) or b"") + reply.extra)
 
 

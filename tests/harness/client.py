@@ -45,7 +45,7 @@ class Client:
         self.sock = socket.create_connection((host, port), timeout, (source, 0) if source else None)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.buffer = b""
-        self.received = b""  # everything that ever came
+        self.received = bytearray()  # everything that ever came
 
     def send(self, data: bytes) -> Client:
         self.sock.sendall(data)
@@ -79,10 +79,11 @@ class Client:
 
     def recv_to_end(self) -> bytes:
         """Until the other side closes."""
-        while self._more():
-            pass
-        data, self.buffer = self.buffer, b""
-        return data
+        parts, self.buffer = [self.buffer], b""
+        while data := self._more():
+            parts.append(data)
+            self.buffer = b""
+        return b"".join(parts)
 
     def response(self, method: str = "GET") -> Response:
         """The next response on this connection, to a request of `method`."""
@@ -145,11 +146,11 @@ class _ResponseReader:
             if event.status_code == 101:
                 return self._finish(event, b"", informational)
         assert isinstance(event, h11.Response), f"expected a response, got {event!r}"
-        body = b""
+        body = bytearray()
         while not isinstance(part := self._next(), h11.EndOfMessage):
             assert isinstance(part, h11.Data), f"response cut after {len(body)} bytes of body: {part!r}"
             body += bytes(part.data)
-        return self._finish(event, body, informational)
+        return self._finish(event, bytes(body), informational)
 
     def _next(self) -> h11.Event | type[h11.PAUSED]:
         while (event := self.http.next_event()) is h11.NEED_DATA:

@@ -7,9 +7,11 @@ every test needs (daemon off, pid, error_log, worker_processes) is put before it
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import re
 import subprocess
+import termios
 from pathlib import Path
 from signal import SIGHUP, SIGTERM, Signals
 
@@ -29,6 +31,7 @@ PREAMBLE = {
     "events": "events { worker_connections 4096; }",
 }
 TROUBLE = re.compile(r"Traceback|\[alert\]|\[emerg\]|AddressSanitizer|runtime error:|BUG_ON|Exception ignored|\[crit\]")
+PIPES_KEPT = 32  # by each worker: lb/fast/pump.pyx
 EPOLL_WAITS = {"232", "281", "441"}  # epoll_wait, epoll_pwait, epoll_pwait2 on x86-64
 
 
@@ -111,7 +114,7 @@ class Lb:
         """Note the workers there are now, and the open fds of those that are new."""
         for worker in self.workers:
             self.seen[worker.pid] = worker
-            self.baseline.setdefault(worker.pid, worker.num_fds())
+            self.baseline.setdefault(worker.pid, len(open_fds(worker.pid)))
 
     def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run `lb -p ... -c ... ARGUMENTS` and wait for it: -t, -s reload."""
@@ -258,9 +261,12 @@ class Lb:
     def _check_fds(self, worker: psutil.Process) -> None:
         limit = self.baseline[worker.pid]
         wait_for(
-            lambda: worker.num_fds() <= limit,
+            lambda: len(open_fds(worker.pid)) <= limit,
             lambda: f"worker {worker.pid} to come back to {limit} fds: {sorted(open_fds(worker.pid))}",
         )
+        pipes = pipe_fill(worker.pid)
+        assert len(pipes) <= PIPES_KEPT, f"worker {worker.pid} keeps {len(pipes)} pipes"
+        assert not any(pipes.values()), f"worker {worker.pid} has bytes in pooled pipes: {pipes}"
 
 
 def is_in_loop(worker: psutil.Process) -> bool:
@@ -281,10 +287,26 @@ def connections(process: psutil.Process, ignore_ports: frozenset[int] = frozense
 
 
 def open_fds(pid: int) -> list[str]:
+    """ "fd:what it is"; without pipes, of which the engine keeps some for splice (see `pipe_fill`)."""
     found = []
     for fd in os.listdir(f"/proc/{pid}/fd"):
         with contextlib.suppress(OSError):
             found.append(f"{fd}:{os.readlink(f'/proc/{pid}/fd/{fd}')}")
+    return [name for name in found if ":pipe:" not in name]
+
+
+def pipe_fill(pid: int) -> dict[str, int]:
+    """The pipes of a process, and the bytes that lie in each."""
+    found = {}
+    for fd in os.listdir(f"/proc/{pid}/fd"):
+        with contextlib.suppress(OSError):
+            name = os.readlink(f"/proc/{pid}/fd/{fd}")
+            if name.startswith("pipe:") and name not in found:
+                end = os.open(f"/proc/{pid}/fd/{fd}", os.O_RDONLY | os.O_NONBLOCK)
+                try:
+                    found[name] = int.from_bytes(fcntl.ioctl(end, termios.FIONREAD, bytes(4)), "little")
+                finally:
+                    os.close(end)
     return found
 
 

@@ -1,0 +1,135 @@
+"""Rules of doc/principles.md that can be read off the source and off Cython's output."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+HOT = sorted([*(ROOT / "lb/fast").glob("*.pyx"), *(ROOT / "lb/fast").glob("*.pxd"), ROOT / "lb/_fast.pyx"])
+LONGEST = 500  # lines of a file
+LONGER = {"types.pxd": 800}  # every struct of the engine in one place
+LONGEST_LIST = 700  # tables of directives and of test cases
+
+
+def joined(text: str) -> list[tuple[int, str]]:
+    """Logical lines with the number of their first: a signature over several lines is one; no comments, no strings."""
+    text = re.sub(r'""".*?"""', lambda match: "\n" * match[0].count("\n"), text, flags=re.DOTALL)
+    lines: list[tuple[int, str]] = []
+    depth = 0
+    for number, line in enumerate(text.splitlines(), 1):
+        bare = re.sub(r"#.*", "", re.sub(r"'(\\.|[^'\\])*'|\"(\\.|[^\"\\])*\"", "''", line)).rstrip()
+        if depth > 0:
+            lines[-1] = (lines[-1][0], f"{lines[-1][1]} {bare.strip()}")
+        else:
+            lines.append((number, bare))
+        depth += bare.count("(") + bare.count("[") - bare.count(")") - bare.count("]")
+    return lines
+
+
+SIGNATURE = re.compile(r"^\s*(?:cdef|cpdef|ctypedef)\b(?!.*\bextern\b).*\([^)]*.*\)\s*(?:\S.*)?\bnogil\b")
+
+
+def extern_lines(text: str) -> set[int]:
+    """Lines inside `cdef extern from` blocks: C functions raise nothing, whatever is written."""
+    inside, indent, found = False, 0, set()
+    for number, line in joined(text):
+        stripped = len(line) - len(line.lstrip())
+        if re.match(r"\s*cdef extern from", line):
+            inside, indent = True, stripped
+        elif line.strip() and stripped <= indent:
+            inside = False
+        if inside:
+            found.add(number)
+    return found
+
+
+def without_noexcept(text: str) -> list[tuple[int, str]]:
+    """Declarations and definitions of nogil functions that may raise."""
+    extern = extern_lines(text)
+    return [
+        (number, line.strip())
+        for number, line in joined(text)
+        if SIGNATURE.match(line) and "noexcept" not in line and number not in extern
+    ]
+
+
+@pytest.mark.parametrize("path", HOT, ids=lambda path: path.name)
+def test_nogil_functions_are_noexcept(path):
+    assert without_noexcept(path.read_text()) == []
+
+
+def test_the_search_for_noexcept_finds_what_it_should():
+    text = """
+cdef int good(int x) noexcept nogil:
+    pass
+cdef inline int bad(int x) nogil:
+    pass
+cdef int bad_too(
+    int x,
+    int y,
+) nogil:
+    pass
+ctypedef void (*bad_pointer)(int x) nogil
+cdef extern from "x.h" nogil:
+    int recv(int fd) nogil
+cdef int last(int x) noexcept nogil  # nogil
+"""
+    assert [number for number, _ in without_noexcept(text)] == [4, 6, 11]
+
+
+def hot_functions() -> int:
+    return sum(len(re.findall(r"^cdef .*noexcept nogil", path.read_text(), re.M)) for path in HOT)
+
+
+def test_there_are_hot_functions():
+    assert hot_functions() > 50
+
+
+def test_no_performance_hint():
+    log = ROOT / "build/cython.log"
+    assert log.exists(), "run `make build`"
+    assert "lb/_fast.pyx" in log.read_text(), "the log belongs to another build"
+    hints = [line for line in log.read_text().splitlines() if "performance hint" in line]
+    assert hints == []
+
+
+@pytest.mark.parametrize("path", HOT, ids=lambda path: path.name)
+def test_no_python_assert_in_the_engine(path):
+    """In nogil code it is printed and ignored: BUG_ON is for invariants."""
+    found = [(number, line) for number, line in joined(path.read_text()) if re.match(r"\s*assert\b", line)]
+    assert found == []
+
+
+def test_compiler_directives_are_set_once():
+    """A `# cython:` comment is ignored in an included file, and a decorator hides a difference between rooms."""
+    pattern = re.compile(r"^#\s*cython:|@cython\.(boundscheck|wraparound|cdivision|initializedcheck)", re.M)
+    assert [path.name for path in HOT if pattern.search(path.read_text())] == []
+
+
+def sources() -> list[Path]:
+    skip = {".venv", "build", ".cache", ".git"}
+    found = []
+    for folder, folders, names in os.walk(ROOT):
+        folders[:] = [name for name in folders if name not in skip and not name.startswith(".")]
+        found += [Path(folder, name) for name in names if re.search(r"\.(py|pyx|pxd|pyi|h)$", name)]
+    return [path for path in found if not path.name.startswith("_probe.c")]
+
+
+@pytest.mark.parametrize("path", sources(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_file_length_and_docstring(path):
+    text = path.read_text()
+    is_list = path.name.startswith("test_") or "table" in path.name
+    limit = LONGER.get(path.name, LONGEST_LIST if is_list else LONGEST)
+    assert text.count("\n") <= limit, f"{path.name} has {text.count(chr(10))} lines: split it"
+    if text.strip():
+        assert re.match(r'(?:#!.*\n)?(?:"""|/\*|//)', text), f"{path.name} does not begin with what it is for"
+
+
+def test_no_wheel_holds_the_probe():
+    """tests._probe is built in place only."""
+    text = (ROOT / "setup.py").read_text()
+    assert re.search(r"if INPLACE and .*_probe", text)

@@ -1,11 +1,11 @@
-"""The pure rooms of lb/fast, opened to Python for tests: bytes in, plain Python values out. Built in the work tree only.
+"""The pure rooms of lb/fast, opened to Python for tests: bytes in, Python values out. Built in the work tree only.
 
 Every input is copied next to an inaccessible page before a room sees it, so that one byte read too far kills the test:
 first to the very end of a page, then to the very start of one; both must give the same.
 """
 
 from cpython.bytes cimport PyBytes_AsString, PyBytes_FromStringAndSize
-from libc.stdint cimport int64_t, uint8_t, uint32_t
+from libc.stdint cimport uint8_t, uint32_t
 from lb.fast.chunk cimport chunk_decode
 from lb.fast.head cimport parse_request as head_request, parse_response as head_response
 from lb.fast.rules cimport rule_status, rule_text
@@ -150,7 +150,7 @@ def status_of(rule):
 def time_head(bytes text, rounds, response=False):
     """Nanoseconds per parse, and what the last one answered."""
     cdef const char* p = text_memory.hold(text, True)
-    cdef uint32_t i, n = len(text), count = rounds
+    cdef uint32_t _i, n = len(text), count = rounds
     cdef bint is_response = response
     cdef int result = P_MORE
     cdef Field fields[100]
@@ -161,7 +161,7 @@ def time_head(bytes text, rounds, response=False):
     h.max_target = 8192
     with nogil:
         clock_gettime(CLOCK_MONOTONIC, &begin)
-        for i in range(count):
+        for _i in range(count):
             result = head_response(p, n, &h) if is_response else head_request(p, n, &h)
         clock_gettime(CLOCK_MONOTONIC, &end)
     return ((end.tv_sec - begin.tv_sec) * 1e9 + end.tv_nsec - begin.tv_nsec) / count, RESULTS[result]
@@ -203,14 +203,14 @@ cdef class ChunkDecoder:
 
 def time_chunks(bytes text, rounds):
     """Nanoseconds per decoding of a whole body; the time of copying it in is left out."""
-    cdef uint32_t i, n = len(text), count = rounds, used = 0, out_len = 0
+    cdef uint32_t _i, n = len(text), count = rounds, used = 0, out_len = 0
     cdef const char* source = PyBytes_AsString(text)
     cdef char* p = text_memory.hold(text, True)
     cdef int result = P_MORE
     cdef Chunked state
     cdef timespec begin, end
     cdef double total = 0
-    for i in range(count):
+    for _i in range(count):
         memset(&state, 0, sizeof(state))
         memcpy(p, source, n)
         clock_gettime(CLOCK_MONOTONIC, &begin)
@@ -249,10 +249,10 @@ def time_normalise(bytes text, rounds):
     """Nanoseconds per path."""
     cdef const char* p = text_memory.hold(text, True)
     cdef char* out = out_memory.take(len(text), True)
-    cdef uint32_t i, n = len(text), count = rounds, out_len = 0, args = 0
+    cdef uint32_t _i, n = len(text), count = rounds, out_len = 0, args = 0
     cdef timespec begin, end
     clock_gettime(CLOCK_MONOTONIC, &begin)
-    for i in range(count):
+    for _i in range(count):
         room_normalise(p, n, out, &out_len, &args)
     clock_gettime(CLOCK_MONOTONIC, &end)
     return ((end.tv_sec - begin.tv_sec) * 1e9 + end.tv_nsec - begin.tv_nsec) / count
@@ -265,7 +265,7 @@ def byte_class(int c):
 
 
 def scan(str what, bytes text, int start, bint plain):
-    """(how far the scan gets from `start`, whether it saw dots); text[:start] lies before it and has 17 bytes or more."""
+    """(how far the scan gets from `start`, whether it saw dots); `start` is 17 or more: scans load from before."""
     cdef const uint8_t* p = <const uint8_t*> text_memory.hold(text, True)
     cdef const uint8_t* s = p + start
     cdef const uint8_t* end = p + len(text)

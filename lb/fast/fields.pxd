@@ -22,7 +22,7 @@ from lb.fast.types cimport (
 
 cdef enum:
     NAME_MAX = 65535        # Field.name_len
-    # RFC 9110 7.6.1; Proxy is the CGI variable HTTP_PROXY's way in; trailers are not forwarded, so Trailer is not either
+    # RFC 9110 7.6.1; Proxy is how HTTP_PROXY gets into CGI programs; Trailer goes as the trailers themselves do
     HOP_IDS = (
         1 << F_CONNECTION | 1 << F_TRANSFER_ENCODING | 1 << F_TE | 1 << F_TRAILER | 1 << F_UPGRADE | 1 << F_KEEP_ALIVE
         | 1 << F_PROXY_CONNECTION | 1 << F_PROXY
@@ -100,7 +100,7 @@ cdef inline const uint8_t* field_lines(
 cdef inline const uint8_t* odd_name(
     const uint8_t* p, const uint8_t* name, const uint8_t* s, const uint8_t* end, Head* h, bint first,
 ) noexcept nogil:
-    """A name with other tchars than letters, digits and "-": returns its colon. Else says what is wrong with the line."""
+    """A name with other tchars than letters, digits and "-": returns its colon. Else says what is wrong."""
     while s < end and lb_class[s[0]] & LB_TCHAR:
         s = lb_scan_name(s + 1, end)
     if s == end:

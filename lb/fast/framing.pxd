@@ -220,9 +220,9 @@ cdef inline int connection_list(const uint8_t* p, Field* f, Head* h, int* names)
 
 
 cdef inline bint must_stay(const uint8_t* s, size_t n) noexcept nogil:
-    """May Connection not have this field removed? Those that frame and route, and those that say where a request is from.
+    """Is this a field that Connection must not have removed, because it frames, routes or says where a request is from?
 
-    X-Forwarded-For is the exception: the client's is removed as named, and the proxy adds its own (wire case H02).
+    X-Forwarded-For is not: the client's is removed as named, and the proxy adds its own (wire case H02).
     """
     cdef int known = field_id(s, n)
     if known == F_HOST or known == F_CONTENT_LENGTH or known == F_TRANSFER_ENCODING:

@@ -9,8 +9,8 @@ framing.pxd what they mean together, host.pxd authorities, rules.pxd the words f
     status-line  = HTTP-version SP 3DIGIT [ SP [ reason-phrase ] ] CRLF      RFC 9112 4
     HTTP-version = "HTTP/" DIGIT "." DIGIT                                   RFC 9112 2.3; 1.x only
 
-Refused though the grammar allows it: CONNECT and TRACE (405, as nginx), more than EMPTY_LINES empty lines, methods longer
-than METHOD_MAX. Taken though it does not: "[" and "]" in a path or query, which browsers send as they are.
+Refused though the grammar allows it: CONNECT and TRACE (405, as nginx), https targets, more than EMPTY_LINES empty
+lines, methods longer than METHOD_MAX. Taken though it does not: "[" and "]" in a path or query, which browsers send.
 """
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
@@ -230,7 +230,9 @@ cdef inline const uint8_t* path_and_query(
     return s
 
 
-cdef inline const uint8_t* absolute_form(const uint8_t* p, const uint8_t* s, const uint8_t* end, Head* h) noexcept nogil:
+cdef inline const uint8_t* absolute_form(
+    const uint8_t* p, const uint8_t* s, const uint8_t* end, Head* h,
+) noexcept nogil:
     """ "http://" authority; returns where the path begins. https is refused: what comes here came without TLS."""
     cdef const char* scheme = b"http://"
     cdef const uint8_t* start

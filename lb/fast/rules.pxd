@@ -153,7 +153,7 @@ cdef inline const char* body_rule_text(int rule) noexcept nogil:
     elif rule == R_TRAILER_LONG:
         return b"trailer section too long"
     elif rule == R_PATH_NUL:
-        return b"%00 in path"
+        return b"NUL in path"
     elif rule == R_PATH_ABOVE_ROOT:
         return b"path leads above the root"
     elif rule == R_PATH_START:

@@ -3,8 +3,8 @@
     uri_normalise   "/a/%62//../c?x"  ->  "/a/c", query at "x"
     uri_escape      "/a b"            ->  "/a%20b"
 
-Owns nothing. nginx decodes first and looks for segments afterwards, so that %2e is a dot and %2f a slash; what is decoded
-to "%", "?" or "#" is that byte and nothing more. The target itself is forwarded as it came, unless proxy_pass has a URI.
+Owns nothing. nginx decodes first and looks for segments afterwards, so that %2e is a dot and %2f a slash; what is
+decoded to "%", "?" or "#" is that byte and nothing more. The target goes out as it came, unless proxy_pass has a URI.
 """
 
 from libc.stdint cimport uint8_t, uint32_t
@@ -19,7 +19,7 @@ cdef enum:
 cdef inline int uri_normalise(
     const char* p, uint32_t n, char* out, uint32_t* out_len, uint32_t* args_off,
 ) noexcept nogil:
-    """The path of p[0:n] (Head.path), decoded, with dot segments resolved and slashes merged, to `out` (room for n bytes).
+    """The path of p[0:n] (Head.path) to `out` (room for n bytes): decoded, dot segments resolved, slashes merged.
 
     args_off: offset of the query, behind its "?"; 0: none. A "#" in the path ends it (parse_request lets none through).
     An empty path before "?" is "/". On P_BAD, *out_len is the offset of the byte and *args_off the Rule.
@@ -44,8 +44,10 @@ cdef inline int uri_normalise(
             i += 2
         if c == c"/":
             rule = segment_ends(o, &w)
-            if rule != R_NONE:
-                break
+        elif c == 0:
+            rule = R_PATH_NUL
+        if rule != R_NONE:
+            break
         if c != c"/" or w == 0 or o[w - 1] != c"/":
             o[w] = c
             w += 1
@@ -76,7 +78,7 @@ cdef inline uint32_t decoded(const uint8_t* s, uint32_t n, uint8_t* c) noexcept 
     if n < 3 or not lb_class[s[1]] & LB_HEX or not lb_class[s[2]] & LB_HEX:
         return R_TARGET_PERCENT
     c[0] = lb_hex(s[1]) << 4 | lb_hex(s[2])
-    return R_PATH_NUL if c[0] == 0 else R_NONE
+    return R_PATH_NUL if c[0] == 0 else R_NONE      # here, to point to the percent sign
 
 
 cdef inline uint32_t segment_ends(uint8_t* o, uint32_t* w) noexcept nogil:

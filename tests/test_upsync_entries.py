@@ -9,10 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lb.config.model import Address
-from lb.upsync.entries import MAX_PROBLEMS, Listing, listing, under
+from lb.upsync.entries import MAX_PROBLEMS, Listing, Memo, listing, under
 from lb.upsync.values import MAX_VALUE, Attributes, attributes
 
 KEY = "upstreams/test/127.0.0.1:80"
+SOME = st.sampled_from([None, b"{}", b'{"weight":2}', b"bad", b'{"down":9}'])
 
 
 def one(key: str, value: bytes | None = None, prefix: str = "") -> Listing:
@@ -293,3 +294,17 @@ def test_any_value_gives_attributes_in_range(value: bytes) -> None:
 def test_any_answer_gives_servers_with_different_addresses(entries: list[tuple[str, bytes | None]]) -> None:
     found = listing(entries)
     assert len({server.address for server in found.servers}) == len(found.servers)
+
+
+@given(
+    st.lists(st.dictionaries(st.sampled_from(["u/1.1.1.1:1", "u/1.1.1.1:01", "u/1.1.1.2:2", "u/x"]), SOME), max_size=4)
+)
+def test_the_memo_changes_nothing_but_the_work(answers: list[dict[str, bytes | None]]) -> None:
+    memo: Memo = {}
+    before: Memo = {}
+    for answer in answers:
+        assert listing(answer.items(), "u", memo) == listing(answer.items(), "u")
+        assert {key: read.value for key, read in memo.items()} == answer
+        same = [key for key in answer if key in before and before[key].value == answer[key]]
+        assert all(memo[key] is before[key] for key in same)
+        before = dict(memo)

@@ -109,6 +109,39 @@ def test_the_queries(consul: FakeConsul, follow: Callable[..., Following]) -> No
     assert not [line for line in one.log.lines if "secret" in line[1]]
 
 
+def test_the_environment_gives_the_token_and_nothing_else(
+    consul: FakeConsul, follow: Callable[..., Following], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not a proxy, not another Consul, not https."""
+    settings = {"CONSUL_HTTP_TOKEN": "secret", "CONSUL_HTTP_ADDR": "127.0.0.1:1", "CONSUL_HTTP_SSL": "true"}
+    for name, value in (settings | {"http_proxy": "http://127.0.0.1:1", "ALL_PROXY": "http://127.0.0.1:1"}).items():
+        monkeypatch.setenv(name, value)
+    consul.put("127.0.0.1:8001")
+    one = follow().wait_names("127.0.0.1:8001")
+    assert consul.queries[0].headers["x-consul-token"] == "secret"
+    assert not [line for line in one.log.lines if "secret" in line[1]]
+
+
+def test_a_name_is_tried_at_each_of_its_addresses(
+    consul: FakeConsul, follow: Callable[..., Following], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    addresses = [("127.0.0.1", free_port()), ("127.0.0.1", consul.port)]
+    found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", address) for address in addresses]
+    monkeypatch.setattr("socket.getaddrinfo", lambda *_, **__: found)
+    consul.put("127.0.0.1:8001")
+    follow(host="consul.example").wait_names("127.0.0.1:8001")
+
+
+def test_a_name_that_is_not_known_is_said(follow: Callable[..., Following], monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(*_: object, **__: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr("socket.getaddrinfo", unknown)
+    one = follow(host="consul.example")
+    wait_for(lambda: one.log.having(LOST), "the loss")
+    assert one.log.having("host not found (-2: Name or service not known)")
+
+
 @pytest.mark.parametrize(
     ("path", "prefix"),
     [
@@ -133,7 +166,7 @@ def test_with_such_a_path_the_file_serves_and_the_log_says_why(follow: Callable[
     one = follow(path="/v1/catalog/service/web", where="lb.conf:7")
     one.puller.join(DEADLINE)
     assert one.puller.first.is_set()
-    reason = "\"/v1/catalog/service/web\" is not a path of Consul's KV store: it must start with /v1/kv/"
+    reason = '"/v1/catalog/service/web" is not a path of Consul\'s KV store: it must start with /v1/kv/'
     assert ("emerg", f'upsync: upstream "test": {reason}, in lb.conf:7') in one.log.lines
     assert one.last.error == reason
 

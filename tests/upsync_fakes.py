@@ -225,8 +225,9 @@ def upstream(port: int, dump_path: str = "/nonexistent/dump", **options: Any) ->
     """The issue's upstream `test` with a placeholder. `options` of Upsync; `servers` of the upstream."""
     servers = options.pop("servers", (Server("127.0.0.1:11111", Address(socket.AF_INET, "127.0.0.1", 11111)),))
     path = options.pop("path", f"/v1/kv/{DIRECTORY}")
+    host = options.pop("host", "127.0.0.1")
     settings = {"interval_ms": 50, "timeout_ms": 360_000, "dump_path": dump_path} | options
-    return Upstream("http", "test", servers, upsync=Upsync("127.0.0.1", port, path, "consul", **settings))
+    return Upstream("http", "test", servers, upsync=Upsync(host, port, path, "consul", **settings))
 
 
 class Following:

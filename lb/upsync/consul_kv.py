@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from lb.config.model import Upsync
 from lb.upsync.consul_http import Busy, Consul
-from lb.upsync.entries import Entry, Listing, listing
+from lb.upsync.entries import Entry, Listing, Memo, listing
 from lb.upsync.source import Answer, SourceError
 from lb.upsync.stop import Stop, Stopped
 from lb.upsync.values import printable
@@ -62,6 +62,7 @@ class ConsulKV:
         self.name = f"{upsync.host}:{upsync.port}"
         self._query = query(upsync.path)
         self._timeout_s = upsync.timeout_ms / 1000
+        self._memos: dict[str, Memo] = {}  # by path, for each upstream's part of the answers
         low, high = IDLE_S
         self._consul = Consul(upsync.host, upsync.port, stop, min(max(upsync.interval_ms // 1000, low), high))
 
@@ -77,7 +78,8 @@ class ConsulKV:
         return self._get(index, wait_s, wait_s * JITTER + GRACE_S)
 
     def listing(self, answer: Answer, upsync: Upsync) -> Listing:
-        return listing(answer.entries or (), query(upsync.path).prefix)
+        memo = self._memos.setdefault(upsync.path, {})
+        return listing(answer.entries or (), query(upsync.path).prefix, memo)
 
     def close(self) -> None:
         self._consul.http.close()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from lb.config.model import Address, Server
 from lb.upsync.address import MAX_TEXT, AddressError, parse
@@ -30,15 +30,30 @@ class Listing:
     problems: tuple[str, ...] = ()
 
 
+class _Read(NamedTuple):
+    """What one key with this value is: a server, or not, and what is wrong with it."""
+
+    value: bytes | None
+    server: Server | None
+    problems: tuple[str, ...]
+
+
+Memo = dict[str, _Read]  # of the last answer, by key: most entries of the next one are the same
+
+
 def under(prefix: str, key: str) -> bool:
     """Whether the key lies in the directory `prefix`, or is it: whole segments, so test2/x is not under test."""
     directory = prefix.rstrip("/")
     return not directory or key == directory or key.startswith(directory + "/")
 
 
-def listing(entries: Iterable[Entry], prefix: str = "") -> Listing:
-    """The servers among the entries under `prefix`."""
-    reader = _Reader()
+def listing(entries: Iterable[Entry], prefix: str = "", memo: Memo | None = None) -> Listing:
+    """The servers among the entries under `prefix`.
+
+    With a `memo` (empty at first, kept by the caller for the next answer), entries that have not changed cost next
+    to nothing, and their servers are the same objects.
+    """
+    reader = _Reader({} if memo is None else memo)
     for key, value in entries:
         if under(prefix, key):
             reader.take(key, value)
@@ -48,50 +63,47 @@ def listing(entries: Iterable[Entry], prefix: str = "") -> Listing:
 class _Reader:
     """Goes through one answer. Keys mostly have a handful of different values, so each value is read once."""
 
-    def __init__(self) -> None:
+    def __init__(self, memo: Memo) -> None:
+        self._memo = memo
+        self._read: Memo = {}
         self._servers: dict[tuple[str, int], tuple[str, Server]] = {}  # by (host, port): the key, the server
         self._values: dict[bytes | None, tuple[Attributes, tuple[str, ...]]] = {}
         self._problems: list[str] = []
         self._more_problems = 0
 
     def take(self, key: str, value: bytes | None) -> None:
+        read = self._memo.get(key)
+        if read is None or read.value != value:
+            read = self._look_at(key, value)
+        self._read[key] = read
+        for problem in read.problems:
+            self._problem(problem)
+        if read.server is not None:
+            self._add(key, read.server)
+
+    def _look_at(self, key: str, value: bytes | None) -> _Read:
         _, slash, text = key.rpartition("/")
         if not slash:
-            self._problem(f"upsync_check_key: {_shown(key)} is illegal, dont contains slash '/'")
-            return
+            return _Read(value, None, (f"upsync_check_key: {_shown(key)} is illegal, dont contains slash '/'",))
         try:
             address = parse(text)
         except AddressError as error:
-            self._problem(f"upsync_check_key: {error.reason} in /{printable(text[:MAX_TEXT])}: {_shown(key)} skipped")
-            return
-        self._add(key, text, address, value)
+            problem = f"upsync_check_key: {error.reason} in /{printable(text[:MAX_TEXT])}: {_shown(key)} skipped"
+            return _Read(value, None, (problem,))
+        if value not in self._values:
+            self._values[value] = attributes(value)
+        found, problems = self._values[value]
+        return _Read(value, _server(text, address, found), tuple(f"{problem}: {_shown(key)}" for problem in problems))
 
-    def _add(self, key: str, name: str, address: Address, value: bytes | None) -> None:
-        place = (address.host, address.port)
+    def _add(self, key: str, server: Server) -> None:
+        place = (server.address.host, server.address.port)
         if place in self._servers:
             first = _shown(self._servers[place][0])
             self._problem(f"upsync: {_shown(key)} has the address of {first}: one server, values of the latter")
         elif len(self._servers) >= MAX_SERVERS:
             self._problem(f"upsync: {_shown(key)} is skipped: more than {MAX_SERVERS} servers")
         else:
-            self._servers[place] = (key, self._server(key, name, address, value))
-
-    def _server(self, key: str, name: str, address: Address, value: bytes | None) -> Server:
-        if value not in self._values:
-            self._values[value] = attributes(value)
-        found, problems = self._values[value]
-        for problem in problems:
-            self._problem(f"{problem}: {_shown(key)}")
-        return Server(
-            name=name,
-            address=address,
-            weight=found.weight,
-            max_fails=found.max_fails,
-            fail_timeout_s=found.fail_timeout_s,
-            max_conns=found.max_conns,
-            backup=found.backup,
-            down=found.down,
-        )
+            self._servers[place] = (key, server)
 
     def _problem(self, text: str) -> None:
         if len(self._problems) < MAX_PROBLEMS:
@@ -102,7 +114,22 @@ class _Reader:
     def listing(self) -> Listing:
         if self._more_problems:
             self._problems.append(f"upsync: {self._more_problems} more entries with problems")
+        self._memo.clear()  # keys that are gone must not fill it
+        self._memo.update(self._read)
         return Listing(tuple(server for _, server in self._servers.values()), tuple(self._problems))
+
+
+def _server(name: str, address: Address, found: Attributes) -> Server:
+    return Server(
+        name=name,
+        address=address,
+        weight=found.weight,
+        max_fails=found.max_fails,
+        fail_timeout_s=found.fail_timeout_s,
+        max_conns=found.max_conns,
+        backup=found.backup,
+        down=found.down,
+    )
 
 
 def _shown(key: str) -> str:

@@ -18,6 +18,7 @@ from typing import Final
 from lb._fast import STOP_NOW, STOP_QUIT, STOP_RELOAD
 from lb.config.model import Config, ErrorLog
 from lb.master.logfiles import Files, close_all
+from lb.master.loop import doubled
 from lb.worker.channel import ChannelError, Endpoint
 
 YOUNG_S: Final = 5.0  # a worker that dies before this age counts as part of a crash loop
@@ -60,10 +61,10 @@ class Slot:
 def delay_after_death(deaths: int, was_ready: bool) -> float:
     """Seconds until the next fork, after `deaths` early deaths in a row (0: it had lived long enough)."""
     if not was_ready:
-        return float(min(START_DELAY_S * 2 ** max(deaths - 1, 0), START_DELAY_MAX_S))
+        return doubled(START_DELAY_S, deaths - 1, START_DELAY_MAX_S)
     if deaths < 2:
         return 0.0
-    return float(min(READY_DELAY_S * 2 ** (deaths - 2), READY_DELAY_MAX_S))
+    return doubled(READY_DELAY_S, deaths - 2, READY_DELAY_MAX_S)
 
 
 @dataclass(slots=True, eq=False)

@@ -53,3 +53,8 @@ class Loop:
 
     def close(self) -> None:
         self._selector.close()
+
+
+def doubled(seconds: float, times: int, longest: float) -> float:
+    """Exponential back-off: `seconds` doubled `times` times (none if negative), at most `longest`."""
+    return min(seconds * 2.0 ** min(max(times, 0), 64), longest)

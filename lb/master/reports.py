@@ -17,7 +17,7 @@ from typing import Final
 from lb.config.model import Config, Server, Upstream
 from lb.log import Log
 from lb.master.chore import Chore
-from lb.master.loop import Loop
+from lb.master.loop import Loop, doubled
 from lb.upsync import dump
 from lb.upsync.report import Report
 from lb.upsync.source import watched
@@ -152,7 +152,7 @@ class Dumps:
         self._writing = {}
         if failed:
             tries = max(self._failing[path].tries for path in failed)
-            self._retry_at = now + min(RETRY_S * 2 ** (tries - 1), RETRY_MAX_S)
+            self._retry_at = now + doubled(RETRY_S, tries - 1, RETRY_MAX_S)
 
     def _failed(self, path: str, servers: tuple[Server, ...], text: str) -> None:
         self.failures += 1

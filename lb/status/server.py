@@ -164,9 +164,7 @@ class StatusServer:
                 self._answer(connection, Answer(413, b"request body too large\n"), close=True)
         elif isinstance(event, h11.EndOfMessage):
             self._answer(connection, self._page(connection))
-        elif event is h11.PAUSED and connection.http.states == {h11.CLIENT: h11.DONE, h11.SERVER: h11.DONE}:
-            self._next_request(connection)
-        else:  # ConnectionClosed, or nothing more to say to each other
+        else:  # ConnectionClosed
             self._close(connection)
 
     def _next_request(self, connection: Connection) -> None:
@@ -219,7 +217,11 @@ class StatusServer:
             connection.out = connection.out[connection.sock.send(connection.out) :]
         except BlockingIOError:
             return
-        if not connection.out and connection.http.our_state is h11.MUST_CLOSE:
+        if connection.out:
+            return
+        if connection.http.states == {h11.CLIENT: h11.DONE, h11.SERVER: h11.DONE}:
+            self._next_request(connection)
+        elif connection.http.our_state is h11.MUST_CLOSE:
             self._close(connection)
 
     def _close(self, connection: Connection) -> None:

@@ -75,7 +75,7 @@ class Decoder:
         try:
             body = json.loads(raw)
             count = body.pop("fds", 0)
-        except (ValueError, AttributeError) as error:
+        except (ValueError, AttributeError, TypeError) as error:  # no JSON, or another type than an object
             raise ChannelError(f"not a JSON object: {error}") from error
         if not count:
             return Frame(body)

@@ -1,0 +1,443 @@
+"""The master's parts without processes: channel, back-off, reports, dumps, chores, the error log."""
+
+from __future__ import annotations
+
+import os
+import resource
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lb.config.model import Address, Server, Upstream, Upsync
+from lb.log import MAX_LINE, Log, Target
+from lb.master import totals
+from lb.master.chore import Chore
+from lb.master.crew import delay_after_death
+from lb.master.loop import Loop
+from lb.master.reports import Dumps, Reports
+from lb.upsync.report import Report
+from lb.upsync.source import watched
+from lb.worker import channel
+from lb.worker.channel import ChannelError, Decoder, Endpoint, encode
+from lb.worker.control import Control, Orders
+from tests.harness.wait import wait_for
+
+
+class Lines(Log):
+    """A log that keeps its lines."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[str] = []
+
+    def write(self, level: str, text: str) -> None:
+        self.lines.append(f"[{level}] {text}")
+
+
+@pytest.fixture
+def pair() -> Iterator[tuple[Endpoint, Endpoint]]:
+    one, two = (Endpoint(sock) for sock in socket.socketpair())
+    yield one, two
+    one.close()
+    two.close()
+
+
+# Channel
+
+BODIES = st.lists(
+    st.dictionaries(st.text(max_size=5), st.integers() | st.text() | st.booleans(), max_size=4), max_size=6
+)
+
+
+@given(BODIES, st.integers(1, 50))
+def test_decoder_takes_any_pieces(bodies: list[dict[str, object]], size: int) -> None:
+    bodies = [{key: value for key, value in body.items() if key != "fds"} for body in bodies]
+    data = b"".join(encode(body) for body in bodies)
+    decoder, got = Decoder(), []
+    for start in range(0, len(data), size):
+        got += decoder.feed(data[start : start + size])
+    assert [frame.body for frame in got] == bodies
+
+
+@pytest.mark.parametrize("data", [b"\xff\xff\xff\xff", b"\0\0\0\x02[]", b"\0\0\0\x01x", b"\0\0\0\x02\xff\xff"])
+def test_decoder_refuses(data: bytes) -> None:
+    with pytest.raises(ChannelError):
+        Decoder().feed(data)
+
+
+def receive(endpoint: Endpoint, count: int) -> list[channel.Frame]:
+    frames: list[channel.Frame] = []
+    wait_for(lambda: frames.extend(endpoint.receive()[0]) or len(frames) >= count)
+    return frames
+
+
+def test_descriptors_come_with_their_frames(pair: tuple[Endpoint, Endpoint], tmp_path: Path) -> None:
+    """More than one message may carry; in order; the sender's own stay open."""
+    sender, receiver = pair
+    files = [(tmp_path / str(number)).open("w") for number in range(600)]
+    sender.send({"n": 1}, [file.fileno() for file in files[:3]])
+    sender.send({"n": 2})
+    sender.send({"n": 3}, [file.fileno() for file in files[3:]])
+    assert not sender.wants_write
+    first, second, third = receive(receiver, 3)
+    assert (first.body, second.body, third.body) == ({"n": 1}, {"n": 2}, {"n": 3})
+    assert (len(first.fds), second.fds, len(third.fds)) == (3, [], 597)
+    for fd, file in zip(first.fds + third.fds, files, strict=True):
+        assert os.path.sameopenfile(fd, file.fileno())
+        assert not os.get_inheritable(fd)
+        os.close(fd)
+        file.close()
+
+
+def test_descriptors_that_cannot_be_received(pair: tuple[Endpoint, Endpoint], tmp_path: Path) -> None:
+    """At the limit of open files: the frame says so, the next one is whole, nothing leaks."""
+    sender, receiver = pair
+    file = (tmp_path / "f").open("w")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    sender.send({"n": 1}, [file.fileno()] * 20)
+    lowest_free = os.dup(0)
+    os.close(lowest_free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free + 1, hard))
+    try:
+        (frame,) = receive(receiver, 1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert (frame.body, frame.fds, frame.lost_fds) == ({"n": 1}, [], True)
+    count = len(os.listdir("/proc/self/fd"))
+    sender.send({"n": 2}, [file.fileno()])
+    (frame,) = receive(receiver, 1)
+    assert (len(frame.fds), frame.lost_fds) == (1, False)
+    os.close(frame.fds[0])
+    assert len(os.listdir("/proc/self/fd")) == count
+    file.close()
+
+
+def test_sending_never_waits(pair: tuple[Endpoint, Endpoint], tmp_path: Path) -> None:
+    sender, receiver = pair
+    big = {"x": "y" * 3_000_000}
+    file = (tmp_path / "f").open("w")
+    sender.send(big, [file.fileno()])
+    assert sender.wants_write
+    sender.send({"last": True})
+    frames: list[channel.Frame] = []
+    while len(frames) < 2:
+        frames += receiver.receive()[0]
+        sender.flush()
+    assert [frame.body for frame in frames] == [big, {"last": True}]
+    os.close(frames[0].fds[0])
+    file.close()
+
+
+def test_the_other_end_is_gone(pair: tuple[Endpoint, Endpoint]) -> None:
+    one, two = pair
+    two.send({"last": "words"})
+    two.close()
+    assert one.receive()[0][0].body == {"last": "words"}
+    assert one.receive() == ([], False)
+    with pytest.raises(BrokenPipeError):
+        one.send({"a": 1})
+
+
+# The worker's control thread
+
+
+class Line:
+    """A control thread, and the master's end of its channel."""
+
+    def __init__(self) -> None:
+        ours, theirs = socket.socketpair()
+        self.master = Endpoint(ours)
+        self.log = Lines()
+        self.stops: list[int] = []
+        self.opened: list[dict[str, int]] = []
+        self.control = Control(theirs, Orders(self.stops.append, self.opened.append), self.log)
+        self.control.start()
+
+
+@pytest.fixture
+def line() -> Iterator[Line]:
+    made = Line()
+    yield made
+    made.control.finish()
+    made.master.close()
+
+
+def test_control_carries_out_orders(line: Line, tmp_path: Path) -> None:
+    line.master.send({"cmd": "stop", "mode": 2})
+    with (tmp_path / "f").open("w") as file:
+        line.master.send({"cmd": "reopen", "paths": ["/a", "/b"]}, [file.fileno()] * 2)
+    wait_for(lambda: line.opened)
+    assert line.stops == [2]
+    assert line.opened[0].keys() == {"/a", "/b"}
+    for fd in line.opened[0].values():
+        os.close(fd)
+
+
+def test_posting_never_waits_and_the_newest_counts(line: Line) -> None:
+    """A master that does not read costs one report per upstream, not one per change."""
+    bulk = "x" * 500_000
+    line.control.post("filler", {"n": -1, "x": bulk})
+    for number in range(2000):
+        line.control.post(f"report {number % 2}", {"n": number, "x": bulk})
+    line.control.post("ready", {"n": "ready"})
+    seen: list[object] = []
+    while "ready" not in seen:
+        seen += [frame.body["n"] for frame in receive(line.master, 1)]
+    assert len(seen) < 12  # what fitted into the socket at the beginning, then only the newest
+    assert {1998, 1999} <= set(seen)
+    assert line.control.is_alive()
+
+
+def test_finish_sends_what_is_posted(line: Line) -> None:
+    for number in range(50):
+        line.control.post(str(number), {"n": number})
+    line.control.finish()
+    assert [frame.body["n"] for frame in receive(line.master, 50)] == list(range(50))
+    line.control.post("late", {})  # harmless
+
+
+def test_finish_does_not_wait_for_a_master_that_does_not_read(line: Line) -> None:
+    line.control.post("big", {"x": "y" * 5_000_000})
+    line.control.finish()
+    assert not line.control.is_alive()
+
+
+def test_master_gone(line: Line) -> None:
+    line.master.close()
+    line.control.join(10)
+    assert line.log.lines == ["[alert] the master is gone, the worker serves on"]
+    line.control.post("report", {"n": 1})
+
+
+def test_broken_frame_ends_the_channel_only(line: Line) -> None:
+    line.master.sock.sendall(b"\xff\xff\xff\xff")
+    line.control.join(10)
+    assert line.log.lines == ["[alert] the control channel is broken, the worker serves on: frame of 4294967295 bytes"]
+
+
+# Back-off
+
+
+def test_delays_double_up_to_their_limits() -> None:
+    assert [delay_after_death(deaths, was_ready=False) for deaths in (1, 2, 3, 6, 7, 100)] == [0.5, 1, 2, 16, 30, 30]
+    assert [delay_after_death(deaths, was_ready=True) for deaths in (0, 1, 2, 3, 5, 6, 5000)] == [
+        0, 0, 0.1, 0.2, 0.8, 0.8, 0.8,
+    ]  # fmt: skip
+
+
+# Reports
+
+
+def make_upstream(path: str = "/v1/kv/a", dump_path: str = "/nonexistent") -> Upstream:
+    return Upstream("http", "a", (), upsync=Upsync("127.0.0.1", 8500, path, "consul", dump_path=dump_path))
+
+
+def make_report(index: int, *ports: int, source: str = "consul", of: Upstream | None = None, error: str = "") -> Report:
+    servers = tuple(Server(f"10.0.0.1:{port}", Address(socket.AF_INET, "10.0.0.1", port)) for port in ports)
+    upsync = (of or make_upstream()).upsync
+    assert upsync is not None
+    return Report(0, source, index, 1000.0 + index, servers, error=error, watched=watched(upsync))  # type: ignore[arg-type]
+
+
+def ports(report: Report | None) -> list[int]:
+    assert report is not None
+    return [server.address.port for server in report.servers]
+
+
+def test_highest_index_is_known() -> None:
+    reports, upstream = Reports(), make_upstream()
+    assert reports.known(upstream) is None
+    reports.take(1, upstream, make_report(0, 9, source="file"))
+    reports.take(2, upstream, make_report(7, 1, 2))
+    reports.take(1, upstream, make_report(5, 1))
+    assert ports(reports.known(upstream)) == [1, 2]
+    assert {pid: report.index for pid, report in reports.by_worker(upstream).items()} == {1: 5, 2: 7}
+
+
+def test_index_that_starts_again_is_followed() -> None:
+    """A restored Consul: every worker reports a lower index, one after the other."""
+    reports, upstream = Reports(), make_upstream()
+    for pid in (1, 2):
+        reports.take(pid, upstream, make_report(1000, 1))
+    reports.take(1, upstream, make_report(3, 2))
+    assert ports(reports.known(upstream)) == [1]
+    reports.take(2, upstream, make_report(3, 2))
+    assert ports(reports.known(upstream)) == [2]
+
+
+def test_dead_worker_does_not_hold_the_index() -> None:
+    reports, upstream = Reports(), make_upstream()
+    reports.take(1, upstream, make_report(1000, 1))
+    reports.forget(1)
+    assert ports(reports.known(upstream)) == [1]  # nothing newer is known
+    reports.take(2, upstream, make_report(3, 2))
+    assert ports(reports.known(upstream)) == [2]
+
+
+def test_order_of_the_first_worker_stays() -> None:
+    reports, upstream = Reports(), make_upstream()
+    reports.take(1, upstream, make_report(5, 1, 2))
+    reports.take(2, upstream, make_report(6, 2, 1))
+    assert (ports(reports.known(upstream)), reports.known(upstream).index) == ([1, 2], 6)  # type: ignore[union-attr]
+
+
+def test_lists_of_other_keys_are_kept_apart() -> None:
+    """After a reload that changes the path, old workers still report the old one."""
+    reports, before, after = Reports(), make_upstream(), make_upstream("/v1/kv/b")
+    reports.take(1, before, make_report(900, 1))
+    reports.take(2, after, make_report(5, 2, of=after))
+    assert (ports(reports.known(before)), ports(reports.known(after))) == ([1], [2])
+
+
+# Dumps and chores
+
+
+@pytest.fixture
+def loop() -> Iterator[Loop]:
+    made = Loop()
+    yield made
+    made.close()
+
+
+def run(loop: Loop, condition: Callable[[], object], step: Callable[[float], None]) -> None:
+    """Turn the loop until the condition holds."""
+
+    def turn() -> object:
+        for callback, events in loop.turn(0.01):
+            callback(events)
+        step(time.monotonic())
+        return condition()
+
+    wait_for(turn)
+
+
+def server(port: int) -> Server:
+    return Server(f"10.0.0.1:{port}", Address(socket.AF_INET, "10.0.0.1", port))
+
+
+def test_dump_is_written_once_per_list(loop: Loop, tmp_path: Path) -> None:
+    log, path = Lines(), str(tmp_path / "d")
+    dumps = Dumps(loop, log)
+    for _ in range(3):  # as many workers
+        dumps.want(path, (server(1),))
+        run(loop, lambda: dumps.idle, dumps.step)
+    dumps.want(path, (server(1), server(2)))
+    run(loop, lambda: dumps.idle, dumps.step)
+    assert Path(path).read_text().count("server 10.0.0.1:") == 2
+    assert log.lines == [
+        f"[notice] upsync_dump_server: dump conf file {path} succeeded, number of servers is 1",
+        f"[notice] upsync_dump_server: dump conf file {path} succeeded, number of servers is 2",
+    ]
+    assert dumps.deadline() is None
+
+
+def test_newest_list_wins_while_one_is_written(loop: Loop, tmp_path: Path) -> None:
+    path = str(tmp_path / "d")
+    dumps = Dumps(loop, Lines())
+    dumps.want(path, (server(1),))
+    dumps.step(time.monotonic())
+    for port in (2, 3):
+        dumps.want(path, (server(port),))
+    run(loop, lambda: dumps.idle, dumps.step)
+    assert "10.0.0.1:3 " in Path(path).read_text()
+
+
+def test_failing_dump_is_said_once_and_tried_again(loop: Loop, tmp_path: Path) -> None:
+    log, folder = Lines(), tmp_path / "later"
+    dumps = Dumps(loop, log)
+    dumps.want(str(folder / "d"), (server(1),))
+    dumps.want(str(tmp_path / "good"), (server(2),))
+    run(loop, lambda: dumps.failures >= 2, dumps.step)
+    assert (tmp_path / "good").exists()
+    errors = [line for line in log.lines if line.startswith("[error]")]
+    assert len(errors) == 1 and "2: No such file or directory" in errors[0]
+    assert dumps.idle  # the end does not wait for a broken disk
+    assert dumps.failing().keys() == {str(folder / "d")}
+    folder.mkdir()
+    run(loop, lambda: not dumps.failing(), dumps.step)
+    assert (folder / "d").exists()
+    assert log.lines[-1].endswith("number of servers is 1, at last")
+
+
+def test_chore_brings_a_large_result(loop: Loop) -> None:
+    chore = Chore(loop, lambda: list(range(200_000)), "counting", time.monotonic() + 60)
+    run(loop, lambda: chore.outcome, chore.check)
+    assert chore.outcome is not None and chore.outcome.value[-1] == 199_999
+    os.waitpid(chore.pid, 0)
+
+
+def fail() -> None:
+    raise KeyError("my key")
+
+
+@pytest.mark.parametrize(
+    ("work", "error"),
+    [(fail, "KeyError: 'my key'"), (lambda: os.kill(os.getpid(), 9), "died"), (lambda: os._exit(3), "died")],
+)
+def test_chore_that_fails(loop: Loop, work: Callable[[], None], error: str) -> None:
+    chore = Chore(loop, work, "failing", time.monotonic() + 60)
+    run(loop, lambda: chore.outcome, chore.check)
+    assert chore.outcome is not None and error in chore.outcome.error
+    os.waitpid(chore.pid, 0)
+
+
+def test_chore_that_hangs_is_killed(loop: Loop) -> None:
+    chore = Chore(loop, threading.Event().wait, "hanging", time.monotonic() + 0.01)
+    run(loop, lambda: chore.outcome, chore.check)
+    assert chore.outcome is not None and chore.outcome.error == "hanging takes too long"
+    assert os.WTERMSIG(os.waitpid(chore.pid, 0)[1]) == 9
+
+
+# Counters
+
+
+def test_counters_outlive_workers_and_gauges_do_not() -> None:
+    sums = totals.Totals()
+    sums.bury({"pid": 7, "requests": 10, "clients": 3, "waiting": 2, "heartbeat_ms": 99})
+    assert sums.sum([{"pid": 8, "requests": 5, "clients": 1, "waiting": 1, "heartbeat_ms": 1}]) == {
+        "requests": 15,
+        "clients": 1,
+        "waiting": 1,
+    }
+
+
+# The error log
+
+
+def read_lines(path: Path) -> list[str]:
+    return path.read_text().splitlines()
+
+
+def test_log_lines_levels_and_lengths(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    with path.open("ab") as file:
+        log = Log([Target(file.fileno(), "warn")])
+        log.warn("two\nlines")
+        log.notice("not this")
+        log.emerg("x" * 10_000)
+        log.error("not UTF-8: \udcff")
+    lines = path.read_bytes().splitlines()
+    assert lines[0].endswith(f"[warn] {os.getpid()}#0: two".encode())
+    assert lines[1].endswith(b"#0: lines")
+    assert len(lines[2]) == MAX_LINE - 1 and lines[2].endswith(b"...")
+    assert lines[3].endswith(b"not UTF-8: \xff")
+    assert len(lines) == 4
+
+
+def test_log_to_a_full_pipe_loses_lines_and_does_not_wait() -> None:
+    reader, writer = os.pipe()
+    log = Log([Target(writer, "info")])
+    for _ in range(2000):
+        log.info("x" * 100)
+    assert log.lost > 0
+    got = os.read(reader, 1 << 20)
+    assert got.endswith(b"\n") and got.count(b"\n") + log.lost == 2000
+    os.close(reader)
+    log.info("nobody reads")  # EPIPE
+    os.close(writer)

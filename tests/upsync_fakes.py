@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import base64
 import fcntl
+import gc
 import json
+import os
 import select
 import socket
 import struct
@@ -16,7 +18,8 @@ import threading
 import time
 import urllib.parse
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -236,7 +239,6 @@ class Following:
     def __init__(self, upstream: Upstream, known: Report | None = None) -> None:
         self.log = Recorder()
         self.applied: list[tuple[Server, ...]] = []
-        self.times: list[float] = []  # monotonic, of each list applied
         self.shown: list[bytes] = []
         self.reports: list[Report] = []
         self.refuse: Exception | None = None  # what the engine answers to the next list
@@ -248,7 +250,6 @@ class Following:
         if self.refuse is not None:
             error, self.refuse = self.refuse, None
             raise error
-        self.times.append(time.monotonic())
         self.shown.append(show)
         self.applied.append(tuple(servers))
 
@@ -268,3 +269,39 @@ class Following:
         self.puller.stop()
         self.puller.join(DEADLINE)
         assert not self.puller.is_alive(), "the puller does not end"
+
+
+@contextmanager
+def running_consul() -> Iterator[FakeConsul]:
+    """A scripted Consul, stopped at the end, which must have met no error of its own."""
+    fake = FakeConsul()
+    try:
+        yield fake
+    finally:
+        fake.stop()
+    assert not fake.errors, fake.errors
+
+
+@contextmanager
+def followers(consul: FakeConsul) -> Iterator[Callable[..., Following]]:
+    """make(**options of the upstream, known=Report) -> Following; all end, and give back every descriptor."""
+    gc.collect()
+    before = _descriptors()
+    made: list[Following] = []
+
+    def make(**options: Any) -> Following:
+        known = options.pop("known", None)
+        made.append(Following(upstream(options.pop("port", consul.port), **options), known))
+        return made[-1]
+
+    try:
+        yield make
+    finally:
+        for one in made:
+            one.end()
+    assert not [one.log.lines for one in made if one.log.having("not followed")]
+    wait_for(lambda: _descriptors() <= before, "every connection and descriptor to be closed")
+
+
+def _descriptors() -> int:
+    return len(os.listdir("/proc/self/fd"))

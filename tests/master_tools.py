@@ -16,7 +16,10 @@ def workers(lb: Lb) -> list[psutil.Process]:
     found = []
     for process in lb.workers:
         with contextlib.suppress(psutil.Error):
-            if process.cmdline()[:1] == ["lb: worker process"]:
+            title = "".join(process.cmdline()[:1])  # nothing when it has just died
+            if title == "lb: worker process" or (
+                title and not title.startswith("lb: ")
+            ):  # without setproctitle all look the same
                 found.append(process)
     return found
 
@@ -43,6 +46,5 @@ def listening_inodes(port: int) -> list[str]:
 
 def messages(lb: Lb) -> list[str]:
     """The error log without times and process numbers: `[notice] exit`."""
-    return re.findall(r"^\S+ \S+ (\[\w+\]) \d+#0: (.*)$", lb.log, re.MULTILINE) and [
-        f"{level} {text}" for level, text in re.findall(r"^\S+ \S+ (\[\w+\]) \d+#0: (.*)$", lb.log, re.MULTILINE)
-    ]
+    found = re.findall(r"^\S+ \S+ (\[\w+\]) \d+#0: (.*)$", lb.log, re.MULTILINE)
+    return [f"{level} {text}" for level, text in found]

@@ -134,6 +134,14 @@ def test_sending_never_waits(pair: tuple[Endpoint, Endpoint], tmp_path: Path) ->
     file.close()
 
 
+def test_frames_for_a_reader_that_is_stuck_are_bounded(pair: tuple[Endpoint, Endpoint], tmp_path: Path) -> None:
+    sender, _ = pair
+    sender.send({"x": "y" * 3_000_000})
+    with (tmp_path / "f").open("w") as file, pytest.raises(ChannelError, match="does not read"):
+        for _ in range(1000):
+            sender.send({"cmd": "reopen"}, [file.fileno()])
+
+
 def test_the_other_end_is_gone(pair: tuple[Endpoint, Endpoint]) -> None:
     one, two = pair
     two.send({"last": "words"})
@@ -363,6 +371,24 @@ def test_failing_dump_is_said_once_and_tried_again(loop: Loop, tmp_path: Path) -
     run(loop, lambda: not dumps.failing(), dumps.step)
     assert (folder / "d").exists()
     assert log.lines[-1].endswith("number of servers is 1, at last")
+
+
+def test_many_dumps_are_written_by_more_than_one_child(loop: Loop, tmp_path: Path) -> None:
+    """Thousands of upstreams: no child gets so many that its time could not be enough."""
+    log = Lines()
+    dumps = Dumps(loop, log)
+    for number in range(250):
+        dumps.want(str(tmp_path / str(number)), (server(1 + number),))
+    children = set()
+
+    def step(now: float) -> None:
+        dumps.step(now)
+        if dumps.chore is not None:
+            children.add(dumps.chore.pid)
+
+    run(loop, lambda: dumps.idle, step)
+    assert len(children) == 3
+    assert len(list(tmp_path.iterdir())) == 250
 
 
 def test_chore_brings_a_large_result(loop: Loop) -> None:

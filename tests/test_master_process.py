@@ -212,7 +212,6 @@ def test_daemon_is_up_when_the_command_returns(daemon: Lb) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert is_listening(daemon.port("http"))
     master = psutil.Process(int((daemon.directory / "lb.pid").read_text()))
-    assert master.cmdline()[0].startswith("lb: master process ")
     assert os.getsid(master.pid) not in (os.getsid(0), master.pid)
     assert master.terminal() is None
     assert {os.readlink(f"/proc/{master.pid}/fd/{fd}") for fd in (0, 1)} == {"/dev/null"}
@@ -402,3 +401,11 @@ def test_tracebacks_go_to_the_error_log(run_lb) -> None:
     lb = run_lb(SIMPLE)
     for process in [lb.master, *workers(lb)]:
         assert os.readlink(f"/proc/{process.pid}/fd/2") == str(lb.directory / "error.log")
+
+
+def test_titles(run_lb) -> None:
+    pytest.importorskip("setproctitle")
+    lb = run_lb(SIMPLE)
+    assert lb.master.cmdline()[0].startswith("lb: master process ")
+    assert lb.master.cmdline()[0].endswith(f" -c {lb.file}")
+    assert [worker.cmdline()[0] for worker in lb.workers] == ["lb: worker process"]

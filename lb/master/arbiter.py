@@ -21,7 +21,7 @@ from lb.master.crew import Worker
 from lb.master.crews import Crews
 from lb.master.loop import READ, Loop
 from lb.master.reload import Prepared, Reload
-from lb.master.reports import Dumps, Reports, key_of
+from lb.master.reports import Dumps, Key, Reports, key_of
 from lb.master.signals import Caught, SignalQueue
 from lb.master.source import Source
 from lb.master.view import make_view
@@ -73,6 +73,7 @@ class Master:
         self._reload: Reload | None = None
         self._reload_again = False  # a SIGHUP came during a reload
         self._pid_path = ""
+        self._followed: dict[Key, Upstream] = {}  # the upstreams of the current configuration that have upsync
         self._dumps_until = float("inf")
 
     # The loop
@@ -153,8 +154,9 @@ class Master:
         self.crews.adopt(prepared)
         self._use_logs()
         self.reports.keep_only(prepared.config)
-        for upstream in prepared.config.upstreams:  # the path of a dump may be new
-            self._want_dump(upstream)
+        self._followed = {key_of(one): one for one in prepared.config.upstreams if one.upsync is not None}
+        for key in self._followed:  # the path of a dump may be new
+            self._want_dump(key)
         self._status.listen(sockets.with_role(self.crews.sockets, "status", prepared.config.status_listen))
         self.log.notice("start worker processes")
 
@@ -213,14 +215,13 @@ class Master:
 
     def _on_report(self, worker: Worker, upstream: Upstream, report: Report) -> None:
         self.reports.take(worker.pid, upstream, report)
-        key = key_of(upstream)
-        for own in self.crews.current.config.upstreams:  # the worker may have an older configuration
-            if own.upsync is not None and key_of(own) == key:
-                self._want_dump(own)
+        self._want_dump(key_of(upstream))
 
-    def _want_dump(self, upstream: Upstream) -> None:
-        known = self.reports.known(upstream)
-        if upstream.upsync is not None and known is not None and known.source == "consul":
+    def _want_dump(self, key: Key) -> None:
+        """Dump what is known of it where the current configuration says, which may be newer than the worker's."""
+        upstream = self._followed.get(key)
+        known = self.reports.known(upstream) if upstream is not None else None
+        if upstream is not None and upstream.upsync is not None and known is not None and known.source == "consul":
             self.dumps.want(upstream.upsync.dump_path, known.servers)
 
     def view(self) -> View:

@@ -10,6 +10,7 @@ A dump is written once per change, by one child at a time (a disk may make fsync
 
 from __future__ import annotations
 
+import itertools
 import os
 from dataclasses import dataclass, replace
 from typing import Final
@@ -26,7 +27,8 @@ Key = tuple[
     str, str, str
 ]  # kind and name of an upstream, and what it follows: the same over reloads, unlike its position
 
-WRITE_WITHIN_S: Final = 30.0
+BATCH: Final = 100  # files that one child writes
+WRITE_WITHIN_S: Final = 30.0  # and its time for them
 RETRY_S: Final = 1.0  # after a failed write; doubles up to
 RETRY_MAX_S: Final = 60.0
 
@@ -45,10 +47,12 @@ class Reports:
     def take(self, pid: int, upstream: Upstream, report: Report) -> None:
         """Keep it, and learn from it."""
         key = key_of(upstream)
+        before = self._known.get(key)
+        if before is not None and before.servers == report.servers:
+            report = replace(report, servers=before.servers)  # one list in memory instead of one per worker
         last = self._last.setdefault(key, {})
         last[pid] = report
         best = max(last.values(), key=lambda one: (one.source == "consul", one.index))
-        before = self._known.get(key)
         if before is not None and _same_list(before, best):  # workers may differ in the order: the first one's stays
             best = replace(best, servers=before.servers)
         self._known[key] = best
@@ -131,14 +135,16 @@ class Dumps:
             self._start(now)
 
     def _start(self, now: float) -> None:
-        jobs = dict(self._pending)
+        jobs = dict(itertools.islice(self._pending.items(), BATCH))
         try:
             self.chore = Chore(self._loop, lambda: _write_all(jobs), "writing dump files", now + WRITE_WITHIN_S)
         except OSError as error:
             self._retry_at = now + RETRY_S
             self._log.error(f"fork() failed ({error.errno}: {error.strerror}) while writing dump files")
             return
-        self._writing, self._pending = jobs, {}
+        self._writing = jobs
+        for path in jobs:
+            del self._pending[path]
 
     def _finish(self, now: float) -> None:
         assert self.chore is not None and self.chore.outcome is not None

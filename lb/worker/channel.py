@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 MAX_FRAME: Final = 256 << 20  # bytes: a server list of a million lines, and a bound on a lying length
+MAX_QUEUED: Final = 64  # pieces of frames that wait to be sent
 READ_SIZE: Final = 1 << 16
 FDS_A_MESSAGE: Final = 250  # the kernel takes 253 (SCM_MAX_FD)
 _LENGTH: Final = struct.Struct("!I")
@@ -116,6 +117,8 @@ class Endpoint:
 
     def send(self, body: dict[str, Any], fds: Sequence[int] = ()) -> None:
         """Queue a frame and send what the socket takes. Raises OSError (EPIPE: nobody is there), ChannelError."""
+        if len(self._out) > MAX_QUEUED:
+            raise ChannelError("the other side does not read")
         frame = memoryview(encode(body, len(fds)))
         start = 0
         for first in range(0, len(fds), FDS_A_MESSAGE):  # each batch rides on one byte of the frame

@@ -60,6 +60,8 @@ test: lint build consul  ## everything: set-up, lint, build, pytest (TESTS=tests
 
 bench: build  ## lb against nginx and HAProxy (NGINX=, HAPROXY=, BENCH="http_keepalive tcp_small"): bench/README.md
 	@.ci/install-packages bench
+	@.ci/get-consul
+	@$(PY) -c 'import matplotlib' 2>/dev/null || $(PIP) 'matplotlib>=3.8,<4'
 	@mkdir -p build/bench
 	@if [ bench/load.c -nt build/bench/load ]; then gcc -O2 -g -Wall -Wextra -o build/bench/load bench/load.c -lm; fi
 	@$(PY) -m bench $(BENCH)

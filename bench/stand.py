@@ -2,21 +2,27 @@
 
 HTTP backend: nginx with one worker on three ports and on every address of 127/8, 128-byte body at /, 1 MiB file at /1m.
 TCP backends: `load serve`, 128 bytes for 128 bytes, and 1 MiB for 128 bytes.
+Consul, for the scenario that wants it: the agent of the tests.
 Light HTTP backend: `load serve --http=/`, the same 128-byte body.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import consul
+import psutil
+
 from bench.machine import LOAD_CORE
 from bench.proxies import Proxy, answers, binary, free_port, pin, wait_for
 from bench.scenario import Result
+from tests.harness.consul import ConsulAgent
 
 LOAD = Path(__file__).resolve().parents[1] / "build/bench/load"
 BODY = "x" * 127 + "\\n"
@@ -61,6 +67,7 @@ class Stand:
             name: free_port() for name in ("http1", "http2", "http3", "tcp_small", "tcp_1m", "http_light")
         }
         self._processes: list[subprocess.Popen[bytes]] = []
+        self._agent: ConsulAgent | None = None
 
     def start(self) -> Stand:
         nginx = binary("nginx")
@@ -86,7 +93,20 @@ class Stand:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, preexec_fn=pin(LOAD_CORE))
         self._processes.append(process)
 
+    def consul_client(self) -> consul.Consul:
+        """A client of the bench's own Consul agent, which is started at the first call."""
+        if self._agent is None:
+            self._agent = ConsulAgent(self.directory / "consul").start()
+            assert self._agent.process is not None
+            process = psutil.Process(self._agent.process.pid)
+            for thread in process.threads():
+                os.sched_setaffinity(thread.id, {LOAD_CORE})
+            self.ports["consul"] = self._agent.port
+        return consul.Consul(port=self._agent.port)
+
     def stop(self) -> None:
+        if self._agent is not None:
+            self._agent.kill()
         for process in self._processes:
             process.terminate()
         for process in self._processes:
@@ -94,6 +114,8 @@ class Stand:
 
     def fill(self, config: str) -> str:
         """Put the backends' addresses into a configuration: @http1@ ... @tcp_1m@ are ports."""
+        if "@consul@" in config:
+            self.consul_client()
         return re.sub(r"@(\w+)@", lambda m: str(self.ports.get(m[1], m[0])), config)
 
     # --- tools ---

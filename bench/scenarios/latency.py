@@ -21,7 +21,8 @@ UPSTREAM = "server 127.0.0.1:@http_light@; keepalive 256;"
 def capacity(proxy: Proxy, stand: Stand) -> float:
     """Requests a second in closed loop, of whoever is asked first: the scale for all."""
     if "latency.capacity" not in stand.memory:
-        stand.memory["latency.capacity"] = stand.drive(proxy, "--http=/", connections=64, warm=0.3).per_second
+        tries = [stand.drive(proxy, "--http=/", connections=64, seconds=1, warm=0.3) for _ in range(3)]
+        stand.memory["latency.capacity"] = max(load.per_second for load in tries)
     return float(stand.memory["latency.capacity"])  # type: ignore[arg-type]
 
 

@@ -398,6 +398,28 @@ def test_chore_brings_a_large_result(loop: Loop) -> None:
     os.waitpid(chore.pid, 0)
 
 
+def test_chore_holds_nothing_of_its_parent(loop: Loop) -> None:
+    """A slow disk must not keep a port open that the master has closed."""
+    with socket.create_server(("127.0.0.1", 0)):
+        chore = Chore(
+            loop,
+            lambda: [os.readlink(f"/proc/self/fd/{fd}") for fd in range(3, 20) if _is_open(fd)],
+            "x",
+            time.monotonic() + 60,
+        )
+        run(loop, lambda: chore.outcome, chore.check)
+    assert chore.outcome is not None and len(chore.outcome.value) == 1  # the pipe
+    os.waitpid(chore.pid, 0)
+
+
+def _is_open(fd: int) -> bool:
+    try:
+        os.fstat(fd)
+    except OSError:
+        return False
+    return True
+
+
 def fail() -> None:
     raise KeyError("my key")
 

@@ -305,3 +305,21 @@ def test_hup_after_free_port_is_used_by_nobody(run_lb) -> None:
     text = TWO.replace("return", f"listen 127.0.0.1:{spare}; listen 192.0.2.77:80; return")
     refuse(lb, text, r"\[emerg\] .* bind\(\) to 192.0.2.77:80 failed")
     assert not is_listening(spare)
+
+
+def test_worker_forked_during_a_reload_does_not_keep_its_sockets(run_lb) -> None:
+    """Else a port that was given up would take connections that nobody accepts."""
+    spare = free_port()
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        lb = run_lb(ONE)
+        (old,) = pids(lb)
+        taken = other.getsockname()[1]
+        lb.write(ONE.replace("return", f"listen 127.0.0.1:{spare}; listen 127.0.0.1:{taken}; return"))
+        lb.expect_log(r"\[emerg\] .* bind\(\) to .* failed \(98: ", "exited on signal 9", "still could not bind")
+        lb.signal(signal.SIGHUP)
+        lb.wait_log("failed \\(98: ")
+        assert is_listening(spare)
+        os.kill(old, signal.SIGKILL)
+        wait_replaced(lb, {old}, 1)
+        lb.wait_log("the configuration stays as it was")
+    assert not is_listening(spare)

@@ -16,7 +16,7 @@ from typing import Final
 from lb import _fast
 from lb.config.model import Upstream
 from lb.log import Log, targets
-from lb.master import logfiles, pidfile, sockets
+from lb.master import logfiles, pidfile, sockets, totals
 from lb.master.crew import Worker
 from lb.master.crews import Crews
 from lb.master.loop import READ, Loop
@@ -145,13 +145,14 @@ class Master:
 
     def adopt(self, prepared: Prepared) -> None:
         """Serve this configuration from now on. Raises OSError (pid file): then nothing has changed."""
+        shm = totals.new_block(prepared.config.worker_processes)
         path = prepared.config.pid
         if path != self._pid_path:
             pidfile.create(path, os.getpid())
             if self._pid_path:
                 pidfile.remove(self._pid_path, os.getpid())
             self._pid_path = path
-        self.crews.adopt(prepared)
+        self.crews.adopt(prepared, shm)
         self._use_logs()
         self.reports.keep_only(prepared.config)
         self._followed = {key_of(one): one for one in prepared.config.upstreams if one.upsync is not None}
@@ -250,4 +251,4 @@ class Master:
         self._status.close()
         self.dumps.close_copy()
         if self._reload is not None:
-            self._reload.chore.close_copy()
+            self._reload.close_copies()

@@ -104,6 +104,8 @@ def _child(work: Callable[[], Any], name: str, pipe: int) -> None:
     """Never returns."""
     try:
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        os.closerange(3, pipe)  # no listener of the master may stay open because a disk is slow
+        os.closerange(pipe + 1, os.sysconf("SC_OPEN_MAX"))
         title.show_chore(name)
         try:
             outcome = Outcome(value=work())

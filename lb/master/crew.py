@@ -17,6 +17,7 @@ from typing import Final
 
 from lb._fast import STOP_NOW, STOP_QUIT, STOP_RELOAD
 from lb.config.model import Config, ErrorLog
+from lb.master.identity import Identity
 from lb.master.logfiles import Files, close_all
 from lb.master.loop import doubled
 from lb.worker.channel import ChannelError, Endpoint
@@ -73,6 +74,7 @@ class Crew:
 
     number: int
     config: Config
+    identity: Identity | None  # whom the workers run as
     error_logs: tuple[ErrorLog, ...]
     files: Files  # the logs; owned: closed by `close`
     shm: mmap.mmap  # the workers' counters, one block a slot

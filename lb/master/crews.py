@@ -7,6 +7,7 @@ stay open until then, so that a worker of theirs that dies meanwhile can be repl
 
 from __future__ import annotations
 
+import mmap
 import os
 import signal
 import socket
@@ -19,7 +20,6 @@ from lb.config.model import Upstream
 from lb.log import Log
 from lb.master import logfiles, sockets, totals
 from lb.master.crew import KILL_AFTER_S, Crew, Slot, Worker
-from lb.master.identity import Identity
 from lb.master.loop import READ, WRITE, Loop
 from lb.master.reload import Prepared
 from lb.master.reports import Reports
@@ -41,7 +41,6 @@ class Crews:
         self.current: Crew  # from the first `adopt` on
         self.sockets: sockets.Sockets = {}
         self.totals = totals.Totals()
-        self._identity: Identity | None = None
         self._loop = loop
         self._log = log
         self._reports = reports
@@ -57,14 +56,14 @@ class Crews:
 
     # Generations
 
-    def adopt(self, prepared: Prepared) -> None:
+    def adopt(self, prepared: Prepared, shm: mmap.mmap) -> None:
         """A new current crew. Its workers are forked by the next `step`; takes what `prepared` owns."""
         self._count += 1
-        shm = totals.new_block(prepared.config.worker_processes)
         self.sockets = prepared.binding.commit()
         self._prune = True
-        self._identity = prepared.identity
-        self.current = Crew(self._count, prepared.config, prepared.error_logs, prepared.files, shm, self._fork)
+        self.current = Crew(
+            self._count, prepared.config, prepared.identity, prepared.error_logs, prepared.files, shm, self._fork
+        )
         self.all.append(self.current)
 
     def step(self, now: float) -> None:
@@ -152,7 +151,7 @@ class Crews:
             error_logs=crew.error_logs,
             channel=theirs,
             known=self._reports.for_start(crew.config),
-            identity=self._identity,
+            identity=crew.identity,
             log=self._log,
         )
 

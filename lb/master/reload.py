@@ -44,6 +44,11 @@ class Prepared:
         logfiles.close_all(self.files)
         self.binding.abandon()
 
+    def close_copies(self) -> None:
+        """In a forked worker: a port that is bound for others must not stay open here."""
+        logfiles.close_all(self.files)
+        self.binding.close_copies()
+
 
 def read(source: Source) -> Loaded | tuple[str, ...]:
     """Load and look up everything that may wait. A tuple: the errors."""
@@ -120,6 +125,12 @@ class Reload:
         self.chore.cancel("not needed any more")
         if self._preparing is not None:
             self._preparing.abandon()
+
+    def close_copies(self) -> None:
+        """In a forked worker."""
+        self.chore.close_copy()
+        if self._preparing is not None:
+            self._preparing.close_copies()
 
     def deadline(self) -> float:
         if self._preparing is None:

@@ -7,6 +7,7 @@ calls `step` decides how the time between passes.  Until `Binding.done` nothing 
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import socket
@@ -120,13 +121,18 @@ class Binding:
         for want in self._wanted:
             kept = self._have.setdefault(want.key, [])
             for sock in kept:
-                sock.listen(want.backlog)  # the configured length may have changed
+                with contextlib.suppress(OSError):  # it listens anyway
+                    sock.listen(want.backlog)  # the configured length may have changed
             kept.extend(self._opened.pop(want.key))
         return self._have
 
     def abandon(self) -> None:
         """Give up: the old set is as it was."""
         close(self._opened)
+
+    def close_copies(self) -> None:
+        """In a forked worker."""
+        close_copies(self._opened)
 
 
 def bind(want: Want) -> socket.socket:

@@ -242,13 +242,19 @@ def test_connection_names_fields() -> None:
     fields = [b"x-a: 1", b"X-B: 2", b"Connection: x-b", b"COOKIE: c", b"X-A: 3", b"X: 4"]
     raw = request(b"Connection: close, X-A,Cookie", *fields)
     assert hop_names(accepted(raw)) == {b"x-a", b"Connection", b"X-B", b"COOKIE", b"X-A"}
+    names = b",".join(b"x-%d" % number for number in range(32))
+    assert hop_names(accepted(request(b"X-31: y", b"X-32: y", b"Connection: " + names + b", close \t"))) == {
+        b"X-31",
+        b"Connection",
+    }
     raw = request(b"Connection: X-Forwarded-For", b"X-Forwarded-For: 6.6.6.6")
     assert hop_names(accepted(raw)) == {b"Connection", b"X-Forwarded-For"}
 
 
 def test_a_response_with_a_bad_connection_field_is_only_not_reused() -> None:
     for text in (b"a b", b"Content-Length", b'"close"', b",".join([b"x"] * 40)):
-        assert accepted_response(response(b"Connection: " + text, b"Content-Length: 1"))["flags"] == {"close"}
+        raw = response(b"Connection: " + text, b"Transfer-Encoding: chunked")
+        assert accepted_response(raw)["flags"] == {"close", "chunked"}
 
 
 def test_underscores() -> None:

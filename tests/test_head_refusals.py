@@ -57,6 +57,7 @@ REFUSED = [
     ("invalid HTTP version", 400, b"GET / HTTP/1.1", b" \r\n"),
     ("invalid HTTP version", 400, b"GET /a ", b"b HTTP/1.1"),
     ("HTTP version other than 1.x", 505, b"GET / HTTP/", b"2.0\r\n"),
+    ("HTTP version other than 1.x", 505, b"GET / HTTP/", b"2.1\r\n"),
     ("bare CR in first line", 400, b"GET / HTTP/1.1", b"\r\r\n"),
     ("bare LF in first line", 400, b"GET / HTTP/1.1", b"\nHost: a"),
     ("white space before first field", 400, b"GET / HTTP/1.1\r\n", b" Host: a"),
@@ -106,7 +107,7 @@ VALUES = {  # (rule, status, field): values
         [b"", b"chunked;a=b", b'"chunked"', b"chunked\xa0", b"\x85chunked", b"chunked,", b",chunked",
          b"chunked chunked", b"gzip;q=1, chunked"],
     ("chunked is not the last transfer coding", 400, b"Transfer-Encoding"):
-        [b"gzip", b"x-gzip", b"DEFLATE", b"x-compress", b"chunked, chunked", b"chunked ,\tx", b"x, gzip",
+        [b"gzip", b"x-gzip", b"DEFLATE", b"x-compress", b"chunked, chunked", b"chunked ,\tx", b"x, gzip", b"x,gzip",
          b"chunked, x, chunked"],
     ("unknown transfer coding", 501, b"Transfer-Encoding"):
         [b"xchunked", b"identity", b"'chunked'", b"gzip, chunked", b"chunke", b"x-chunked", b"gzip,identity"],

@@ -207,7 +207,8 @@ cdef inline const uint8_t* path_and_query(
     cdef bint percent = False
     h.path = <uint32_t> (s - p)
     while True:
-        s = lb_scan_target(s, end, pairs)
+        if s == end or s[0] != c"%":        # escapes come in rows
+            s = lb_scan_target(s, end, pairs)
         if unlikely(h.max_target > 0 and s - p - h.target > h.max_target):
             return refuse(h, p, p + h.target + h.max_target, R_TARGET_LONG)
         if s == end:

@@ -39,6 +39,7 @@ include "fast/log.pyx"          # access and error logs
 include "fast/accept.pyx"       # clients come in
 include "fast/request.pyx"      # an exchange and its memory
 include "fast/http.pyx"         # HTTP clients: heads in, keep-alive, the end
+include "fast/body.pyx"         # the client's body on its way to the server
 include "fast/answer.pyx"       # answers that lb makes itself
 include "fast/tcp.pyx"          # TCP sessions
 include "fast/upstream.pyx"     # choose, connect, reuse, fail over

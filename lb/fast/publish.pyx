@@ -63,7 +63,7 @@ cdef Str str_copy(bytes text):
 cdef Peer* peer_new(Upstream* ups, bytes sa, object server) except NULL:
     cdef Peer* p = <Peer*> need(sizeof(Peer))
     p.ups = ups
-    p.name = str_copy(str(server.address).encode())
+    p.name = str_copy(os.fsencode(str(server.address)))
     p.sa = <char*> need(len(sa))
     memcpy(p.sa, <char*> sa, len(sa))
     p.sa_len = len(sa)

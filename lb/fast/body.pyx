@@ -1,0 +1,181 @@
+"""The client's body on its way to the server: framed anew, read only while the server takes it.
+
+    body_first: what came with the head (kept for a retry) -> body_up: read by read -> body_bulk: a long one through the pump
+        bad framing, too large -> body_refused;  the server takes no more -> body_unwanted (it may have answered)
+
+Both message bodies, requests' and answers', are consumed by body_take.
+"""
+
+
+cdef int body_first(Request* r, char* rest, uint32_t n) noexcept nogil:
+    """What came with the head: the first of the body is kept in r.body, what follows the request in the connection."""
+    cdef uint32_t used = 0, data_n = 0
+    cdef char* data = rest
+    if not r.inb.done and n:
+        if not body_take(&r.inb, rest, n, &used, &data, &data_n):
+            return 400
+        r.received += used
+        if r.loc.max_body and r.inb.seen > <uint64_t> r.loc.max_body:
+            return 413
+        if data_n:
+            r.body = buf_copy(&loop.pool, data, data_n)
+            if r.body == NULL:
+                return 500
+    request_rest(r.client, rest + used, n - used)
+    return 0
+
+
+cdef bint body_take(Body* b, char* p, uint32_t n, uint32_t* used, char** data, uint32_t* data_n) noexcept nogil:
+    """Consume body bytes from p: `used` of them, the body's own at `data` (in p, decoded in place). False: bad framing."""
+    cdef int rc
+    used[0] = 0
+    data[0] = p
+    data_n[0] = 0
+    if b.kind == B_LENGTH:
+        used[0] = n if n < b.left else <uint32_t> b.left
+        data_n[0] = used[0]
+        b.left -= used[0]
+        b.done = b.left == 0
+    elif b.kind == B_CHUNKED:
+        rc = chunk_decode(&b.ch, p, n, used, data_n)
+        if rc == P_BAD:
+            return False
+        b.done = rc == P_DONE
+    elif b.kind == B_CLOSE:
+        used[0] = data_n[0] = n
+    b.seen += data_n[0]
+    return True
+
+
+# ---- after the head went out
+
+cdef void body_up(Request* r) noexcept nogil:
+    """Read on while the server takes what is read; a few reads at most."""
+    cdef Conn* c = r.client
+    cdef Conn* u = r.up
+    cdef int i
+    if u == NULL or u.state != S_BUSY or not r.flags & RQ_SENT:
+        if c.ready & R_ERR:
+            http_gone(r)
+        return
+    for i in range(4):
+        if u.out != NULL or c.pipe != NULL or c.flags & CF_BULK or not c.ready & R_READ or r.inb.done:
+            break
+        if not body_up_once(r):
+            return
+    if (c.pipe != NULL or c.flags & CF_BULK) and not body_bulk(r):
+        return
+    if r.inb.done:
+        timer_clear(&c.timer)
+        if u.out == NULL:
+            timer_set(&loop.wheel, &u.timer, loop.now + r.loc.read_timeout)
+    elif u.out == NULL and c.pipe == NULL:
+        timer_set(&loop.wheel, &c.timer, loop.now + r.loc.body_timeout)
+        if c.ready & R_READ:
+            post(c)
+    else:
+        timer_clear(&c.timer)
+        timer_set(&loop.wheel, &u.timer, loop.now + r.loc.write_timeout)
+
+
+cdef bint body_up_once(Request* r) noexcept nogil:
+    """One read of body, one send. False: the exchange has taken another turn."""
+    cdef Conn* c = r.client
+    cdef char* p = loop.scratch + HEADROOM
+    cdef char* data
+    cdef uint32_t used, n
+    cdef ssize_t got = conn_recv(c, p, SCRATCH)
+    if got == -1:
+        return True
+    if got <= 0:
+        log_request(LOG_INFO, r, b"client prematurely closed connection", 0, b"while sending request to upstream")
+        http_gone(r)
+        return False
+    loop.st.bytes_in += got
+    if not body_take(&r.inb, p, <uint32_t> got, &used, &data, &n):
+        log_request(LOG_INFO, r, b"client sent invalid chunked body", 0, b"")
+        body_refused(r, 400)
+        return False
+    r.received += used
+    if r.loc.max_body and r.inb.seen > <uint64_t> r.loc.max_body:
+        log_request(LOG_ERR, r, b"client intended to send too large chunked body", 0, b"")
+        body_refused(r, 413)
+        return False
+    if used < got:
+        conn_keep(c, p + used, <uint32_t> got - used)
+    r.flags |= RQ_NO_REPLAY
+    if not body_send(r, data, n):
+        return body_unwanted(r)
+    if r.inb.kind == B_LENGTH and r.inb.left >= BULK_LEAST and may_splice(c, r.up):
+        c.flags |= CF_BULK
+    return True
+
+
+cdef bint body_bulk(Request* r) noexcept nogil:
+    """A long body of known length through the pump. False: the exchange has taken another turn."""
+    cdef Conn* c = r.client
+    cdef int64_t took, gave
+    cdef int rc
+    if r.up.out != NULL:
+        return True
+    rc = pump(c, r.up, r.inb.left, &took, &gave)
+    r.inb.left -= took
+    r.inb.seen += took
+    r.received += took
+    loop.st.bytes_in += took
+    if r.inb.left == 0 and c.pipe == NULL:
+        r.inb.done = 1
+        c.flags &= ~CF_BULK
+    elif rc == PUMP_MORE:
+        post(c)
+    elif rc == PUMP_EOF or rc == PUMP_BROKEN_FROM:
+        log_request(LOG_INFO, r, b"client prematurely closed connection", 0, b"while sending request to upstream")
+        http_gone(r)
+        return False
+    elif rc == PUMP_BROKEN_TO:
+        return body_unwanted(r)
+    elif rc == PUMP_NO_PIPE:
+        return body_up_once(r)
+    return True
+
+
+cdef bint body_unwanted(Request* r) noexcept nogil:
+    """The server takes no more of the body: it may have answered before it closed. Always False."""
+    r.inb.done = 0
+    r.flags &= ~RQ_KEEP
+    r.up.ready |= R_READ
+    proxy_read(r)
+    return False
+
+
+cdef bint body_send(Request* r, char* data, uint32_t n) noexcept nogil:
+    """Body bytes to the server, in our own chunk where the framing asks for it; room lies before and behind `data`."""
+    cdef Out o
+    cdef char size[20]
+    cdef uint32_t k
+    if r.inb.chunk_out:
+        if n:
+            out_init(&o, size, sizeof(size))
+            out_hex(&o, n)
+            out_put(&o, b"\r\n", 2)
+            k = <uint32_t> (o.p - size)
+            data -= k
+            memcpy(data, size, k)
+            n += k
+            memcpy(data + n, b"\r\n", 2)
+            n += 2
+        if r.inb.done:
+            memcpy(data + n, b"0\r\n\r\n", 5)
+            n += 5
+    return n == 0 or conn_send(r.up, data, n)
+
+
+cdef void body_refused(Request* r, int status) noexcept nogil:
+    """The client's body breaks a rule after part of it went out: the server sees a break, the client the status."""
+    r.flags &= ~RQ_KEEP
+    r.inb.done = 0
+    up_abandon(r)
+    if r.flags & RQ_STARTED:
+        proxy_cut(r)
+        return
+    answer_status(r, status)

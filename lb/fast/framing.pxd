@@ -65,8 +65,10 @@ cdef inline int host_field(const uint8_t* p, Head* h, Seen* seen) noexcept nogil
     cdef Field* f
     cdef uint32_t host_len = 0, whole = 0
     if not seen.once & 1 << F_HOST:
+        if h.minor == 0:
+            return R_NONE
         h.error_at = h.size - 1
-        return R_HOST_MISSING if h.minor > 0 else R_NONE
+        return R_HOST_MISSING
     if seen.twice & 1 << F_HOST:
         return fault(h, seen, F_HOST, R_HOST_TWICE)
     f = known_field(h, seen, F_HOST)

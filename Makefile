@@ -56,6 +56,7 @@ lint: venv  ## ruff, mypy and cython-lint
 	PATH=$(CURDIR)/$(VENV)/bin:$$PATH cython-lint $$(find lb tests -name '*.pyx' -o -name '*.pxd')
 
 test: lint build consul  ## everything: set-up, lint, build, pytest (TESTS=tests/test_head.py for a part)
+	@.ci/install-packages test
 	$(PY) -m pytest -q $(TESTS)
 
 bench: build  ## lb against nginx and HAProxy (NGINX=, HAPROXY=, BENCH="http_keepalive tcp_small"): bench/README.md

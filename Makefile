@@ -29,7 +29,7 @@ $(VENV)/.done: pyproject.toml
 	@test -x $(PY) || $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "lb needs Python 3.11 or newer: make PYTHON=...")'
 	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
 	$(PIP) 'setuptools>=70.1' wheel 'cython>=3.1,<4'
-	@LB_NO_EXT=1 $(PIP) --no-build-isolation -e '.[dev]'
+	@PYTHONWARNINGS=ignore LB_NO_EXT=1 $(PIP) --no-build-isolation -e '.[dev]'
 	@touch $@
 
 build: venv  ## build in place (LB_BUILD=release|debug|asan|profile|coverage, LB_MARCH=native)

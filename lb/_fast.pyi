@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from lb.config.model import Config, Server
 
-STOP_RELOAD: int  # finish what runs; idle keep-alive clients get a last chance (`Connection: close` on their next answer)
+STOP_RELOAD: int  # finish what runs; idle keep-alive clients get a last chance (`Connection: close` on the next answer)
 STOP_QUIT: int  # finish what runs; close idle connections at once
 STOP_NOW: int  # close everything
 

@@ -29,6 +29,7 @@ from lb.fast.chunk cimport chunk_decode
 from lb.fast.uri cimport uri_normalise
 from lb.fast.value cimport *
 from lb.fast.rewrite cimport *
+from lb.fast.hash cimport RING_MOST, RING_POINTS, ring_points, ring_sort
 from lb.fast.balance cimport *
 
 # Machine rooms

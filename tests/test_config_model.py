@@ -431,7 +431,7 @@ def test_bad_globals(read: Read, globals: str, expected: str) -> None:
         ("http { lissten 80; }", 'did you mean "listen"?'),
         ("gzip on;", '"gzip": a directive of nginx that lb does not have yet'),
         ("http { server { ssl_certificate x; } }", '"ssl_certificate": TLS is not there yet'),
-        ("http { server { root /x; } }", '"root": lb serves no files'),
+        ("http { server { alias /x; } }", '"alias": lb serves no files'),
         ("http { keepalive 5; }", '"keepalive" may stand in: upstream'),
         ("xyzzy;", ""),
         (

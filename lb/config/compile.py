@@ -41,6 +41,7 @@ _UPSTREAM_FIELDS = {
     "keepalive": "keepalive",
     "keepalive_timeout_ms": "keepalive_timeout",
     "keepalive_requests": "keepalive_requests",
+    "keepalive_time_ms": "keepalive_time",
 }
 _STREAM_FIELDS = {"proxy_connect_timeout_ms": "proxy_connect_timeout", "proxy_timeout_ms": "proxy_timeout"}
 _MAIN_FIELDS = {
@@ -102,6 +103,9 @@ def _upstream(draft: UpstreamScope) -> Upstream:
         name=draft.name,
         servers=tuple(draft.servers),
         balancer=draft.balancer or "round_robin",
+        hash_key=draft.hash_key,
+        hash_consistent=draft.hash_consistent,
+        random_two=draft.random_two,
         upsync=draft.upsync,
         implicit=not draft.defined,
         where=draft.node.where if draft.node else "",

@@ -35,7 +35,7 @@ class Address:
 class Server:
     """One server of an upstream, from a `server` line or from Consul: what the engine balances over."""
 
-    name: str  # as written, shown by upstream_show and in the dump
+    name: str  # the address as text, shown by upstream_show and in the dump
     address: Address
     weight: int = 1
     max_fails: int = 1
@@ -43,6 +43,8 @@ class Server:
     max_conns: int = 0  # 0: no limit
     backup: bool = False
     down: bool = False
+    # the address as in the file, "" where it is `name`: `hash KEY consistent` goes by it
+    written: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +62,17 @@ class Upsync:
     where: str = ""
 
 
-Balancer = Literal["round_robin", "least_conn", "ip_hash"]
+@dataclass(frozen=True, slots=True)
+class Var:
+    """A variable in a value, without the dollar: Var("http_host")."""
+
+    name: str
+
+
+Value = tuple[str | Var, ...]  # a compiled value: its parts in order; () is the empty string
+
+
+Balancer = Literal["round_robin", "least_conn", "ip_hash", "hash", "random"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,22 +83,16 @@ class Upstream:
     name: str
     servers: tuple[Server, ...]
     balancer: Balancer = "round_robin"
+    hash_key: Value = ()  # of `hash`
+    hash_consistent: bool = False
+    random_two: bool = False  # `random two`: the one with fewer connections of two
     keepalive: int = 32  # idle connections kept per worker, all servers together; 0: none
     keepalive_timeout_ms: int = 60_000
     keepalive_requests: int = 1000
+    keepalive_time_ms: int = 3_600_000
     upsync: Upsync | None = None
     implicit: bool = False
     where: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Var:
-    """A variable in a value, without the dollar: Var("http_host")."""
-
-    name: str
-
-
-Value = tuple[str | Var, ...]  # a compiled value: its parts in order; () is the empty string
 
 
 @dataclass(frozen=True, slots=True)

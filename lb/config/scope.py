@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from lb.config.address import Url
-from lb.config.model import Address, Balancer, ErrorLog, Handler, Return, Server, Upsync
+from lb.config.model import Address, Balancer, ErrorLog, Handler, Return, Server, Upsync, Value
 
 if TYPE_CHECKING:
     from lb.config.directive import Context
@@ -67,6 +67,9 @@ class UpstreamScope(Scope):
     servers: list[Server] = field(default_factory=list)
     backup_lines: list[Node] = field(default_factory=list)
     balancer: Balancer | None = None
+    hash_key: Value = ()
+    hash_consistent: bool = False
+    random_two: bool = False
     upsync: Upsync | None = None
 
 

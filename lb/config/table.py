@@ -7,7 +7,16 @@ from __future__ import annotations
 
 import difflib
 
-from lb.config import table_http, table_listen, table_main, table_proxy, table_stream, table_upstream, table_upsync
+from lb.config import (
+    table_http,
+    table_listen,
+    table_main,
+    table_proxy,
+    table_stream,
+    table_unused,
+    table_upstream,
+    table_upsync,
+)
 from lb.config.directive import Context, Directive
 from lb.config.errors import Refused
 from lb.config.nginx import reason
@@ -21,6 +30,7 @@ DIRECTIVES: tuple[Directive, ...] = (
     *table_upstream.DIRECTIVES,
     *table_upsync.DIRECTIVES,
     *table_stream.DIRECTIVES,
+    *table_unused.DIRECTIVES,
 )
 
 _BY_PLACE: dict[tuple[str, Context], Directive] = {

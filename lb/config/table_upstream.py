@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from typing import Any
 
 from lb.config.address import AddressError, parse
@@ -11,7 +12,8 @@ from lb.config.model import Balancer, Server
 from lb.config.scope import Kind, Scope, UpstreamScope
 from lb.config.table_upsync import finish as finish_upsync
 from lb.config.tree import Node
-from lb.config.values import parse_number, parse_seconds
+from lb.config.values import parse_number, parse_seconds, parse_size
+from lb.config.variables import compile_value
 
 _BOTH: tuple[Context, ...] = ("upstream", "stream upstream")
 _NOT_YET = ("resolve", "service", "slow_start", "route", "drain", "sticky")
@@ -24,7 +26,7 @@ def upstream(kind: Kind) -> Apply:
         finish_upsync(draft, node)
         if clean and not draft.servers:
             raise Refused("no servers are inside upstream", file=node.file, line=node.end)
-        if draft.balancer == "ip_hash":
+        if draft.balancer in ("ip_hash", "hash", "random"):
             for line in draft.backup_lines:
                 scope.reader.refuse('balancing method does not support parameter "backup"', line)
 
@@ -41,7 +43,7 @@ def server(scope: UpstreamScope, node: Node) -> None:
         raise Refused(f'{error} in upstream "{node.args[0]}"') from None
     if url.no_port and not default_port:
         raise Refused(f'no port in upstream "{node.args[0]}"')
-    scope.servers += [Server(str(address), address, **options) for address in addresses]
+    scope.servers += [Server(str(address), address, written=node.args[0], **options) for address in addresses]
     if options.get("backup"):
         scope.backup_lines.append(node)
 
@@ -72,6 +74,38 @@ def balancer(name: Balancer) -> Apply:
         scope.balancer = name
 
     return apply
+
+
+def hash_by(scope: UpstreamScope, node: Node) -> None:
+    """hash KEY [consistent]"""
+    balancer("hash")(scope, node)
+    scope.hash_key = compile_value(node.args[0], scope.kind)
+    scope.hash_consistent = len(node.args) == 2
+    if scope.hash_consistent and node.args[1] != "consistent":
+        raise Refused(f'invalid parameter "{node.args[1]}"')
+
+
+def random(scope: UpstreamScope, node: Node) -> None:
+    """random [two [least_conn]]"""
+    balancer("random")(scope, node)
+    for word, expected in zip(node.args, ("two", "least_conn"), strict=False):
+        if word != expected:
+            raise Refused(f'invalid parameter "{word}"')
+    scope.random_two = bool(node.args)
+
+
+def zone(scope: UpstreamScope, node: Node) -> None:
+    """zone NAME [SIZE]: checked as nginx does; the memory is not needed."""
+    once(scope, node)
+    if not node.args[0]:
+        raise Refused(f'invalid zone name "{node.args[0]}"')
+    if len(node.args) == 2:
+        bytes_ = parse_size(node.args[1])
+        if bytes_ is None:
+            raise Refused(f'invalid zone size "{node.args[1]}"')
+        if bytes_ < 8 * resource.getpagesize():
+            raise Refused(f'zone "{node.args[0]}" is too small')
+    scope.values[node.name] = True
 
 
 def keepalive(scope: UpstreamScope, node: Node) -> None:
@@ -131,6 +165,39 @@ DIRECTIVES = (
         balancer("ip_hash"),
     ),
     Directive(
+        "hash",
+        _BOTH,
+        "KEY [consistent]",
+        (1, 2),
+        "round robin",
+        "Chooses the server by the value KEY, which may use variables: the same server as nginx chooses. `consistent` "
+        "is ketama with 160 points for each unit of weight (fewer when the whole ring would have more than 4 million): "
+        "a changed list moves few keys. An empty key means round robin.",
+        "differs: `backup` is refused also on server lines before it",
+        hash_by,
+    ),
+    Directive(
+        "random",
+        _BOTH,
+        "[two [least_conn]]",
+        (0, 2),
+        "round robin",
+        "Chooses a random server by weight; with `two` the one of two such that has fewer connections for its weight.",
+        "differs: `backup` is refused also on server lines before it",
+        random,
+    ),
+    Directive(
+        "zone",
+        _BOTH,
+        "NAME [SIZE]",
+        (1, 2),
+        "",
+        "The name of shared memory for the upstream. Workers of lb are independent: each counts failures and "
+        "connections by itself, so nothing is shared and NAME and SIZE are only checked.",
+        "differs: shares nothing between workers",
+        zone,
+    ),
+    Directive(
         "keepalive",
         ("upstream",),
         "NUMBER",
@@ -159,5 +226,15 @@ DIRECTIVES = (
         "How many requests are made on one connection to a server before it is closed.",
         AS_NGINX,
         number,
+    ),
+    Directive(
+        "keepalive_time",
+        ("upstream",),
+        "TIME",
+        (1, 1),
+        "1h",
+        "How long requests are made on one connection to a server; it is closed after the request that passes it.",
+        AS_NGINX,
+        msec,
     ),
 )

@@ -10,6 +10,7 @@ import re
 
 from lb.config.errors import Refused
 from lb.config.model import Value, Var
+from lb.config.scope import Kind
 
 VARIABLES: dict[str, str] = {
     "arg_": "The argument of that name in the query string.",
@@ -58,12 +59,34 @@ VARIABLES: dict[str, str] = {
 _PART = re.compile(r"\$(\{)?([A-Za-z0-9_]*)(\})?|[^$]+", re.ASCII)
 
 
-def known(name: str) -> bool:
+# Those that a value in stream{} may use.
+STREAM_VARIABLES: dict[str, str] = {
+    "binary_remote_addr": "The client's address as 4 or 16 bytes.",
+    "bytes_received": "Bytes received from the client.",
+    "bytes_sent": "Bytes sent to the client.",
+    "connection": "The serial number of the client's connection.",
+    "hostname": "The name of this machine.",
+    "msec": "The time now in seconds, with milliseconds.",
+    "nginx_version": "The version of nginx whose behaviour lb follows.",
+    "pid": "The worker's process number.",
+    "protocol": "TCP.",
+    "remote_addr": "The client's address.",
+    "remote_port": "The client's port.",
+    "server_addr": "The address that accepted the connection.",
+    "server_port": "The port that accepted the connection.",
+    "time_iso8601": "The local time in ISO 8601 form.",
+    "time_local": "The local time in the form of the Common Log Format.",
+    "upstream_addr": 'Address of the server; of all that were tried, separated by ", ".',
+}
+
+
+def known(name: str, kind: Kind = "http") -> bool:
     """Whether a variable of this (lower case) name exists."""
-    return name in VARIABLES or any(name.startswith(family) for family in VARIABLES if family.endswith("_"))
+    table = VARIABLES if kind == "http" else STREAM_VARIABLES
+    return name in table or any(name.startswith(family) for family in table if family.endswith("_"))
 
 
-def compile_value(text: str) -> Value:
+def compile_value(text: str, kind: Kind = "http") -> Value:
     """Text with variables as its parts. Raises Refused with nginx's texts."""
     parts: list[str | Var] = []
     position = 0
@@ -76,18 +99,18 @@ def compile_value(text: str) -> Value:
             continue
         if match[3] and not match[1]:  # "$name}": the brace is text
             position -= 1
-        parts.append(Var(_check_name(match)))
+        parts.append(Var(_check_name(match, kind)))
     return tuple(parts)
 
 
-def _check_name(match: re.Match[str]) -> str:
+def _check_name(match: re.Match[str], kind: Kind) -> str:
     name = match[2].lower()
     at_end = match.end() == len(match.string)
     if match[1] and not match[3] and (name or not at_end):
         raise Refused(f'the closing bracket in "{name}" variable is missing')
     if not name:
         raise Refused("invalid variable name")
-    if not known(name):
+    if not known(name, kind):
         captures = "captures of regular expressions are not there yet" if name.isdecimal() else ""
         raise Refused(f'unknown "{name}" variable', captures)
     return name

@@ -21,10 +21,11 @@ cdef dict VARIABLE_IDS = {
     "time_iso8601": V_TIME_ISO8601, "time_local": V_TIME_LOCAL, "nginx_version": V_NGINX_VERSION,
     "request_id": V_REQUEST_ID, "status": V_STATUS, "bytes_sent": V_BYTES_SENT, "body_bytes_sent": V_BODY_BYTES_SENT,
     "request_length": V_REQUEST_LENGTH, "request_time": V_REQUEST_TIME, "upstream_addr": V_UPSTREAM_ADDR,
-    "upstream_status": V_UPSTREAM_STATUS,
+    "upstream_status": V_UPSTREAM_STATUS, "protocol": V_PROTOCOL, "bytes_received": V_BYTES_RECEIVED,
 }
 VARIABLES = frozenset(VARIABLE_IDS)
-cdef dict METHODS = {"round_robin": LB_ROUND_ROBIN, "least_conn": LB_LEAST_CONN, "ip_hash": LB_IP_HASH}
+cdef dict METHODS = {"round_robin": LB_ROUND_ROBIN, "least_conn": LB_LEAST_CONN, "ip_hash": LB_IP_HASH, "hash": LB_HASH,
+                     "random": LB_RANDOM}
 cdef dict LEVELS = {"emerg": LOG_EMERG, "alert": LOG_ALERT, "crit": LOG_CRIT, "error": LOG_ERR, "warn": LOG_WARN,
                     "notice": LOG_NOTICE, "info": LOG_INFO, "debug": LOG_DEBUG}
 cdef tuple COUNTERS = ("pid", "heartbeat_ms", "accepting", "clients", "accepts", "handled", "requests", "sessions", "reading",
@@ -222,6 +223,12 @@ cdef class Engine:
             u = &loop.ups[<int> i]
             u.name = self.text(upstream.name)
             u.method = METHODS[upstream.balancer]
+            if upstream.hash_consistent:
+                u.method = LB_HASH_RING
+            elif upstream.random_two:
+                u.method = LB_RANDOM_TWO
+            u.key = self.value(upstream.hash_key)
+            u.keepalive_time = upstream.keepalive_time_ms
             u.tcp = upstream.kind == "stream"
             u.keepalive = upstream.keepalive
             u.keepalive_requests = upstream.keepalive_requests

@@ -1,14 +1,16 @@
 """Choosing a server: arithmetic on a table, the same cost with 3 and with 10,000 servers.
 
 Round robin follows a sequence that was worked out when the table was built (nginx's smooth weighted order for small lists),
-least_conn keeps a heap by (active / weight), ip_hash is nginx's hash with a binary search instead of its walk. A server that
+least_conn keeps a heap by (active / weight), ip_hash and hash are nginx's with a binary search instead of its walk. A server that
 may not be used now is stepped over; only when many in a row may not, the list is walked once.
 
     choose -> one method over the primaries -> the same over the backups -> NULL: no live upstreams
 """
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
-from lb.fast.types cimport Conn, Group, LB_IP_HASH, LB_LEAST_CONN, Peer, Request, Table, Upstream
+from lb.fast.types cimport (Alike, Conn, Env, Group, LB_HASH, LB_HASH_RING, LB_IP_HASH, LB_LEAST_CONN, LB_RANDOM,
+                            LB_RANDOM_TWO, Peer, Request, Table, Upstream)
+from lb.fast.hash cimport HASH_TRIES, crc_text, hash_step, ring_find
 from lb.fast.sys cimport AF_INET, AF_INET6, sockaddr, sockaddr_in, sockaddr_in6
 
 cdef enum:
@@ -187,25 +189,100 @@ cdef inline Peer* pick_ip_hash(Group* g, uint32_t* pos, Request* r, int64_t now)
     return pick_next(g, pos, r, now)
 
 
+# ---- hash: see hash.pxd
+
+cdef inline Peer* pick_hash(Group* g, uint32_t* pos, Request* r, int64_t now) noexcept nogil:
+    cdef uint64_t h = 0
+    cdef uint32_t i
+    cdef Peer* p
+    for i in range(HASH_TRIES + 1):
+        h += hash_step(r.key, i)
+        p = peer_at_weight(g, h % g.total)
+        if may_take(r, p, now):
+            return p
+    return pick_next(g, pos, r, now)
+
+
+cdef inline Peer* pick_alike(Group* g, Alike* a, Request* r, int64_t now) noexcept nogil:
+    """One of the servers that are written alike, in turn."""
+    cdef uint32_t i
+    cdef Peer* p
+    for i in range(a.n):
+        p = g.sorted[a.first + a.turn % a.n]
+        a.turn += 1
+        if may_take(r, p, now):
+            return p
+    return NULL
+
+
+cdef inline Peer* pick_ring(Group* g, uint32_t* pos, Request* r, int64_t now) noexcept nogil:
+    cdef uint32_t i, at = ring_find(g.ring, g.nring, crc_text(r.key.p, r.key.n))
+    cdef Peer* p
+    for i in range(HASH_TRIES + 1):
+        p = pick_alike(g, &g.alike[g.ring[(at + i) % g.nring].server], r, now)
+        if p != NULL:
+            return p
+    return pick_next(g, pos, r, now)
+
+
+# ---- random
+
+cdef inline uint64_t random_more(Env* env) noexcept nogil:
+    """xorshift128+: for spreading, not for secrets."""
+    cdef uint64_t x = env.random[0], y = env.random[1]
+    env.random[0] = y
+    x ^= x << 23
+    env.random[1] = x ^ y ^ (x >> 17) ^ (y >> 26)
+    return env.random[1] + y
+
+
+cdef inline Peer* pick_random(Group* g, uint32_t* pos, Request* r, Env* env, bint two) noexcept nogil:
+    """A server by weight; with `two`, of two different ones the one with fewer connections for its weight."""
+    cdef Peer* first = NULL
+    cdef Peer* p
+    cdef int i
+    for i in range(HASH_TRIES + 1):
+        p = peer_at_weight(g, random_more(env) % g.total)
+        if p == first or not may_take(r, p, env.now):
+            continue
+        if first == NULL and two:
+            first = p
+            continue
+        if first != NULL and <uint64_t> p.active * first.weight > <uint64_t> first.active * p.weight:
+            return first
+        return p
+    return pick_next(g, pos, r, env.now)
+
+
 # ---- the table of methods
 
-cdef inline Peer* pick(Upstream* u, Table* t, int rank, Request* r, int64_t now) noexcept nogil:
-    if u.method == LB_LEAST_CONN:
-        return pick_least(&t.rank[rank], r, now)
-    if u.method == LB_IP_HASH and t.rank[rank].n > 1:
-        return pick_ip_hash(&t.rank[rank], &u.pos[rank], r, now)
-    return pick_next(&t.rank[rank], &u.pos[rank], r, now)
+cdef inline Peer* pick(Upstream* u, Table* t, int rank, Request* r, Env* env) noexcept nogil:
+    cdef Group* g = &t.rank[rank]
+    cdef int method = u.method
+    if method == LB_LEAST_CONN:
+        return pick_least(g, r, env.now)
+    if method != 0 and g.n > 1:
+        if method == LB_IP_HASH:
+            return pick_ip_hash(g, &u.pos[rank], r, env.now)
+        if method == LB_RANDOM or method == LB_RANDOM_TWO:
+            return pick_random(g, &u.pos[rank], r, env, method == LB_RANDOM_TWO)
+        if method == LB_HASH and r.key.n:
+            return pick_hash(g, &u.pos[rank], r, env.now)
+        if method == LB_HASH_RING and r.key.n and g.nring:
+            return pick_ring(g, &u.pos[rank], r, env.now)
+    return pick_next(g, &u.pos[rank], r, env.now)
 
 
-cdef inline Peer* choose(Upstream* u, Request* r, int64_t now) noexcept nogil:
-    """A server for this request that it has not tried, or NULL."""
+cdef inline Peer* choose(Upstream* u, Request* r, Env* env) noexcept nogil:
+    """A server for this request that it has not tried, or NULL. For `hash`, r.key must be there."""
     cdef Table* t = u.table
     cdef Peer* p
+    cdef int64_t now = env.now
     if t == NULL:
         return NULL
-    p = pick(u, t, 0, r, now)
+    p = pick(u, t, 0, r, env)
     if p == NULL and t.rank[1].n:
-        p = pick(u, t, 1, r, now)
+        p = pick(u, t, 1, r, env)
     if p != NULL and now - p.checked > p.fail_timeout:
         p.checked = now
     return p

@@ -354,12 +354,24 @@ ctypedef struct Request:    # one exchange of a client with an upstream; lies at
     uint16_t tries          # servers tried
     uint16_t ntried         # of tried[]
     Peer** tried            # servers that failed this request (compared, never followed)
+    Str key                 # of `hash`; p NULL: not worked out yet
     Str fails               # $upstream_addr of the failed tries: "a, b"
     int64_t start           # when its head was whole, or the session accepted
     int64_t up_start        # when the present server was chosen
     uint64_t sent           # bytes given to the client, head included
     uint64_t body_sent      # without the head
     uint64_t received       # bytes of head and body from the client
+
+
+# ---------------------------------------------------------------- values (value.pxd)
+
+ctypedef struct Piece:      # a literal, or a variable
+    uint16_t var            # Variable; 0: literal
+    Str text                # the literal, or what follows a family's prefix ("foo" of $http_foo)
+
+ctypedef struct Value:
+    uint32_t n
+    Piece* pieces
 
 
 # ---------------------------------------------------------------- upstreams
@@ -400,16 +412,29 @@ ctypedef struct Entry:      # one line of a table, copied into the peer when the
     uint8_t down
     uint8_t backup
 
+ctypedef struct Point:      # of a ring (`hash ... consistent`)
+    uint32_t hash
+    uint32_t server         # place in Group.alike
+
+ctypedef struct Alike:      # servers that are written alike (a host name's addresses): one set of points for all of them
+    uint32_t first          # places in Group.sorted
+    uint32_t n
+    uint32_t turn           # round robin among them; written by the loop
+
 ctypedef struct Group:      # the servers of one rank: [0] primary, [1] backup
     uint32_t n
     Peer** peers            # usable ones (not down), in list order
     uint32_t nseq
     uint32_t* seq           # order of weighted round robin: places in peers
     uint64_t total          # sum of weights
-    uint64_t* upto          # ip_hash: running sums of weights, all servers (down ones too) in list order
-    Peer** all              # ip_hash: the servers of those sums
+    uint64_t* upto          # ip_hash, hash, random: running sums of weights, all servers (down ones too) in list order
+    Peer** all              # the servers of those sums
     uint32_t nall
     Peer** heap             # least_conn
+    Point* ring             # hash consistent
+    uint32_t nring
+    Alike* alike
+    Peer** sorted           # servers in the order of `alike`
 
 ctypedef struct Table:      # an immutable list of servers, built off the loop
     Upstream* ups
@@ -426,7 +451,11 @@ cdef enum Balance:
     LB_ROUND_ROBIN = 0
     LB_LEAST_CONN = 1
     LB_IP_HASH = 2
-    LB_METHODS = 3
+    LB_HASH = 3
+    LB_HASH_RING = 4        # hash consistent
+    LB_RANDOM = 5
+    LB_RANDOM_TWO = 6
+    LB_METHODS = 7
 
 ctypedef struct Upstream:
     Str name
@@ -440,17 +469,11 @@ ctypedef struct Upstream:
     uint32_t keepalive      # most pooled connections
     uint32_t keepalive_requests
     int64_t keepalive_timeout
+    int64_t keepalive_time  # a connection older than this is not pooled again
+    Value key               # hash
 
 
 # ---------------------------------------------------------------- compiled configuration (made by api, read by the loop)
-
-ctypedef struct Piece:      # a literal, or a variable
-    uint16_t var            # Variable; 0: literal
-    Str text                # the literal, or what follows a family's prefix ("foo" of $http_foo)
-
-ctypedef struct Value:
-    uint32_t n
-    Piece* pieces
 
 ctypedef struct SetHeader:
     Str name

@@ -133,8 +133,10 @@ cdef void up_start(Request* r) noexcept nogil:
     cdef Peer* p
     cdef Conn* u
     cdef int e
+    if r.ups.key.n and r.key.p == NULL:
+        hash_key(r)
     while True:
-        p = choose(r.ups, r, loop.now)
+        p = choose(r.ups, r, &loop.env)
         if p == NULL:
             up_exhausted(r)
             return
@@ -160,6 +162,17 @@ cdef void up_start(Request* r) noexcept nogil:
             return
         if not up_next(r, WHY_CONNECT):
             return
+
+
+cdef void hash_key(Request* r) noexcept nogil:
+    """r.key: the value of `hash`, once for all tries; cut where it is longer than a head may be."""
+    cdef Out o
+    out_init(&o, loop.heads, HEADS)
+    write_value(&o, r, &loop.env, &r.ups.key)
+    r.key.p = <char*> request_memory(r, <uint32_t> (o.p - loop.heads) + 1)
+    if r.key.p != NULL:
+        r.key.n = <uint32_t> (o.p - loop.heads)
+        memcpy(r.key.p, loop.heads, r.key.n)
 
 
 cdef void up_attach(Request* r, Conn* u) noexcept nogil:
@@ -274,7 +287,8 @@ cdef void up_release(Request* r, bint keep) noexcept nogil:
     if u != NULL:
         r.up = NULL
         u.req = NULL
-        if keep and not p.removed and not loop.stopping and u.served < r.ups.keepalive_requests and r.ups.keepalive:
+        if (keep and not p.removed and not loop.stopping and u.served < r.ups.keepalive_requests and r.ups.keepalive
+                and loop.now - u.born <= r.ups.keepalive_time):
             pool_put(u)
         else:
             conn_close(u)

@@ -18,6 +18,7 @@ cdef enum Variable:
     V_PROXY_HOST, V_PROXY_PORT, V_PROXY_ADD_X_FORWARDED_FOR, V_CONTENT_LENGTH, V_CONTENT_TYPE, V_CONNECTION
     V_CONNECTION_REQUESTS, V_HOSTNAME, V_PID, V_MSEC, V_TIME_ISO8601, V_TIME_LOCAL, V_NGINX_VERSION, V_REQUEST_ID, V_STATUS
     V_BYTES_SENT, V_BODY_BYTES_SENT, V_REQUEST_LENGTH, V_REQUEST_TIME, V_UPSTREAM_ADDR, V_UPSTREAM_STATUS
+    V_PROTOCOL, V_BYTES_RECEIVED
 
 
 cdef inline Field* find_field(Request* r, int field) noexcept nogil:
@@ -297,7 +298,7 @@ cdef inline void write_outcome_var(Out* o, Request* r, Env* env, int var) noexce
         out_uint(o, r.sent)
     elif var == V_BODY_BYTES_SENT:
         out_uint(o, r.body_sent)
-    elif var == V_REQUEST_LENGTH:
+    elif var == V_REQUEST_LENGTH or var == V_BYTES_RECEIVED:
         out_uint(o, r.received)
     elif var == V_REQUEST_TIME:
         out_seconds(o, env.now - r.start)
@@ -339,12 +340,14 @@ cdef inline void write_var(Out* o, Request* r, Env* env, Piece* v) noexcept nogi
         write_pair(o, r, v, var == V_COOKIE_)
     elif var == V_SCHEME:
         out_put(o, b"http", 4)
+    elif var == V_PROTOCOL:
+        out_put(o, b"TCP", 3)
     elif var in (V_REMOTE_ADDR, V_REMOTE_PORT, V_BINARY_REMOTE_ADDR, V_SERVER_PORT, V_SERVER_ADDR, V_CONNECTION,
                  V_CONNECTION_REQUESTS):
         write_connection_var(o, r, var)
     elif var in (V_HOSTNAME, V_PID, V_MSEC, V_TIME_ISO8601, V_TIME_LOCAL, V_NGINX_VERSION, V_REQUEST_ID):
         write_env_var(o, env, var)
-    elif var in (V_STATUS, V_BYTES_SENT, V_BODY_BYTES_SENT, V_REQUEST_LENGTH, V_REQUEST_TIME, V_UPSTREAM_ADDR,
+    elif var in (V_STATUS, V_BYTES_SENT, V_BODY_BYTES_SENT, V_REQUEST_LENGTH, V_BYTES_RECEIVED, V_REQUEST_TIME, V_UPSTREAM_ADDR,
                  V_UPSTREAM_STATUS, V_PROXY_HOST, V_PROXY_PORT):
         write_outcome_var(o, r, env, var)
     else:

@@ -1,0 +1,62 @@
+"""Directives of nginx's file service and of protocols that lb does not speak, which common files hold all the same.
+
+They are checked as nginx checks them and have no effect, because what they are about does not exist in lb: each says so
+in the reference.  A directive whose effect could be missed does not belong here.
+"""
+
+from __future__ import annotations
+
+from lb.config.directive import Context, Directive, full_path, once
+from lb.config.errors import Refused
+from lb.config.scope import Scope
+from lb.config.tree import Node
+from lb.config.values import parse_number
+
+_LEVELS: tuple[Context, ...] = ("http", "server", "location")
+
+
+def temp_path(scope: Scope, node: Node) -> None:
+    """PATH [LEVEL [LEVEL [LEVEL]]]"""
+    once(scope, node)
+    full_path(scope, node.args[0])
+    for text in node.args[1:]:
+        level = parse_number(text)
+        if not level or level > 3:
+            raise Refused(f'"{node.name}" directive invalid value')
+    scope.values[node.name] = True
+
+
+def root(scope: Scope, node: Node) -> None:
+    once(scope, node)
+    scope.values[node.name] = full_path(scope, node.args[0])
+
+
+def _temp(protocol: str) -> Directive:
+    return Directive(
+        f"{protocol.lower()}_temp_path",
+        _LEVELS,
+        "DIRECTORY [LEVEL1 [LEVEL2 [LEVEL3]]]",
+        (1, 4),
+        "",
+        f"Where nginx keeps temporary files for {protocol} servers. lb has none: it is read and not used.",
+        "differs: not used",
+        temp_path,
+    )
+
+
+DIRECTIVES = (
+    Directive(
+        "root",
+        _LEVELS,
+        "DIRECTORY",
+        (1, 1),
+        "",
+        "The directory of nginx's file service. lb serves no files: a location without a handler answers 404, and "
+        "DIRECTORY is read and not used.",
+        "differs: not used",
+        root,
+    ),
+    _temp("FastCGI"),
+    _temp("uwsgi"),
+    _temp("SCGI"),
+)

@@ -1,0 +1,22 @@
+/* CRC-32 (IEEE 802.3, reflected), a nibble at a time: the hash of nginx's `hash` directive and of Cache::Memcached. */
+#ifndef LB_CRC_H
+#define LB_CRC_H
+
+#include <stdint.h>
+
+static const uint32_t lb_crc_nibbles[16] = {
+    0x00000000, 0x1db71064, 0x3b6e20c8, 0x26d930ac, 0x76dc4190, 0x6b6b51f4, 0x4db26158, 0x5005713c,
+    0xedb88320, 0xf00f9344, 0xd6d6a3e8, 0xcb61b38c, 0x9b64c2b0, 0x86d3d2d4, 0xa00ae278, 0xbdbdf21c,
+};
+
+/* The running value (begun with 0xffffffff, inverted at the end) after n more bytes. */
+static inline uint32_t lb_crc_more(uint32_t crc, const char *p, uint32_t n) {
+    while (n--) {
+        crc ^= (uint8_t)*p++;
+        crc = lb_crc_nibbles[crc & 15] ^ (crc >> 4);
+        crc = lb_crc_nibbles[crc & 15] ^ (crc >> 4);
+    }
+    return crc;
+}
+
+#endif

@@ -18,6 +18,7 @@ BODIES = {
     b"A\r\n0123456789\r\na\r\n0123456789\r\n0\r\n\r\n": b"0123456789" * 2,
     b"5\r\nhello\r\n1\r\n,\r\n6\r\n world\r\n0\r\n\r\n": b"hello, world",
     b"2\r\n\r\n\r\n0\r\n\r\n": b"\r\n",
+    b"1\r\nx\r\n000000000000001\r\ny\r\n000000000000000\r\n\r\n": b"xy",
     b"5;a\r\nhello\r\n0;b=c\r\n\r\n": b"hello",
     b'5;a="x;y\\"\xff\t";b=c;d\r\nhello\r\n0\r\n\r\n': b"hello",
     b'5 ;a = b\t; c\t=\t"d" ;e\r\nhello\r\n0\r\n\r\n': b"hello",

@@ -264,3 +264,16 @@ def test_relative_prefix_and_conf(tmp_path: Path) -> None:
     (tmp_path / "a/b.conf").write_text("events {}\n")
     done = run(BINARY, "-t", "-p", "a", "-c", "b.conf", cwd=tmp_path)
     assert done.stderr.splitlines()[-1] == f"lb: configuration file {tmp_path}/a/b.conf test is successful"
+
+
+def test_e_gives_way_to_an_explicit_error_log(tmp_path: Path) -> None:
+    """Even to one that names the default file; without one, -e is where errors go."""
+    (tmp_path / "logs").mkdir()
+    file = tmp_path / "one.conf"
+    for line, used in (("error_log logs/error.log error;", "logs/error.log"), ("", "e.log")):
+        file.write_text(f"{line}\npid logs/lb.pid;\n" + GOOD.replace("127.0.0.1:@port@", "192.0.2.77:80"))
+        done = run(BINARY, "-p", f"{tmp_path}/", "-c", str(file), "-e", "e.log")
+        assert done.returncode == 1
+        assert "bind() to 192.0.2.77:80 failed" in (tmp_path / used).read_text()
+        for log in ("logs/error.log", "e.log"):
+            (tmp_path / log).unlink(missing_ok=True)

@@ -252,13 +252,6 @@ def test_winch_of_a_terminal_is_ignored(run_lb) -> None:
     assert pids(lb) == old and lb.client().request().status == 200
 
 
-def test_usr2_is_refused_and_harmless(run_lb) -> None:
-    lb = run_lb(SIMPLE)
-    lb.signal(signal.SIGUSR2)
-    lb.wait_log("SIGUSR2 is ignored")
-    assert lb.client().request().status == 200
-
-
 # Deaths
 
 
@@ -409,3 +402,24 @@ def test_titles(run_lb) -> None:
     assert lb.master.cmdline()[0].startswith("lb: master process ")
     assert lb.master.cmdline()[0].endswith(f" -c {lb.file}")
     assert [worker.cmdline()[0] for worker in lb.workers] == ["lb: worker process"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can change the user")
+def test_workers_of_root_run_as_nobody(world: World, http_backend) -> None:
+    """nginx's compiled-in default. They were given what they need: logs, a dump that only root can read."""
+    backend = http_backend(lambda _: Reply(body=b"dumped"))
+    dump = f"server 127.0.0.1:{backend.port};\n"
+    text = """http { access_log access.log; upstream u { server 127.0.0.1:1;
+        upsync 127.0.0.1:1/v1/kv/u upsync_type=consul strong_dependency=off; upsync_dump_path private/u.conf; }
+        server { listen 127.0.0.1:@http@; location / { proxy_pass http://u; } } }"""
+    lb = world.new_lb()
+    private = lb.directory / "private"
+    private.mkdir(mode=0o700)
+    (private / "u.conf").write_text(dump)
+    lb.expect_log("is lost")
+    lb.start(text)
+    (worker,) = workers(lb)
+    assert set(worker.uids()) == {65534} and set(worker.gids()) == {65534}
+    assert lb.client().request().body == b"dumped"
+    wait_for(lambda: (lb.directory / "access.log").read_text().count("\n") == 1)
+    assert (lb.directory / "error.log").stat().st_uid == 0

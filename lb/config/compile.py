@@ -47,6 +47,7 @@ _STREAM_FIELDS = {"proxy_connect_timeout_ms": "proxy_connect_timeout", "proxy_ti
 _MAIN_FIELDS = {
     "worker_processes": "worker_processes",
     "worker_rlimit_nofile": "worker_rlimit_nofile",
+    "worker_shutdown_timeout_ms": "worker_shutdown_timeout",
     "daemon": "daemon",
 }
 _DEFAULT_CONNECTIONS = 512  # Config's default, which the checks need too
@@ -83,6 +84,7 @@ def build(reader: Reader) -> Config:
         pid=values.get("pid", reader.full_name("logs/lb.pid")),
         user=user,
         group=group,
+        error_log_given=bool(main.error_logs),
         error_logs=tuple(main.error_logs) or (ErrorLog(reader.full_name("logs/error.log")),),
         upstreams=tuple(_upstream(draft) for draft in reader.upstreams.drafts),
         listeners=tuple(_listener(draft, servers) for draft in reader.listeners.drafts.values()),

@@ -197,11 +197,13 @@ class Config:
     worker_processes: int = 1
     worker_connections: int = 512
     worker_rlimit_nofile: int | None = None
+    worker_shutdown_timeout_ms: int = 0  # how long a graceful stop may take; 0: no limit
     pid: str = ""
     daemon: bool = True
     user: str | None = None
     group: str | None = None
     error_logs: tuple[ErrorLog, ...] = ()
+    error_log_given: bool = False  # in the main context of a file; else `error_logs` is the default, which -e replaces
     upstreams: tuple[Upstream, ...] = ()
     listeners: tuple[Listener, ...] = ()
     status_listen: tuple[Address, ...] = ()

@@ -8,7 +8,7 @@ import os
 import pwd
 import re
 
-from lb.config.directive import AS_NGINX, Context, Directive, flag, full_path, number, once, path
+from lb.config.directive import AS_NGINX, Context, Directive, flag, full_path, msec, number, once, path
 from lb.config.errors import Refused
 from lb.config.model import ErrorLog, LogLevel
 from lb.config.scope import MainScope, Scope
@@ -126,6 +126,16 @@ DIRECTIVES = (
         number,
     ),
     Directive(
+        "worker_shutdown_timeout",
+        ("main",),
+        "TIME",
+        (1, 1),
+        "no limit",
+        "How long a worker that finishes (quit, reload) may take; then it closes what is still open.",
+        AS_NGINX,
+        msec,
+    ),
+    Directive(
         "pid",
         ("main",),
         "FILE",
@@ -150,9 +160,9 @@ DIRECTIVES = (
         ("main",),
         "USER [GROUP]",
         (1, 2),
-        "the user who started lb",
-        "The user and group that workers run as; the group's name is the user's if none is given.",
-        "differs: without it workers keep the user who started lb",
+        "nobody",
+        "The user and group that workers run as when root starts lb; the group's name is the user's if none is given.",
+        AS_NGINX,
         user,
     ),
     Directive(

@@ -70,6 +70,7 @@ cdef class Engine:
             raise RuntimeError("one Engine per process")
         self.shm = shm
         self.loop_init(worker, workers, config.worker_connections)
+        loop.stop_most = config.worker_shutdown_timeout_ms
         self.logs_init(logs, error_fd, error_level)
         self.upstreams_init(config.upstreams)
         loop.nlisteners = len(config.listeners)

@@ -2,7 +2,7 @@
 
     drain_begin(RELOAD): no new connections; idle clients may send one more request (it is answered with `Connection: close`)
     drain_begin(QUIT):   the same, and idle clients are closed at once
-    drain_begin(NOW):    the loop ends with this turn
+    drain_begin(NOW):    the loop ends with this turn; worker_shutdown_timeout after one of the others, too
     drain_turn: done when no client is left -> drain_end: everything closed, nothing leaks
 """
 
@@ -43,11 +43,24 @@ cdef void drain_turn() noexcept nogil:
         else:
             accept_arm()
         return
-    if loop.now - loop.stop_at >= LAST_CHANCE:
-        while loop.idle_first != NULL and loop.now - loop.idle_first.born >= LAST_CHANCE:
-            conn_close(loop.idle_first)
+    if loop.stop_most and loop.now - loop.stop_at >= loop.stop_most:
+        drain_begin(STOP_NOW_)
+    elif loop.now - loop.stop_at >= LAST_CHANCE:
+        drain_idle()
     if loop.clients == 0:
         loop.done = 1
+
+
+cdef void drain_idle() noexcept nogil:
+    """Close the clients that have been idle for long, but never one whose request has come since the last epoll_wait."""
+    cdef Conn* c = loop.idle_first
+    cdef Conn* after
+    cdef char byte
+    while c != NULL and loop.now - c.born >= LAST_CHANCE:
+        after = c.next
+        if recv(c.fd, &byte, 1, MSG_PEEK) <= 0:
+            conn_close(c)
+        c = after
 
 
 cdef void drain_end() noexcept nogil:

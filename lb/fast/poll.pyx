@@ -184,6 +184,7 @@ cdef void loop_turn() noexcept nogil:
 cdef void loop_run() noexcept nogil:
     clock_update()
     loop.wheel.tick = loop.now >> 4
+    take_inbox()                # every upstream has its servers before the first client comes
     accept_arm()
     while not loop.done:
         loop_turn()

@@ -627,6 +627,7 @@ ctypedef struct Loop:       # one per worker; the only state of the machine room
     int64_t second          # wall-clock second that `date` and env.local show
     int64_t resume_at       # when paused listeners are looked at again
     int64_t stop_at         # when the present stop began
+    int64_t stop_most       # ms that a graceful stop may take: worker_shutdown_timeout; 0: no limit
     int64_t mean_at         # when `mean` was worked out
     uint64_t mean           # clients per worker, over the workers that run
     uint64_t others         # a worker with fewer clients accepts

@@ -16,11 +16,12 @@ from typing import Final
 from lb import _fast
 from lb.config.model import Upstream
 from lb.log import Log, targets
-from lb.master import logfiles, pidfile, sockets, totals
+from lb.master import logfiles, pidfile, sockets, totals, upgrade
 from lb.master.crew import Worker
-from lb.master.crews import Crews
+from lb.master.crews import Crews, obituary
+from lb.master.inherit import Inherited
 from lb.master.loop import READ, Loop
-from lb.master.reload import Prepared, Reload
+from lb.master.reload import Loaded, Prepared, Reload, prepare
 from lb.master.reports import Dumps, Key, Reports, key_of
 from lb.master.signals import Caught, SignalQueue
 from lb.master.source import Source
@@ -39,8 +40,10 @@ ACTIONS: Final = {
     signal.SIGQUIT: ", shutting down",
     signal.SIGTERM: ", exiting",
     signal.SIGUSR1: ", reopening logs",
+    signal.SIGUSR2: ", changing binary",
     signal.SIGWINCH: ", stop accepting connections",
 }
+IGNORED: Final = {signal.SIGUSR2: ", ignoring"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +57,7 @@ class LastReload:
 class Master:
     """Owns the loop, the crews with their sockets, the reports, the dumps, the pid file and the status port."""
 
-    def __init__(self, source: Source, log: Log, *, daemonized: bool) -> None:
+    def __init__(self, source: Source, log: Log, inherited: Inherited, *, daemonized: bool) -> None:
         """Blocks the signals: to be made in the process that stays (after daemon.detach)."""
         self.log = log
         self.started = time.time()
@@ -62,12 +65,14 @@ class Master:
         self.last_reload: LastReload | None = None
         self.stopping: int | None = None  # STOP_*: the master ends when no worker is left
         self._source = source
+        self._inherited = inherited
+        self._successor: int | None = None  # pid of the new binary, while it runs
         self._daemonized = daemonized
         self._loop = Loop()
         self._signals = SignalQueue()
         self._caught: list[Caught] = []
         self._loop.watch(self._signals, READ, lambda _: self._caught.extend(self._signals.read()))
-        self.crews = Crews(self._loop, log, self.reports, self._on_report, self._release)
+        self.crews = Crews(self._loop, log, self.reports, self._on_report, self._on_death, self._release, self._alone)
         self.dumps = Dumps(self._loop, log)
         self._status = StatusServer(self._loop, self.view, log)
         self._reload: Reload | None = None
@@ -114,18 +119,27 @@ class Master:
 
     def _on_signal(self, caught: Caught) -> None:
         number = signal.Signals(caught.number)
-        ignored = number == signal.SIGWINCH and not self._daemonized  # a terminal sends it when its size changes
-        self.log.notice(f"{caught}{'' if ignored else ACTIONS.get(number, '')}")
+        ignored = self._is_ignored(caught)
+        action = IGNORED if ignored else ACTIONS
+        self.log.notice(f"{caught}{action.get(number, '')}")
         if number in STOPS:
             self.stop(STOPS[number])
         elif number == signal.SIGHUP:
             self.reconfigure()
         elif number == signal.SIGUSR1:
             self.reopen()
+        elif number == signal.SIGUSR2 and ignored:
+            self.log.alert(upgrade.REFUSED)
         elif number == signal.SIGUSR2:
-            self.log.error("this version cannot change its binary while it runs: SIGUSR2 is ignored")
+            self.change_binary()
         elif number == signal.SIGWINCH and not ignored:
             self.crews.stop(_fast.STOP_QUIT, time.monotonic(), ending=False)
+
+    def _is_ignored(self, caught: Caught) -> bool:
+        if caught.number == signal.SIGWINCH:  # a terminal sends it when its size changes
+            return not self._daemonized and (self._successor is None or not caught.sender)
+        busy = self._successor is not None or self._inherited.has_parent or self.stopping is not None
+        return caught.number == signal.SIGUSR2 and busy
 
     def stop(self, mode: int) -> None:
         """Begin to end: STOP_NOW, or STOP_QUIT to finish what is in flight first."""
@@ -147,7 +161,7 @@ class Master:
         """Serve this configuration from now on. Raises OSError (pid file): then nothing has changed."""
         shm = totals.new_block(prepared.config.worker_processes)
         path = prepared.config.pid
-        if path != self._pid_path:
+        if path != self._pid_path and self._successor is None:
             pidfile.create(path, os.getpid())
             if self._pid_path:
                 pidfile.remove(self._pid_path, os.getpid())
@@ -158,7 +172,7 @@ class Master:
         self._followed = {key_of(one): one for one in prepared.config.upstreams if one.upsync is not None}
         for key in self._followed:  # the path of a dump may be new
             self._want_dump(key)
-        self._status.listen(sockets.with_role(self.crews.sockets, "status", prepared.config.status_listen))
+        self._show_status()
         self.log.notice("start worker processes")
 
     def _use_logs(self) -> None:
@@ -172,6 +186,9 @@ class Master:
             return
         if self._reload is not None:
             self._reload_again = True
+            return
+        if self._successor is not None:
+            self._revive()
             return
         self.log.notice("reconfiguring")
         try:
@@ -212,6 +229,62 @@ class Master:
         if error:
             self.log.error(f"the configuration stays as it was: {error}")
 
+    # Another binary (upgrade)
+
+    def change_binary(self) -> None:
+        """Start the new binary beside us."""
+        self.log.notice("changing binary")
+        old = self._pid_path + upgrade.OLD
+        try:
+            os.rename(self._pid_path, old)
+        except OSError as error:
+            self.log.alert(f"rename {self._pid_path} to {old} failed ({error.errno}: {error.strerror})")
+            return
+        try:
+            members = [sock for some in self.crews.sockets.values() for sock in some]
+            self._successor = upgrade.spawn(sock.fileno() for sock in members)
+        except OSError as error:
+            self.log.alert(f"fork() failed while spawning the new binary ({error.errno}: {error.strerror})")
+            os.rename(old, self._pid_path)
+            return
+        self.log.notice(f"start new binary process {self._successor}")
+        self._show_status()
+
+    def _alone(self) -> bool:
+        """No other master uses our sockets."""
+        return self._successor is None and not self._inherited.has_parent
+
+    def _show_status(self) -> None:
+        """Answer on the status port, unless the new binary does."""
+        config = self.crews.current.config
+        listening = self._successor is None
+        self._status.listen(sockets.with_role(self.crews.sockets, "status", config.status_listen) if listening else ())
+
+    def _on_death(self, pid: int, status: int) -> None:
+        """A child that is no worker: a chore, or the new binary."""
+        if pid != self._successor:
+            return
+        self.log.write(*obituary("new binary process", pid, status))
+        self._successor = None
+        try:
+            os.rename(self._pid_path + upgrade.OLD, self._pid_path)
+        except OSError as error:
+            self.log.alert(f"rename of {self._pid_path}{upgrade.OLD} failed ({error.errno}: {error.strerror})")
+        self._show_status()
+        if self.stopping is None:
+            self._revive()
+
+    def _revive(self) -> None:
+        """After WINCH: workers again, with the configuration as it was."""
+        crew = self.crews.current
+        if crew.stopping is None:
+            self.log.notice("the new binary runs: the configuration is not read again")
+            return
+        prepared = prepare(Loaded(crew.config, crew.identity), self._source, self.crews.sockets, self.log)
+        if prepared is not None:
+            prepared.binding.step(time.monotonic())  # every socket is there
+            self._try_adopt(prepared)
+
     # What workers report
 
     def _on_report(self, worker: Worker, upstream: Upstream, report: Report) -> None:
@@ -240,8 +313,8 @@ class Master:
 
     def _end(self) -> None:
         self._status.close()
-        sockets.close(self.crews.sockets)
-        pidfile.remove(self._pid_path, os.getpid())
+        sockets.close(self.crews.sockets, self._alone())
+        pidfile.remove(self._pid_path + (upgrade.OLD if self._successor is not None else ""), os.getpid())
         self.log.notice("exit")
 
     def _release(self) -> None:

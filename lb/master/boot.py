@@ -14,8 +14,9 @@ import time
 from lb import __version__
 from lb.config.model import Config
 from lb.log import Log, Target, print_error, targets
-from lb.master import daemon, logfiles, pidfile, sockets, title
+from lb.master import daemon, inherit, logfiles, pidfile, sockets, title
 from lb.master.arbiter import Master
+from lb.master.inherit import Inherited
 from lb.master.reload import Loaded, Prepared, prepare, read
 from lb.master.sockets import BindError, Binding, Want
 from lb.master.source import Source
@@ -51,8 +52,10 @@ def load(source: Source, log: Log) -> Loaded | None:
 def start(source: Source) -> int:
     """Run a master until it ends. Returns the exit code; with `daemon on` only in the daemon."""
     log = early_log(source)
+    inherited = inherit.collect()
     loaded = load(source, log)
-    prepared = prepare(loaded, source, {}, log) if loaded else None
+    have = inherited.take(sockets.wants(loaded.config)) if loaded else {}
+    prepared = prepare(loaded, source, have, log) if loaded else None
     if prepared is None:
         return 1
     _use(log, prepared)
@@ -61,7 +64,7 @@ def start(source: Source) -> int:
     except BindError:
         prepared.abandon()
         return 1
-    return _serve(source, prepared, log)
+    return _serve(source, prepared, inherited, log)
 
 
 def _use(log: Log, prepared: Prepared) -> None:
@@ -79,14 +82,17 @@ def _bind(binding: Binding) -> None:
             time.sleep(max(0.0, binding.retry_at - time.monotonic()))
 
 
-def _serve(source: Source, prepared: Prepared, log: Log) -> int:
+def _serve(source: Source, prepared: Prepared, inherited: Inherited, log: Log) -> int:
     config = prepared.config
+    if inherited.text:
+        log.notice(f'using inherited sockets from "{inherited.text}"')
     log.notice(f"lb/{__version__}")
     system = os.uname()
     log.notice(f"OS: {system.sysname} {system.release}")
     log.notice("getrlimit(RLIMIT_NOFILE): {}:{}".format(*resource.getrlimit(resource.RLIMIT_NOFILE)))
-    parent = daemon.detach() if config.daemon else None
-    master = Master(source, log, daemonized=config.daemon)
+    detached = bool(inherited.text)  # by the old binary
+    parent = daemon.detach() if config.daemon and not detached else None
+    master = Master(source, log, inherited, daemonized=config.daemon or detached)
     try:
         master.adopt(prepared)
     except OSError as error:

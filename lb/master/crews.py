@@ -28,15 +28,26 @@ from lb.worker.channel import ChannelError, Endpoint, Frame
 from lb.worker.main import Job, become_worker
 
 OnReport = Callable[[Worker, Upstream, Report], None]
+OnDeath = Callable[[int, int], None]  # pid and wait status of a child that is no worker
 
 
 class Crews:
     """Owns the crews, their channels and the listening sockets."""
 
     def __init__(
-        self, loop: Loop, log: Log, reports: Reports, on_report: OnReport, release: Callable[[], None]
+        self,
+        loop: Loop,
+        log: Log,
+        reports: Reports,
+        on_report: OnReport,
+        on_death: OnDeath,
+        release: Callable[[], None],
+        alone: Callable[[], bool],
     ) -> None:
-        """`release` is called in each new worker: it closes what is the master's and not the crews'."""
+        """`alone`: no other master uses our sockets, so the files of unix ones are removed with them.
+
+        `release` is called in each new worker: it closes what is the master's and not the crews'.
+        """
         self.all: list[Crew] = []  # those with processes, oldest first
         self.current: Crew  # from the first `adopt` on
         self.sockets: sockets.Sockets = {}
@@ -45,7 +56,9 @@ class Crews:
         self._log = log
         self._reports = reports
         self._on_report = on_report
+        self._on_death = on_death
         self._release = release
+        self.alone = alone
         self._count = 0
         self._ending = False  # the master stops: forget the current crew too when it is gone
         self._prune = False  # sockets of an older configuration may be open
@@ -94,7 +107,7 @@ class Crews:
         self._prune = False
         for crew in self.all[:-1]:
             crew.stop(_fast.STOP_RELOAD, now)
-        sockets.prune(self.sockets, sockets.wants(self.current.config))
+        sockets.prune(self.sockets, sockets.wants(self.current.config), self.alone())
 
     def stop(self, mode: int, now: float, *, ending: bool) -> None:
         """Tell all workers to stop (STOP_*); nothing is forked any more in these crews. `ending`: for good.
@@ -105,9 +118,8 @@ class Crews:
             crew.stop(mode, now)
         if ending:
             self._ending = True
-            sockets.prune(
-                self.sockets, [want for want in sockets.wants(self.current.config) if want.key[0] == "status"]
-            )
+            status = [want for want in sockets.wants(self.current.config) if want.key[0] == "status"]
+            sockets.prune(self.sockets, status, self.alone())
 
     def deadline(self) -> float | None:
         return min((at for crew in self.all if (at := crew.deadline()) is not None), default=None)
@@ -164,13 +176,15 @@ class Crews:
                 return
             if pid == 0:
                 return
-            for crew, worker in list(self.workers()):
-                if worker.pid == pid:
-                    self._bury(crew, worker, status, now)
+            found = [(crew, worker) for crew, worker in self.workers() if worker.pid == pid]
+            for crew, worker in found:
+                self._bury(crew, worker, status, now)
+            if not found:
+                self._on_death(pid, status)
 
     def _bury(self, crew: Crew, worker: Worker, status: int, now: float) -> None:
         self._drain(crew, worker)  # its last reports
-        self._log.write(*_obituary(worker.pid, status))
+        self._log.write(*obituary("worker process", worker.pid, status))
         self._close_channel(worker)
         self._reports.forget(worker.pid)
         self.totals.bury(_fast.read_stats(crew.shm, worker.slot))
@@ -257,10 +271,10 @@ class Crews:
             self._log.alert(f"worker process {worker.pid} cannot be told to reopen its logs: {error}")
 
 
-def _obituary(pid: int, status: int) -> tuple[str, str]:
-    """(level, text) of nginx for a worker that has ended. An exit code other than 0 is our alert."""
+def obituary(what: str, pid: int, status: int) -> tuple[str, str]:
+    """(level, text) of nginx for a process that has ended. An exit code other than 0 is our alert."""
     if os.WIFSIGNALED(status):
         core = " (core dumped)" if os.WCOREDUMP(status) else ""
-        return "alert", f"worker process {pid} exited on signal {os.WTERMSIG(status)}{core}"
+        return "alert", f"{what} {pid} exited on signal {os.WTERMSIG(status)}{core}"
     code = os.waitstatus_to_exitcode(status)
-    return "notice" if code == 0 else "alert", f"worker process {pid} exited with code {code}"
+    return "notice" if code == 0 else "alert", f"{what} {pid} exited with code {code}"

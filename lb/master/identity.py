@@ -1,4 +1,8 @@
-"""Whom the workers run as: the `user` directive, looked up before any fork."""
+"""Whom the workers run as: the `user` directive, looked up before any fork.
+
+A master that is root never serves as root unless the file says so: without the directive it is nginx's compiled-in
+default, `nobody`.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +10,12 @@ import grp
 import os
 import pwd
 from dataclasses import dataclass
+from typing import Final
 
 from lb.config.model import Config
+
+DEFAULT_USER: Final = "nobody"
+DEFAULT_GROUPS: Final = ("nobody", "nogroup")  # the second is Debian's
 
 
 class UnknownName(Exception):
@@ -28,15 +36,18 @@ class Identity:
 
 
 def resolve(config: Config) -> Identity | None:
-    """None: the workers stay what the master is (no `user`, or the master is not root). Raises UnknownName."""
-    if config.user is None or os.geteuid() != 0:
+    """None: the workers stay what the master is, because it is not root. Raises UnknownName."""
+    if os.geteuid() != 0:
         return None
-    group = config.group or config.user
+    user = config.user or DEFAULT_USER
+    groups = DEFAULT_GROUPS if config.user is None else (config.group or user,)
     try:
-        entry = pwd.getpwnam(config.user)
+        uid = pwd.getpwnam(user).pw_uid
     except KeyError:
-        raise UnknownName(f'getpwnam("{config.user}") failed') from None
-    try:
-        return Identity(config.user, entry.pw_uid, grp.getgrnam(group).gr_gid)
-    except KeyError:
-        raise UnknownName(f'getgrnam("{group}") failed') from None
+        raise UnknownName(f'getpwnam("{user}") failed') from None
+    for group in groups:
+        try:
+            return Identity(user, uid, grp.getgrnam(group).gr_gid)
+        except KeyError:
+            continue
+    raise UnknownName(f'getgrnam("{groups[0]}") failed')

@@ -21,9 +21,8 @@ Files = dict[str, int]  # absolute path -> descriptor
 
 
 def error_logs(config: Config, source: Source) -> tuple[ErrorLog, ...]:
-    """The error logs of the configuration; if it has only the default one, -e replaces that."""
-    default = (ErrorLog(f"{config.prefix}logs/error.log"),)
-    if source.error_log_given and config.error_logs == default:
+    """The error logs of the configuration; if it names none, that of -e."""
+    if source.error_log_given and not config.error_log_given:
         return (ErrorLog(source.error_log),)
     return config.error_logs
 

@@ -194,24 +194,24 @@ def is_stale(address: Address) -> bool:
     return False
 
 
-def prune(sockets: Sockets, wanted: Iterable[Want]) -> None:
-    """Close what is not wanted any more."""
+def prune(sockets: Sockets, wanted: Iterable[Want], unlink: bool = True) -> None:
+    """Close what is not wanted any more. `unlink` as for `close`."""
     counts = {want.key: want.count for want in wanted}
     for key in list(sockets):
         if key not in counts:
-            close({key: sockets.pop(key)})
+            close({key: sockets.pop(key)}, unlink)
             continue
         for extra in sockets[key][counts[key] :]:
             extra.close()
         del sockets[key][counts[key] :]
 
 
-def close(sockets: Sockets) -> None:
-    """Close the sockets, and remove the files of those that have one. For the process that owns them."""
+def close(sockets: Sockets, unlink: bool = True) -> None:
+    """Close the sockets, and remove the files of those that have one, unless another master (or systemd) uses them."""
     for (_, address), members in sockets.items():
         for sock in members:
             sock.close()
-        if address.family == socket.AF_UNIX and members:
+        if unlink and address.family == socket.AF_UNIX and members:
             Path(address.host).unlink(missing_ok=True)
     sockets.clear()
 

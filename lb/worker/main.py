@@ -8,6 +8,7 @@ Every upstream's list is published before the first connection is accepted.
 from __future__ import annotations
 
 import ctypes
+import encodings.idna  # noqa: F401  names are encoded with it later, when files may not be readable any more
 import mmap
 import os
 import resource
@@ -77,6 +78,7 @@ class Worker:
         self._job = job
         self._log = job.log
         self._set_limits()
+        self._lists = self._first_lists()  # a dump may lie where only root can read
         if job.identity is not None:
             job.identity.assume()
         access, error_fd = self._files_of_engine()
@@ -120,10 +122,15 @@ class Worker:
 
     # Upsync
 
+    def _first_lists(self) -> list[Report]:
+        """What each upstream begins with."""
+        known = self._job.known
+        return [start.initial(one, known.get(number), number) for number, one in enumerate(self._job.config.upstreams)]
+
     def _start_lists(self) -> None:
         """Publish what is known of every upstream, and start following Consul."""
         for number, upstream in enumerate(self._job.config.upstreams):
-            report = start.initial(upstream, self._job.known.get(number), number)
+            report = self._lists[number]
             publish = partial(self._engine.publish, number)
             publish(*start.published(upstream, report))
             if upstream.upsync is not None:

@@ -185,11 +185,11 @@ class Lb:
 
     @property
     def workers(self) -> list[psutil.Process]:
-        """Children of the master that live, oldest first."""
+        """The master's workers that live, oldest first: by their title, since it has other children too."""
         found = []
         for child in self.master.children():
             with contextlib.suppress(psutil.Error):
-                if child.status() != psutil.STATUS_ZOMBIE:
+                if child.status() != psutil.STATUS_ZOMBIE and is_worker(child):
                     found.append(child)
         return sorted(found, key=lambda child: (child.create_time(), child.pid))
 
@@ -267,6 +267,13 @@ class Lb:
         pipes = pipe_fill(worker.pid)
         assert len(pipes) <= PIPES_KEPT, f"worker {worker.pid} keeps {len(pipes)} pipes"
         assert not any(pipes.values()), f"worker {worker.pid} has bytes in pooled pipes: {pipes}"
+
+
+def is_worker(process: psutil.Process) -> bool:
+    """Not a new binary, nor a child that reads a file for the master."""
+    with contextlib.suppress(psutil.Error):
+        return "".join(process.cmdline()[:1]).startswith("lb: worker process")
+    return False  # it has died meanwhile
 
 
 def is_in_loop(worker: psutil.Process) -> bool:

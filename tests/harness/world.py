@@ -7,6 +7,7 @@ the log, the processes and the backends' own errors are looked at.
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -33,6 +34,7 @@ class World:
         """An Lb that is not started yet."""
         directory = self.directory / f"lb{len(self.lbs)}"
         directory.mkdir()
+        let_others_in(directory)
         lb = Lb(directory)
         self.lbs.append(lb)
         return lb
@@ -87,6 +89,14 @@ class World:
             steps += [lb.check_log for lb in running]
             steps += [lambda listener=listener: _check_errors(listener) for listener in self.listeners]  # type: ignore[misc]
         _run_all(steps)
+
+
+def let_others_in(directory: Path) -> None:
+    """A master that is root has workers who are not: they need a way to what lies in the test's directory."""
+    for one in (directory, *directory.parents):
+        info = one.stat()
+        if info.st_uid == os.geteuid() and info.st_mode & 0o055 != 0o055:
+            one.chmod(info.st_mode & 0o7777 | 0o055)
 
 
 def _stop(lb: Lb) -> None:

@@ -54,28 +54,24 @@ cdef void body_up(Request* r) noexcept nogil:
     cdef Conn* c = r.client
     cdef Conn* u = r.up
     cdef int i
-    if u == NULL or u.state != S_BUSY or not r.flags & RQ_SENT:
-        if c.ready & R_ERR:
-            http_gone(r)
+    cdef bint moved = False
+    if c.ready & R_ERR:                 # gone both ways: nobody is left to answer to
+        http_gone(r)
+        return
+    if u == NULL or u.state != S_BUSY or r.flags & (RQ_SENT | RQ_BODY_OFF) != RQ_SENT:
         return
     for i in range(4):
         if u.out != NULL or c.pipe != NULL or c.flags & CF_BULK or not c.ready & R_READ or r.inb.done:
             break
         if not body_up_once(r):
             return
+        moved = True
     if (c.pipe != NULL or c.flags & CF_BULK) and not body_bulk(r):
         return
-    if r.inb.done:
-        timer_clear(&c.timer)
-        if u.out == NULL:
-            timer_set(&loop.wheel, &u.timer, loop.now + r.loc.read_timeout)
-    elif u.out == NULL and c.pipe == NULL:
-        timer_set(&loop.wheel, &c.timer, loop.now + r.loc.body_timeout)
-        if c.ready & R_READ:
-            post(c)
-    else:
-        timer_clear(&c.timer)
-        timer_set(&loop.wheel, &u.timer, loop.now + r.loc.write_timeout)
+    if moved:
+        proxy_timers(r)
+    if c.ready & R_READ and not r.inb.done and u.out == NULL and c.pipe == NULL:
+        post(c)
 
 
 cdef bint body_up_once(Request* r) noexcept nogil:
@@ -134,15 +130,16 @@ cdef bint body_bulk(Request* r) noexcept nogil:
         return False
     elif rc == PUMP_BROKEN_TO:
         return body_unwanted(r)
-    elif rc == PUMP_NO_PIPE:
-        return body_up_once(r)
+    elif rc == PUMP_NO_PIPE and not body_up_once(r):
+        return False
+    if took or gave or rc == PUMP_NO_PIPE:
+        proxy_timers(r)
     return True
 
 
 cdef bint body_unwanted(Request* r) noexcept nogil:
     """The server takes no more of the body: it may have answered before it closed. Always False."""
-    r.inb.done = 0
-    r.flags &= ~RQ_KEEP
+    r.flags = (r.flags & ~RQ_KEEP) | RQ_BODY_OFF
     r.up.ready |= R_READ
     proxy_read(r)
     return False

@@ -25,7 +25,7 @@ cdef void http_event(Conn* c) noexcept nogil:
         return
     if r.up != NULL and r.up.pipe != NULL and c.ready & R_WRITE and not proxy_bulk(r):
         return
-    if not r.inb.done and not r.flags & RQ_ANSWERED:
+    if not r.inb.done and not r.flags & (RQ_ANSWERED | RQ_BODY_OFF):
         body_up(r)
         return
     if c.ready & R_ERR or (c.ready & R_HUP and not r.flags & RQ_ANSWERED):
@@ -50,8 +50,10 @@ cdef bint http_flush(Conn* c) noexcept nogil:
     if r.flags & RQ_ANSWERED:
         http_done(r)
         return False
-    if r.up != NULL and r.up.ready & R_READ:
-        proxy_read(r)
+    if r.up != NULL and r.up.state == S_BUSY:
+        proxy_timers(r)
+        if r.up.ready & R_READ:
+            proxy_read(r)
     return c.gen == gen and c.req == r
 
 

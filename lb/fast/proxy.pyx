@@ -30,7 +30,7 @@ cdef void proxy_send(Request* r) noexcept nogil:
         return
     r.flags |= RQ_SENT
     ok = send_first(r, &o)
-    timer_set(&loop.wheel, &u.timer, loop.now + (r.loc.write_timeout if u.out != NULL else r.loc.read_timeout))
+    proxy_timers(r)
     if not ok:                          # it may have answered before it closed
         u.ready |= R_READ
         proxy_read(r)
@@ -42,8 +42,27 @@ cdef void proxy_send(Request* r) noexcept nogil:
         conn_send(c, b"HTTP/1.1 100 Continue\r\n\r\n", 25)
     if c.ready & R_READ:
         body_up(r)
-    else:
+
+
+cdef void proxy_timers(Request* r) noexcept nogil:
+    """After progress: a deadline for each side that is waited for, none for one that the other side holds up."""
+    cdef Conn* c = r.client
+    cdef Conn* u = r.up
+    cdef bint client_slow = c.out != NULL or u.pipe != NULL
+    cdef bint server_slow = u.out != NULL or c.pipe != NULL
+    cdef bint body_due = not r.inb.done and not r.flags & RQ_BODY_OFF
+    if client_slow:
+        timer_set(&loop.wheel, &c.timer, loop.now + r.loc.send_timeout)
+    elif body_due and not server_slow:
         timer_set(&loop.wheel, &c.timer, loop.now + r.loc.body_timeout)
+    else:
+        timer_clear(&c.timer)
+    if server_slow:
+        timer_set(&loop.wheel, &u.timer, loop.now + r.loc.write_timeout)
+    elif client_slow or body_due:
+        timer_clear(&u.timer)
+    else:
+        timer_set(&loop.wheel, &u.timer, loop.now + r.loc.read_timeout)
 
 
 cdef bint send_first(Request* r, Out* o) noexcept nogil:
@@ -76,7 +95,7 @@ cdef void proxy_event(Request* r) noexcept nogil:
         if rc < 0:
             u.ready |= R_READ           # it may have answered before it closed
         elif rc == 1:
-            timer_set(&loop.wheel, &u.timer, loop.now + r.loc.read_timeout)
+            proxy_timers(r)
             if not r.inb.done:
                 body_up(r)
                 if u.req != r:
@@ -123,7 +142,7 @@ cdef void proxy_read(Request* r) noexcept nogil:
         n += <uint32_t> got
         if not (answer_body(r, NULL, p, n) if r.flags & RQ_UP_HEAD else answer_head(r, p, n)):
             return
-        timer_set(&loop.wheel, &u.timer, loop.now + r.loc.read_timeout)
+        proxy_timers(r)
         if r.outb.kind == B_LENGTH and r.outb.left >= BULK_LEAST and may_splice(u, c):
             u.flags |= CF_BULK
             proxy_bulk(r)
@@ -160,12 +179,8 @@ cdef bint proxy_bulk(Request* r) noexcept nogil:
         post(u)
     if rc == PUMP_NO_PIPE:
         post(u)
-    if u.pipe != NULL:                  # the client is slow: it has its own time, the server none
-        timer_set(&loop.wheel, &c.timer, loop.now + r.loc.send_timeout)
-        timer_clear(&u.timer)
-    else:
-        timer_clear(&c.timer)
-        timer_set(&loop.wheel, &u.timer, loop.now + r.loc.read_timeout)
+    if took or gave:                    # a stalled client gets no more time when only the server moves
+        proxy_timers(r)
     return True
 
 

@@ -329,6 +329,7 @@ cdef enum ReqFlag:
     RQ_UP_HEAD = 256        # the final response head was parsed
     RQ_CONTINUE = 512       # 100 Continue is due to the client before its body is read
     RQ_HELD = 1024          # peer.active counts us
+    RQ_BODY_OFF = 2048      # the server takes no more of the client's body: the rest stays unread
 
 ctypedef struct Request:    # one exchange of a client with an upstream; lies at the start of its first memory block
     Conn* client

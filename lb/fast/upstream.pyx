@@ -266,7 +266,7 @@ cdef void up_timeout(Conn* u) noexcept nogil:
         return
     if u.state == S_CONNECT:
         log_try(r, b"upstream timed out", ETIMEDOUT, b"while connecting to upstream")
-    elif u.out != NULL:
+    elif u.out != NULL or r.client.pipe != NULL:
         log_try(r, b"upstream timed out", ETIMEDOUT, b"while sending request to upstream")
     else:
         log_try(r, b"upstream timed out", ETIMEDOUT, b"while reading response header from upstream"

@@ -71,9 +71,9 @@ cdef bint accept_enough() noexcept nogil:
 
 
 cdef void accept_event(Conn* lc) noexcept nogil:
-    cdef uint32_t i, got = 0
+    cdef uint32_t _i, got = 0
     lc.ready = 0
-    for i in range(loop.batch):
+    for _i in range(loop.batch):
         if not accept_one(lc):
             break
         got += 1

@@ -125,12 +125,12 @@ cdef inline Peer* pick_least(Group* g, Request* r, int64_t now) noexcept nogil:
 # ---- round robin
 
 cdef inline Peer* pick_next(Group* g, uint32_t* pos, Request* r, int64_t now) noexcept nogil:
-    cdef uint32_t i, at = pos[0]
+    cdef uint32_t i, _i, at = pos[0]
     cdef uint32_t steps = g.nseq if g.nseq < STEPS else STEPS
     cdef Peer* p
     if at >= g.nseq:
         at = 0
-    for i in range(steps):
+    for _i in range(steps):
         p = g.peers[g.seq[at]]
         at += 1
         if at == g.nseq:
@@ -171,7 +171,7 @@ cdef inline Peer* pick_ip_hash(Group* g, uint32_t* pos, Request* r, int64_t now)
     """nginx's ip_hash: first three bytes of IPv4, all of IPv6; 20 more hashes when the server may not be used."""
     cdef unsigned char zero[3]
     cdef const unsigned char* key = zero
-    cdef uint32_t n = 3, h = 89, i
+    cdef uint32_t n = 3, h = 89, _i
     cdef Conn* c = r.client
     cdef Peer* p
     zero[0] = zero[1] = zero[2] = 0
@@ -181,7 +181,7 @@ cdef inline Peer* pick_ip_hash(Group* g, uint32_t* pos, Request* r, int64_t now)
         key = <const unsigned char*> &(<sockaddr_in6*> c.addr).sin6_addr
         n = 16
     if g.nall:
-        for i in range(21):
+        for _i in range(21):
             h = hash_more(h, key, n)
             p = peer_at_weight(g, h % g.total)
             if may_take(r, p, now):
@@ -205,9 +205,9 @@ cdef inline Peer* pick_hash(Group* g, uint32_t* pos, Request* r, int64_t now) no
 
 cdef inline Peer* pick_alike(Group* g, Alike* a, Request* r, int64_t now) noexcept nogil:
     """One of the servers that are written alike, in turn."""
-    cdef uint32_t i
+    cdef uint32_t _i
     cdef Peer* p
-    for i in range(a.n):
+    for _i in range(a.n):
         p = g.sorted[a.first + a.turn % a.n]
         a.turn += 1
         if may_take(r, p, now):
@@ -240,8 +240,8 @@ cdef inline Peer* pick_random(Group* g, uint32_t* pos, Request* r, Env* env, bin
     """A server by weight; with `two`, of two different ones the one with fewer connections for its weight."""
     cdef Peer* first = NULL
     cdef Peer* p
-    cdef int i
-    for i in range(HASH_TRIES + 1):
+    cdef int _i
+    for _i in range(HASH_TRIES + 1):
         p = peer_at_weight(g, random_more(env) % g.total)
         if p == first or not may_take(r, p, env.now):
             continue

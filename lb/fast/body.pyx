@@ -53,14 +53,14 @@ cdef void body_up(Request* r) noexcept nogil:
     """Read on while the server takes what is read; a few reads at most."""
     cdef Conn* c = r.client
     cdef Conn* u = r.up
-    cdef int i
+    cdef int _i
     cdef bint moved = False
     if c.ready & R_ERR:                 # gone both ways: nobody is left to answer to
         http_gone(r)
         return
     if u == NULL or u.state != S_BUSY or r.flags & (RQ_SENT | RQ_BODY_OFF) != RQ_SENT:
         return
-    for i in range(4):
+    for _i in range(4):
         if u.out != NULL or c.pipe != NULL or c.flags & CF_BULK or not c.ready & R_READ or r.inb.done:
             break
         if not body_up_once(r):

@@ -376,11 +376,11 @@ cdef void http_close(Conn* c, bint rest) noexcept nogil:
 
 cdef void linger_read(Conn* c) noexcept nogil:
     cdef ssize_t got
-    cdef int i
+    cdef int _i
     if c.ready & R_ERR:
         conn_close(c)
         return
-    for i in range(16):
+    for _i in range(16):
         if not c.ready & R_READ:
             return
         got = conn_recv(c, loop.scratch, SCRATCH)

@@ -119,11 +119,11 @@ cdef void proxy_read(Request* r) noexcept nogil:
     cdef char* p = loop.scratch + HEADROOM
     cdef uint32_t n
     cdef ssize_t got
-    cdef int i
+    cdef int _i
     if u.pipe != NULL or u.flags & CF_BULK:
         proxy_bulk(r)
         return
-    for i in range(4):
+    for _i in range(4):
         if not u.ready & R_READ or c.out != NULL:
             return
         n = 0

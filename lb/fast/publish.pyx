@@ -281,7 +281,7 @@ cdef uint32_t position(Upstream* u, Table* t, int rank) noexcept nogil:
     """Where round robin goes on in the new list: at the server that was next, or the first after it that stayed."""
     cdef Group* g = &t.rank[rank]
     cdef Group* was
-    cdef uint32_t i, at
+    cdef uint32_t i, _i, at
     cdef Peer* p
     i = g.nseq
     while i:
@@ -291,7 +291,7 @@ cdef uint32_t position(Upstream* u, Table* t, int rank) noexcept nogil:
         return <uint32_t> (<uint64_t> g.nseq * loop.worker // loop.workers)
     was = &u.table.rank[rank]
     at = u.pos[rank]
-    for i in range(was.nseq):
+    for _i in range(was.nseq):
         if at >= was.nseq:
             at = 0
         p = was.peers[was.seq[at]]

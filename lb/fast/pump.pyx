@@ -84,9 +84,9 @@ cdef inline bint may_splice(Conn* a, Conn* b) noexcept nogil:
 
 cdef int pump(Conn* a, Conn* b, int64_t most, int64_t* took, int64_t* gave) noexcept nogil:
     """Move up to `most` bytes from `a` on to `b`. `took`: bytes read from a; `gave`: bytes given to b. -> Pumped"""
-    cdef int i, rc
+    cdef int _i, rc
     took[0] = gave[0] = 0
-    for i in range(4):
+    for _i in range(4):
         if a.pipe == NULL or a.pipe.filled == 0:
             rc = pump_in(a, most - took[0], took)
             if rc >= 0:

@@ -82,8 +82,8 @@ cdef bint tcp_pump(Conn* a, Conn* b) noexcept nogil:
 cdef bint tcp_copy(Conn* a, Conn* b) noexcept nogil:
     """Small messages: recv and send. A read that fills the buffer makes it bulk."""
     cdef ssize_t got
-    cdef int i
-    for i in range(4):
+    cdef int _i
+    for _i in range(4):
         if b.out != NULL or a.flags & CF_EOF or not a.ready & R_READ:
             return True
         got = conn_recv(a, loop.scratch, SCRATCH)

@@ -5,7 +5,7 @@ a variable here by the name of its enum: V_REQUEST_URI is $request_uri.
 """
 
 from libc.stdint cimport uint32_t, uint64_t
-from lb.fast.types cimport (Conn, Env, F_CONTENT_TYPE, F_X_FORWARDED_FOR, FF_BAD_NAME, Field, Out, Piece, Request, Str,
+from lb.fast.types cimport (Conn, Env, F_CONTENT_TYPE, F_X_FORWARDED_FOR, FF_BAD_NAME, FF_HOP, Field, Out, Piece, Request, Str,
                             Value)
 from lb.fast.out cimport (out_char, out_int, out_iso, out_local, out_put, out_seconds, out_str, out_text, out_uint)
 from lb.fast.sys cimport (AF_INET, AF_INET6, AF_UNIX, getsockname, inet_ntop, memcmp, ntohs, sockaddr, sockaddr_in,
@@ -161,7 +161,7 @@ cdef inline void write_forwarded_for(Out* o, Request* r) noexcept nogil:
     """$proxy_add_x_forwarded_for: the client's X-Forwarded-For fields, then its address."""
     cdef uint32_t i
     for i in range(r.h.nfields):
-        if r.h.fields[i].id == F_X_FORWARDED_FOR:
+        if r.h.fields[i].id == F_X_FORWARDED_FOR and not r.h.fields[i].flags & FF_HOP:
             out_put(o, r.head + r.h.fields[i].value, r.h.fields[i].value_len)
             out_put(o, b", ", 2)
     write_address(o, r.client.addr, r.client.addr_len)
@@ -170,15 +170,15 @@ cdef inline void write_forwarded_for(Out* o, Request* r) noexcept nogil:
 cdef inline void write_request_id(Out* o, Env* env) noexcept nogil:
     """$request_id: 32 hex digits of xorshift128+; unique, not secret."""
     cdef uint64_t x, y
-    cdef int half, i
-    for half in range(2):
+    cdef int _half, _i
+    for _half in range(2):
         x = env.random[0]
         y = env.random[1]
         env.random[0] = y
         x ^= x << 23
         env.random[1] = x ^ y ^ (x >> 17) ^ (y >> 26)
         x = env.random[1] + y
-        for i in range(16):
+        for _i in range(16):
             out_put(o, <const char*> b"0123456789abcdef" + (x & 15), 1)
             x >>= 4
 

@@ -124,8 +124,8 @@ cdef class Engine:
         for registry in self.registries:
             for p in registry.values():
                 active += (<Peer*> <size_t> p).active
-        return {"connections": conns, "buffers": loop.pool.out, "active": active, "clients": loop.clients, "pipes": loop.pipes_out,
-                "upstream_idle": loop.st.up_idle}
+        return {"connections": conns, "buffers": loop.pool.out, "active": active, "clients": loop.clients,
+                "pipes": loop.pipes_out, "upstream_idle": loop.st.up_idle}
 
     def __dealloc__(self):
         cdef uint32_t i

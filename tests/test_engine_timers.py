@@ -1,7 +1,7 @@
 """Each wait of an exchange has one deadline, and it is the waiting side's: a slow client is not the server's fault.
 
-The times that lb gets are short and the parties' pauses longer than the ones that must not end them; what is asserted is
-who was blamed and what came through, never how long it took.
+The times that lb gets are short and the parties' pauses longer than the ones that must not end them; what is asserted
+is who was blamed and what came through, never how long it took.
 """
 
 from __future__ import annotations

@@ -35,6 +35,8 @@ cdef void proxy_send(Request* r) noexcept nogil:
         u.ready |= R_READ
         proxy_read(r)
         return
+    if u.ready & R_READ:                # it spoke before it was asked, and that came with "connected"
+        post(u)
     if r.inb.done:
         return
     if r.flags & RQ_CONTINUE:

@@ -1,0 +1,96 @@
+"""Nothing that epoll says is lost: events that come together, ends that come early, connections that both sides leave.
+
+To make events come together, the worker is stopped (SIGSTOP) while the other parties act.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import tempfile
+import threading
+import time
+from signal import SIGCONT, SIGSTOP
+
+import psutil
+import pytest
+
+from tests.harness import backend as raw
+from tests.harness.backend import Reply
+from tests.harness.lb import connections
+from tests.harness.wait import wait_for
+
+HTTP = """
+http {
+    access_log off;
+    upstream u { @head@ @servers@ }
+    server { listen 127.0.0.1:@http@; location / { proxy_pass http://u; @inside@ } }
+}
+"""
+STREAM = """
+stream {
+    upstream u { @servers@ }
+    server { listen 127.0.0.1:@tcp@; proxy_pass u; }
+}
+"""
+GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+@pytest.fixture
+def http(run_lb):
+    """http(*servers, inside="", head="") -> Lb."""
+
+    def start(*servers, inside="", head=""):
+        return run_lb(HTTP, servers=" ".join(f"server {server};" for server in servers), inside=inside, head=head)
+
+    return start
+
+
+@pytest.fixture
+def stream(run_lb):
+    return lambda *servers: run_lb(STREAM, servers=" ".join(f"server {server};" for server in servers))
+
+
+@contextlib.contextmanager
+def stopped(lb):
+    """The worker does not run inside."""
+    worker = lb.workers[0]
+    worker.send_signal(SIGSTOP)
+    wait_for(lambda: worker.status() == psutil.STATUS_STOPPED)
+    try:
+        yield
+    finally:
+        worker.send_signal(SIGCONT)
+
+
+def test_server_that_answers_before_it_is_asked(http, raw_backend, connect):
+    """Its answer, and its end, may come with the event that says the connection is there."""
+
+    def script(connection):
+        connection.send(b"HTTP/1.1 503 Busy\r\nContent-Length: 4\r\n\r\nbusy")
+        connection.half_close()
+        connection.recv_to_end()
+
+    lb = http(raw_backend(script).address)
+    clients = [connect(lb.port("http")) for _ in range(60)]
+    with stopped(lb):
+        for client in clients:
+            client.send(GET)
+    assert {client.response().status for client in clients} == {503}
+
+
+def unix_server(path, serve):
+    """A unix socket where `serve` gets each connection, in one thread."""
+    sock = socket.socket(socket.AF_UNIX)
+    sock.bind(path)
+    os.chmod(path, 0o777)  # workers of root run as nobody
+    sock.listen(128)
+
+    def run():
+        with contextlib.suppress(OSError):
+            while True:
+                serve(sock.accept()[0])
+
+    threading.Thread(target=run, daemon=True).start()
+    return sock

@@ -80,6 +80,23 @@ def test_server_that_answers_before_it_is_asked(http, raw_backend, connect):
     assert {client.response().status for client in clients} == {503}
 
 
+def test_pooled_connections_after_bulk_answers(http, http_backend, connect):
+    """An answer that was spliced leaves its connection as good as any other."""
+    backend = http_backend(lambda _: Reply(body=b"x" * 1_000_000))
+    client = connect(http(backend.address).port("http"))
+    for _ in range(5):
+        assert len(client.request().body) == 1_000_000
+    assert backend.accepted == 1
+
+
+def test_pooled_connections_after_bulk_requests(http, http_backend, connect):
+    backend = http_backend()
+    client = connect(http(backend.address, inside="client_max_body_size 0;").port("http"))
+    for _ in range(5):
+        assert client.request("POST", body=b"x" * 1_000_000).status == 200
+    assert backend.accepted == 1
+
+
 def unix_server(path, serve):
     """A unix socket where `serve` gets each connection, in one thread."""
     sock = socket.socket(socket.AF_UNIX)

@@ -332,7 +332,7 @@ cdef void proxy_answered(Request* r) noexcept nogil:
     """The whole answer was read: give the server back, then see to the client."""
     cdef Conn* u = r.up
     cdef bint keep = (r.flags & RQ_UP_KEEP and r.inb.done and u.out == NULL and u.inb == NULL
-                      and not u.ready & (R_READ | R_HUP) and not u.flags & CF_FAILED)
+                      and not u.flags & CF_FAILED and up_quiet(u))
     peer_ok(r.peer)
     up_release(r, keep)
     http_answered(r)

@@ -185,13 +185,27 @@ cdef void up_attach(Request* r, Conn* u) noexcept nogil:
 cdef Conn* pool_take_for(Request* r) noexcept nogil:
     """A pooled connection for this request. One that cannot be sent again is not risked on a connection that has just ended."""
     cdef Conn* u
-    cdef char c
     while not r.flags & RQ_TCP:
         u = pool_take(r.peer)
-        if u == NULL or idempotent(r) or (recv(u.fd, &c, 1, MSG_PEEK) < 0 and errno == EAGAIN):
+        if u == NULL or idempotent(r) or nothing_came(u):
             return u
         conn_close(u)
     return NULL
+
+
+cdef bint nothing_came(Conn* u) noexcept nogil:
+    cdef char c
+    return recv(u.fd, &c, 1, MSG_PEEK) < 0 and errno == EAGAIN
+
+
+cdef bint up_quiet(Conn* u) noexcept nogil:
+    """After a whole answer: neither a byte nor the end has come behind it. A splice does not see that it took the last byte."""
+    if not u.ready & (R_READ | R_HUP):
+        return True
+    if u.ready & R_HUP or not nothing_came(u):
+        return False
+    u.ready &= ~R_READ
+    return True
 
 
 cdef int up_connect(Request* r) noexcept nogil:

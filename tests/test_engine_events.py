@@ -97,6 +97,32 @@ def test_pooled_connections_after_bulk_requests(http, http_backend, connect):
     assert backend.accepted == 1
 
 
+def test_reset_after_a_half_close_ends_the_session(stream, raw_backend, connect):
+    """The server has ended its direction already when it breaks: the client must not wait for proxy_timeout."""
+    broken = threading.Event()
+
+    def script(connection):
+        connection.send(b"bye")
+        connection.half_close()
+        broken.wait(10)
+        connection.reset()
+
+    lb = stream(raw_backend(script).address)
+    client = connect(lb.port("tcp"))
+    assert client.recv_to_end() == b"bye"
+    broken.set()
+    wait_for(lambda: not connections(lb.workers[0]), lambda: f"{connections(lb.workers[0])}")
+
+
+def test_client_reset_after_its_half_close_ends_the_session(stream, raw_backend, connect):
+    lb = stream(raw_backend(lambda connection: connection.stall()).address)
+    client = connect(lb.port("tcp")).send(b"x").half_close()
+    worker = lb.workers[0]
+    wait_for(lambda: any("FIN_WAIT2" in one for one in connections(worker)))  # lb has passed the client's end on
+    client.reset()
+    wait_for(lambda: not connections(worker), lambda: f"{connections(worker)}")
+
+
 def unix_server(path, serve):
     """A unix socket where `serve` gets each connection, in one thread."""
     sock = socket.socket(socket.AF_UNIX)

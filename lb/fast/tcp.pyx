@@ -40,7 +40,7 @@ cdef void tcp_event(Conn* c) noexcept nogil:
 cdef void tcp_pump_both(Request* r) noexcept nogil:
     cdef Conn* c = r.client
     cdef Conn* u = r.up
-    if not (tcp_pump(c, u) and tcp_pump(u, c)) or (tcp_over(c, u) and tcp_over(u, c)):
+    if not (tcp_pump(c, u) and tcp_pump(u, c)) or tcp_ended(c, u) or tcp_ended(u, c):
         if not (c.flags | u.flags) & CF_FAILED:
             peer_ok(r.peer)
         tcp_end(r)
@@ -51,6 +51,11 @@ cdef void tcp_pump_both(Request* r) noexcept nogil:
 cdef bint tcp_over(Conn* a, Conn* b) noexcept nogil:
     """Has all that `a` sent, its end included, been passed to `b`?"""
     return a.flags & CF_EOF and b.out == NULL and a.pipe == NULL
+
+
+cdef bint tcp_ended(Conn* a, Conn* b) noexcept nogil:
+    """Is everything of `a` passed on, and nothing more to come from `b`, or nobody left to take it?"""
+    return tcp_over(a, b) and (tcp_over(b, a) or a.ready & R_ERR)
 
 
 cdef void tcp_count(Conn* a, int64_t n) noexcept nogil:

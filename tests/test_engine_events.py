@@ -137,3 +137,19 @@ def unix_server(path, serve):
 
     threading.Thread(target=run, daemon=True).start()
     return sock
+
+
+def test_unix_server_that_speaks_and_leaves(stream, connect):
+    """A unix socket reports "connected", bytes and the end together, as soon as both ends are closed."""
+
+    def serve(one):
+        one.send(b"time flies")
+        one.close()
+
+    with tempfile.TemporaryDirectory() as directory, unix_server(f"{directory}/s", serve) as server:
+        os.chmod(directory, 0o755)
+        lb = stream(f"unix:{directory}/s")
+        with stopped(lb):
+            clients = [connect(lb.port("tcp")) for _ in range(60)]
+        assert {client.recv_to_end() for client in clients} == {b"time flies"}
+        server.shutdown(socket.SHUT_RDWR)

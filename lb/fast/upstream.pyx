@@ -257,10 +257,11 @@ cdef void up_event(Conn* u) noexcept nogil:
         return
     if u.state == S_CONNECT:
         if u.ready & R_ERR:
-            e = conn_error(u)
-            log_try(r, b"connect() failed", e if e else ECONNREFUSED, b"while connecting to upstream")
-            up_failed(r, WHY_CONNECT)
-            return
+            e = conn_error(u)           # 0: a unix socket that was connected, and left by the server since
+            if e:
+                log_try(r, b"connect() failed", e, b"while connecting to upstream")
+                up_failed(r, WHY_CONNECT)
+                return
         if not u.ready & R_WRITE:
             return
         timer_clear(&u.timer)

@@ -153,3 +153,19 @@ def test_unix_server_that_speaks_and_leaves(stream, connect):
             clients = [connect(lb.port("tcp")) for _ in range(60)]
         assert {client.recv_to_end() for client in clients} == {b"time flies"}
         server.shutdown(socket.SHUT_RDWR)
+
+
+def test_tcp_server_recovers_with_its_first_session(stream, raw_backend, connect, world):
+    """A session that has connected shows that the server is back; it need not end first."""
+    port = world.closed_port()
+    other = raw_backend(raw.echo)
+    lb = stream(f"127.0.0.1:{port} max_fails=1 fail_timeout=1", f"{other.address} max_fails=0")
+    for _ in range(2):
+        connect(lb.port("tcp")).send(b"x").recv_exactly(1)
+    lb.wait_log("temporarily disabled")
+    back = raw_backend(raw.echo, port=port)
+    time.sleep(2.2)
+    wait_for(lambda: connect(lb.port("tcp")).send(b"x").recv_exactly(1) and back.accepted == 1)
+    for _ in range(4):
+        connect(lb.port("tcp")).send(b"x").recv_exactly(1)
+    assert back.accepted == 3

@@ -24,6 +24,7 @@ cdef void tcp_connected(Request* r) noexcept nogil:
     r.flags |= RQ_SENT              # from here on bytes may flow: no other server any more
     r.up.flags |= CF_USED           # small messages both ways: TCP_NODELAY at the first send
     timer_clear(&r.up.timer)
+    peer_ok(r.peer)                 # as nginx: a session may last, and others wait to see that the server is back
     tcp_pump_both(r)
 
 

@@ -15,7 +15,7 @@ TESTS ?= tests
 BENCH ?=
 export LB_BUILD PYTHON
 
-.PHONY: help deps venv build debug asan consul run run-consul lint test bench clean
+.PHONY: help deps venv build debug asan consul run run-consul lint test reloads bench clean
 
 help:  ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,6 +58,9 @@ lint: venv  ## ruff, mypy and cython-lint (which cannot see that the included ro
 test: lint build consul  ## everything: set-up, lint, build, pytest (TESTS=tests/test_head.py for a part)
 	@.ci/install-packages test
 	$(PY) -m pytest -q $(TESTS)
+
+reloads: build  ## 100 reloads under load: no client may notice
+	LB_RELOADS=100 $(PY) -m pytest -q tests/test_reload_load.py
 
 bench: build  ## lb against nginx and HAProxy (NGINX=, HAPROXY=, BENCH="http_keepalive tcp_small"): bench/README.md
 	@.ci/install-packages bench

@@ -2,6 +2,7 @@
 
 import mmap
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from lb.config.model import Config, Server
 
@@ -32,6 +33,10 @@ class Engine:
 
         `show` is the text of this upstream for /upstream_show (see lb.upsync.show.block).
         """
+    def learned(self) -> list[Any]:
+        """Any thread: what a new worker should know: per upstream [[place] * 2, {server: [fails, checked, turn]}]."""
+    def start_with(self, learned: dict[int, Any]) -> None:
+        """Before run(), after the first publish of each: what an old worker has `learned`, by upstream number here."""
     def run(self) -> None:
         """Serve until stopped and drained. Holds no GIL from start to end.
 

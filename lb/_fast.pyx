@@ -47,4 +47,5 @@ include "fast/upstream.pyx"     # choose, connect, reuse, fail over
 include "fast/proxy.pyx"        # HTTP servers: request out, answer in
 include "fast/drain.pyx"        # leaving
 include "fast/publish.pyx"      # a Python list becomes a table
+include "fast/handover.pyx"     # what an old worker tells a new one
 include "fast/api.pyx"          # class Engine

@@ -15,7 +15,7 @@ from tests.harness.client import Client
 from tests.harness.lb import Lb
 from tests.harness.wait import free_port, is_listening, wait_for
 from tests.harness.world import World
-from tests.master_tools import listening_inodes, messages, pids, wait_replaced
+from tests.master_tools import listening_inodes, messages, pids, wait_replaced, workers
 
 ONE = "http { access_log off; server { listen 127.0.0.1:@http@; return 200 one; } }"
 TWO = ONE.replace("one", "two")
@@ -323,3 +323,61 @@ def test_worker_forked_during_a_reload_does_not_keep_its_sockets(run_lb) -> None
         wait_replaced(lb, {old}, 1)
         lb.wait_log("the configuration stays as it was")
     assert not is_listening(spare)
+
+
+# What workers have learned
+
+
+def test_failures_survive(run_lb, http_backend, world: World) -> None:
+    """A server that is out for its fail_timeout stays out: the new workers do not try it."""
+    good = http_backend(lambda _: Reply(body=b"good"))
+    bad = world.closed_port()
+    text = """worker_processes 2;
+        http { access_log off;
+            upstream u { server 127.0.0.1:@bad@ fail_timeout=1h; server 127.0.0.1:@good@; }
+            server { listen 127.0.0.1:@http@; location / { proxy_pass http://u; } } }"""
+    lb = run_lb(text, bad=bad, good=good.port)
+
+    def refused() -> int:
+        return lb.log.count("connect() failed (111: Connection refused)")
+
+    def ask_everybody() -> None:
+        for _ in range(40):
+            with lb.client() as client:
+                assert client.request().body == b"good"
+
+    wait_for(lambda: ask_everybody() or refused() == 2)  # each worker has tried it once
+    for _ in range(3):
+        reload_and_see(lb, text, 2)
+        ask_everybody()
+    assert refused() == 2
+
+
+@pytest.mark.parametrize("method", ["", "least_conn;"])
+def test_positions_survive(run_lb, http_backend, method: str) -> None:
+    """A reload between two requests does not send both to the first server."""
+    backends = [http_backend(lambda _, n=n: Reply(body=b"%d" % n)) for n in range(3)]
+    servers = " ".join(f"server {backend.address};" for backend in backends)
+    text = """http { access_log off; upstream u { METHOD SERVERS }
+        server { listen 127.0.0.1:@http@; location / { proxy_pass http://u; } } }"""
+    lb = run_lb(text.replace("METHOD", method).replace("SERVERS", servers))
+    found = []
+    for _ in range(6):
+        with lb.client() as client:
+            found.append(client.request().body)
+        reload_and_see(lb, lb.file.read_text())
+    assert sorted(found) == [b"0", b"0", b"1", b"1", b"2", b"2"]
+    assert found[:3] == found[3:]
+
+
+def test_reload_does_not_wait_for_a_stuck_worker(run_lb) -> None:
+    lb = run_lb(ONE)
+    (stuck,) = workers(lb)
+    stuck.suspend()
+    lb.write(TWO)
+    lb.signal(signal.SIGHUP)
+    wait_for(lambda: pids(lb) - {stuck.pid})
+    stuck.resume()
+    wait_replaced(lb, {stuck.pid}, 1)
+    lb.wait_ready()
+    assert lb.client().request().body == b"two"

@@ -105,6 +105,12 @@ cdef class Engine:
         lb_atomic_store(&loop.inbox.reopen, 1)
         self.wake()
 
+    def learned(self):
+        return handover_read(self.registries)
+
+    def start_with(self, dict learned):
+        handover_apply(self.registries, learned)
+
     cdef int wake(self) except -1:
         cdef uint64_t one = 1
         if write(loop.wake_fd, &one, sizeof(one)) < 0 and errno != EAGAIN:

@@ -5,8 +5,11 @@ boot       from the command line to the loop: logs, sockets, daemon, pid file
 reload     SIGHUP: read the file in a child, bind, hand over to a new generation
 crew       one generation of workers: spawn, back-off, stop
 sockets    listening sockets, kept over reloads
+inherit    listening sockets that were there before: an old binary's, systemd's
+upgrade    SIGUSR2: another binary takes over
 signals    signalfd: what arrived and who sent it
 logfiles   the log files that master and workers write to
+handover   what workers have learned of their servers, for the next generation
 reports    what the workers say about Consul's lists; the dump files
 totals     counters of all workers, over deaths and reloads
 chore      what may wait, done in a child: reading a configuration, writing dumps

@@ -105,6 +105,8 @@ class Master:
 
     def _deadline(self) -> float:
         reload = self._reload.deadline() if self._reload is not None else None
+        if self._reload is not None and self._reload.prepared is not None:
+            reload = self.crews.told_by()
         stop = self._dumps_until if self.stopping is not None else None
         deadlines = (self.crews.deadline(), self.dumps.deadline(), self._status.deadline(), reload, stop)
         return min((at for at in deadlines if at is not None), default=float("inf"))
@@ -195,6 +197,8 @@ class Master:
             self._reload = Reload(self._source, self.crews.sockets, self._loop, self.log, time.monotonic())
         except OSError as error:
             self._reloaded(f"fork() failed ({error.errno}: {error.strerror})")
+            return
+        self.crews.ask(time.monotonic())
 
     def _step_reload(self, now: float) -> None:
         reload = self._reload
@@ -203,7 +207,7 @@ class Master:
         reload.step(now)
         if reload.failed:
             self._reloaded(reload.failed)
-        elif reload.prepared is not None:
+        elif reload.prepared is not None and now >= self.crews.told_by():
             self._reloaded(self._try_adopt(reload.prepared))
         else:
             return

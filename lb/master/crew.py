@@ -13,7 +13,7 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from lb._fast import STOP_NOW, STOP_QUIT, STOP_RELOAD
 from lb.config.model import Config, ErrorLog
@@ -80,6 +80,8 @@ class Crew:
     shm: mmap.mmap  # the workers' counters, one block a slot
     fork: Callable[[Crew, Slot], Worker]
     slots: list[Slot] = field(init=False)
+    # slot -> position of an upstream -> what the first worker there starts with
+    learned: dict[int, dict[int, Any]] = field(default_factory=dict)
     stopping: int | None = None  # STOP_*: the hardest way to stop that it was told
 
     def __post_init__(self) -> None:

@@ -20,6 +20,7 @@ from lb.config.model import Upstream
 from lb.log import Log
 from lb.master import logfiles, sockets, totals
 from lb.master.crew import KILL_AFTER_S, Crew, Slot, Worker
+from lb.master.handover import Handover
 from lb.master.loop import READ, WRITE, Loop
 from lb.master.reload import Prepared
 from lb.master.reports import Reports
@@ -59,6 +60,7 @@ class Crews:
         self._on_death = on_death
         self._release = release
         self.alone = alone
+        self._handover = Handover()
         self._count = 0
         self._ending = False  # the master stops: forget the current crew too when it is gone
         self._prune = False  # sockets of an older configuration may be open
@@ -69,6 +71,21 @@ class Crews:
 
     # Generations
 
+    def ask(self, now: float) -> None:
+        """A reload begins: let the workers that serve say what they have learned."""
+        asked = [worker for worker in self.current if worker.ready]
+        self._handover.begin(self.current, {worker.slot for worker in asked}, now)
+        for worker in asked:
+            try:
+                worker.channel.send({"cmd": "tell"})
+                self._watch(self.current, worker)
+            except (OSError, ChannelError) as error:
+                self._log.alert(f"worker process {worker.pid} cannot be asked what it has learned: {error}")
+
+    def told_by(self) -> float:
+        """time.monotonic() until which a reload waits for what they say; 0: they have said it."""
+        return self._handover.until()
+
     def adopt(self, prepared: Prepared, shm: mmap.mmap) -> None:
         """A new current crew. Its workers are forked by the next `step`; takes what `prepared` owns."""
         self._count += 1
@@ -77,6 +94,7 @@ class Crews:
         self.current = Crew(
             self._count, prepared.config, prepared.identity, prepared.error_logs, prepared.files, shm, self._fork
         )
+        self.current.learned = self._handover.give(prepared.config)
         self.all.append(self.current)
 
     def step(self, now: float) -> None:
@@ -138,6 +156,7 @@ class Crews:
         if pid == 0:
             become_worker(lambda: self._job(crew, slot, ours, theirs), self._log)
         theirs.close()
+        crew.learned.pop(slot.number, None)  # it is old news for whoever comes next in this slot
         worker = Worker(pid, slot.number, crew.number, Endpoint(ours), time.monotonic())
         self._loop.watch(worker.channel, READ, partial(self._on_channel, crew, worker))
         return worker
@@ -163,6 +182,7 @@ class Crews:
             error_logs=crew.error_logs,
             channel=theirs,
             known=self._reports.for_start(crew.config),
+            learned=crew.learned.get(slot.number, {}),
             identity=crew.identity,
             log=self._log,
         )
@@ -236,6 +256,8 @@ class Crews:
             if not 0 <= report.upstream < len(crew.config.upstreams):
                 raise ValueError(f"report of upstream {report.upstream}")
             self._on_report(worker, crew.config.upstreams[report.upstream], report)
+        elif say == "learned":
+            self._handover.take(crew.number, worker.slot, frame.body.get("upstreams"))
         else:
             raise ValueError(f"unknown message {say!r}")
 

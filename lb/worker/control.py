@@ -23,10 +23,11 @@ LAST_WORDS_S: Final = 1.0  # how long the end waits for the master to take what 
 
 @dataclass(frozen=True, slots=True)
 class Orders:
-    """What the master may ask for. Both run in the control thread."""
+    """What the master may ask for. All run in the control thread."""
 
     stop: Callable[[int], None]  # STOP_*
     reopen: Callable[[dict[str, int]], None]  # path -> descriptor, which the callee owns
+    tell: Callable[[], list[Any]]  # what the engine has learned, for the next generation
 
 
 class Control(threading.Thread):
@@ -127,6 +128,8 @@ class Control(threading.Thread):
         command = frame.body.get("cmd")
         if command == "stop":
             self._orders.stop(int(frame.body["mode"]))
+        elif command == "tell":
+            self.post("learned", {"say": "learned", "upstreams": self._orders.tell()})
         elif command == "reopen" and not frame.lost_fds:
             self._orders.reopen(dict(zip(frame.body["paths"], frame.fds, strict=True)))
         elif command == "reopen":

@@ -16,7 +16,7 @@ import socket
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
-from typing import Final, NoReturn
+from typing import Any, Final, NoReturn
 
 from lb import _fast
 from lb.config.model import Config, ErrorLog
@@ -45,6 +45,7 @@ class Job:
     error_logs: tuple[ErrorLog, ...]
     channel: socket.socket
     known: dict[int, Report]  # position of an upstream -> what the master knows of it
+    learned: dict[int, Any]  # position of an upstream -> what the worker before us had learned (Engine.learned)
     identity: Identity | None
     log: Log
 
@@ -92,7 +93,7 @@ class Worker:
             error_fd=error_fd,
             error_level=job.error_logs[0].level,
         )
-        self._control = Control(job.channel, Orders(self._stop, self._reopen), job.log)
+        self._control = Control(job.channel, Orders(self._stop, self._reopen, self._engine.learned), job.log)
         self._pullers: list[Puller] = []
         self._graceful = False  # the master has asked for a graceful stop
 
@@ -100,6 +101,7 @@ class Worker:
         """Serve. Returns the exit code."""
         self._control.start()
         self._start_lists()
+        self._engine.start_with(self._job.learned)
         start.wait(self._pullers)
         self._control.post("ready", {"say": "ready"})
         self._engine.run()

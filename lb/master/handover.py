@@ -1,0 +1,71 @@
+"""What workers have learned of their servers (failures, positions of the balancers), from one generation to the next.
+
+It is asked for when a reload begins and comes while the new file is read, so that nobody waits for it; a worker that
+does not answer within a quarter of a second is stuck, and its successor starts without.  A worker hands on to the one
+in its slot; one without a predecessor takes what slot 0 knows, at a position of its own.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from lb.config.model import Config, Upstream
+from lb.master.crew import Crew
+
+ANSWER_S: Final = 0.25
+
+Name = tuple[str, str]  # kind and name: the same over reloads, unlike an upstream's position
+
+
+def _name(upstream: Upstream) -> Name:
+    return upstream.kind, upstream.name
+
+
+class Handover:
+    """The answers of one generation."""
+
+    def __init__(self) -> None:
+        self._crew: Crew | None = None
+        self._missing: set[int] = set()  # slots
+        self._until = 0.0
+        self._said: dict[int, dict[Name, Any]] = {}  # by slot
+
+    def begin(self, crew: Crew, slots: set[int], now: float) -> None:
+        """Forget what was said before; these slots are asked."""
+        self._crew = crew
+        self._missing = slots
+        self._until = now + ANSWER_S
+        self._said = {}
+
+    def take(self, crew: int, slot: int, upstreams: Any) -> None:
+        """An answer. Raises ValueError for one that no engine gives."""
+        if self._crew is None or crew != self._crew.number:
+            return
+        names = [_name(upstream) for upstream in self._crew.config.upstreams]
+        if not isinstance(upstreams, list) or len(upstreams) != len(names):
+            raise ValueError("not one entry per upstream in what a worker has learned")
+        self._said[slot] = dict(zip(names, upstreams, strict=True))
+        self._missing.discard(slot)
+
+    def until(self) -> float:
+        """time.monotonic() until which answers may still come; 0: all are there."""
+        return self._until if self._missing else 0.0
+
+    def give(self, config: Config) -> dict[int, dict[int, Any]]:
+        """For each slot of the next generation: the upstream's position there -> what is known of it."""
+        said, self._said, self._crew = self._said, {}, None
+        self._missing = set()
+        given = {slot: _for_slot(said, slot, config) for slot in range(config.worker_processes)} if said else {}
+        return {slot: known for slot, known in given.items() if known}
+
+
+def _for_slot(said: dict[int, dict[Name, Any]], slot: int, config: Config) -> dict[int, Any]:
+    before = said.get(slot)
+    known = before if before is not None else said[min(said)]
+    found = {}
+    for number, upstream in enumerate(config.upstreams):
+        if _name(upstream) in known:
+            positions, peers = known[_name(upstream)]
+            spread = [position + slot for position in positions]
+            found[number] = [positions if before is not None else spread, peers]
+    return found

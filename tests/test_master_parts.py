@@ -164,7 +164,7 @@ class Line:
         self.log = Lines()
         self.stops: list[int] = []
         self.opened: list[dict[str, int]] = []
-        self.control = Control(theirs, Orders(self.stops.append, self.opened.append), self.log)
+        self.control = Control(theirs, Orders(self.stops.append, self.opened.append, lambda: [[[1, 0], {}]]), self.log)
         self.control.start()
 
 
@@ -185,6 +185,12 @@ def test_control_carries_out_orders(line: Line, tmp_path: Path) -> None:
     assert line.opened[0].keys() == {"/a", "/b"}
     for fd in line.opened[0].values():
         os.close(fd)
+
+
+def test_control_tells_what_the_engine_has_learned(line: Line) -> None:
+    line.master.send({"cmd": "tell"})
+    (frame,) = receive(line.master, 1)
+    assert frame.body == {"say": "learned", "upstreams": [[[1, 0], {}]]}
 
 
 def test_posting_never_waits_and_the_newest_counts(line: Line) -> None:

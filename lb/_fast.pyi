@@ -4,7 +4,7 @@ import mmap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lb.config.model import Config, Server
+from lb.config.model import Config, ErrorLog, Server
 
 STOP_RELOAD: int  # finish what runs; idle keep-alive clients get a last chance (`Connection: close` on the next answer)
 STOP_QUIT: int  # finish what runs; close idle connections at once
@@ -24,9 +24,10 @@ class Engine:
         worker: int,  # 0-based slot
         workers: int,
         shm: mmap.mmap,  # of stats_size(workers) bytes, mapped by the master before the fork
-        logs: Mapping[str, int],  # access log path -> fd open for appending
-        error_fd: int,
+        logs: Mapping[str, int],  # path of an access or error log -> fd open for appending
+        error_fd: int,  # the first error log
         error_level: str,
+        error_logs: Sequence[ErrorLog] = (),  # of the main context, the first one included; (): error_fd alone
     ) -> None: ...
     def publish(self, upstream: int, servers: Sequence[Server], show: bytes) -> None:
         """Replace the servers of upstream number `upstream`. Any thread; returns at once, the loop swaps soon after.

@@ -27,6 +27,7 @@ from lb.fast.fields cimport field_id
 from lb.fast.rules cimport rule_text
 from lb.fast.chunk cimport chunk_decode
 from lb.fast.uri cimport uri_normalise
+from lb.fast.outcome cimport *
 from lb.fast.value cimport *
 from lb.fast.rewrite cimport *
 from lb.fast.hash cimport RING_MOST, RING_POINTS, ring_points, ring_sort
@@ -36,7 +37,8 @@ from lb.fast.balance cimport *
 include "fast/poll.pyx"         # the loop: wait, events, timers
 include "fast/conn.pyx"         # sockets: slab, states, recv and send
 include "fast/pump.pyx"         # bytes in bulk: splice
-include "fast/log.pyx"          # access and error logs
+include "fast/log.pyx"          # log files, the error log
+include "fast/access.pyx"       # access logs
 include "fast/accept.pyx"       # clients come in
 include "fast/request.pyx"      # an exchange and its memory
 include "fast/http.pyx"         # HTTP clients: heads in, keep-alive, the end

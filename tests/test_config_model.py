@@ -12,6 +12,7 @@ import pytest
 
 from lb.config import ConfigError, load
 from lb.config.model import (
+    AccessLog,
     Address,
     Config,
     ErrorLog,
@@ -139,18 +140,20 @@ def test_settings_are_inherited(read: Read, tmp_path: Path) -> None:
         keepalive_requests=5,
         client_header_timeout_ms=3000,
         client_max_body_size=0,
-        access_logs=(f"{tmp_path}/a.log", f"{tmp_path}/b.log"),
+        access_logs=tuple(AccessLog(f"{tmp_path}/{name}.log") for name in "aab"),
     )
     assert b == common
     assert only_server(config).settings == common
     assert (a.proxy_read_timeout_ms, a.set_headers, a.access_logs, a.send_timeout_ms) == (500, (("C", ()),), (), 90_000)
     assert c.access_logs == ()
-    assert d.access_logs == (f"{tmp_path}/d.log",)
+    assert d.access_logs == (AccessLog(f"{tmp_path}/d.log"),)
     assert (d.client_body_timeout_ms, d.proxy_connect_timeout_ms) == (9000, 1000)
 
 
 def test_the_default_access_log(read: Read, tmp_path: Path) -> None:
-    assert only_server(read(http(server()))).settings == HttpSettings(access_logs=(f"{tmp_path}/logs/access.log",))
+    assert only_server(read(http(server()))).settings == HttpSettings(
+        access_logs=(AccessLog(f"{tmp_path}/logs/access.log"),)
+    )
 
 
 def test_locations_and_handlers(read: Read) -> None:

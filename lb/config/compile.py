@@ -10,6 +10,7 @@ from typing import Any
 
 from lb.config.errors import Problem
 from lb.config.model import (
+    AccessLog,
     Config,
     ErrorLog,
     Handler,
@@ -76,6 +77,7 @@ def build(reader: Reader) -> Config:
     main, values = reader.main, reader.main.values
     user, group = values.get("user") or (None, None)
     servers = _http_servers(reader)
+    listeners = tuple(_listener(draft, servers) for draft in reader.listeners.drafts.values())
     return Config(
         path=reader.path,
         prefix=reader.prefix,
@@ -87,7 +89,8 @@ def build(reader: Reader) -> Config:
         error_log_given=bool(main.error_logs),
         error_logs=tuple(main.error_logs) or (ErrorLog(reader.full_name("logs/error.log")),),
         upstreams=tuple(_upstream(draft) for draft in reader.upstreams.drafts),
-        listeners=tuple(_listener(draft, servers) for draft in reader.listeners.drafts.values()),
+        listeners=listeners,
+        log_paths=tuple(sorted(reader.log_paths)),
         status_listen=tuple(address for address, _ in main.status_listen),
         warnings=tuple(reader.warnings),
         **_given(main, _MAIN_FIELDS),
@@ -146,7 +149,12 @@ def _location(scope: LocationScope) -> Location:
 
 def _settings(scope: Scope) -> HttpSettings:
     headers = tuple(scope.inherited("proxy_set_header", ()))
-    return HttpSettings(set_headers=headers, access_logs=_access_logs(scope), **_given(scope, _HTTP_FIELDS))
+    return HttpSettings(
+        set_headers=headers,
+        access_logs=_access_logs(scope),
+        error_logs=_error_logs(scope),
+        **_given(scope, _HTTP_FIELDS),
+    )
 
 
 def _given(scope: Scope, fields: dict[str, str]) -> dict[str, Any]:
@@ -155,15 +163,26 @@ def _given(scope: Scope, fields: dict[str, str]) -> dict[str, Any]:
     return {field: value for field, value in found.items() if value is not None}
 
 
-def _access_logs(scope: Scope) -> tuple[str, ...]:
-    """Of the nearest level that says anything; there, `off` beats any file."""
+def _access_logs(scope: Scope) -> tuple[AccessLog, ...]:
+    """Of the nearest level that says anything; there, `off` beats any file. Without any, http has nginx's default."""
     level: Scope | None = scope
-    while level is not None:
+    found: tuple[AccessLog, ...] | None = None
+    while level is not None and found is None:
         if "access_log" in level.values:
-            off = "access_log_off" in level.values
-            return () if off else tuple(dict.fromkeys(level.values["access_log"]))
+            found = () if "access_log_off" in level.values else tuple(level.values["access_log"])
         level = level.parent
-    return (scope.reader.full_name("logs/access.log"),)
+    if found is None:
+        stream = isinstance(scope, StreamServerScope)
+        found = () if stream else (AccessLog(scope.reader.full_name("logs/access.log")),)
+    scope.reader.log_paths.update(log.path for log in found)
+    return found
+
+
+def _error_logs(scope: Scope) -> tuple[ErrorLog, ...]:
+    """Of the nearest level inside http{} or stream{}; (): the main ones hold."""
+    found: list[ErrorLog] = scope.inherited("error_log", [])
+    scope.reader.log_paths.update(log.path for log in found if log.path != "stderr")
+    return tuple(found)
 
 
 def _listener(draft: ListenerDraft, servers: dict[int, HttpServer]) -> Listener:
@@ -187,5 +206,7 @@ def _stream_server(scope: StreamServerScope) -> StreamServer:
     return StreamServer(
         upstream=scope.upstream,
         where=scope.node.where if scope.node else "",
+        access_logs=_access_logs(scope),
+        error_logs=_error_logs(scope),
         **_given(scope, _STREAM_FIELDS),
     )

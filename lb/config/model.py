@@ -95,6 +95,32 @@ class Upstream:
     where: str = ""
 
 
+LogLevel = Literal["debug", "info", "notice", "warn", "error", "crit", "alert", "emerg"]
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorLog:
+    path: str  # absolute, or "stderr"
+    level: LogLevel = "error"
+
+
+@dataclass(frozen=True, slots=True)
+class LogFormat:
+    """A `log_format`. `value` None: nginx's `combined`, which the engine writes by itself."""
+
+    value: Value | None = None
+    escape: Literal["default", "json", "none"] = "default"
+
+
+@dataclass(frozen=True, slots=True)
+class AccessLog:
+    path: str  # absolute
+    format: LogFormat = LogFormat()
+    condition: Value | None = None  # if=: a request whose value is "" or "0" is not logged
+    buffer: int = 0  # bytes that gather before they are written; 0: written at the end of the loop's turn
+    flush_ms: int = 0  # the longest that lines wait in the buffer; 0: no limit
+
+
 @dataclass(frozen=True, slots=True)
 class ProxyPass:
     upstream: int  # position in Config.upstreams
@@ -136,7 +162,8 @@ class HttpSettings:
     client_body_timeout_ms: int = 60_000
     send_timeout_ms: int = 60_000
     client_max_body_size: int = 1 << 20  # 0: no limit
-    access_logs: tuple[str, ...] = ()  # absolute paths; (): off
+    access_logs: tuple[AccessLog, ...] = ()  # (): off
+    error_logs: tuple[ErrorLog, ...] = ()  # (): those of Config
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +189,8 @@ class StreamServer:
     upstream: int  # position in Config.upstreams
     proxy_connect_timeout_ms: int = 60_000
     proxy_timeout_ms: int = 600_000
+    access_logs: tuple[AccessLog, ...] = ()
+    error_logs: tuple[ErrorLog, ...] = ()  # (): those of Config
     where: str = ""
 
 
@@ -180,15 +209,6 @@ class Listener:
     where: str = ""
 
 
-LogLevel = Literal["debug", "info", "notice", "warn", "error", "crit", "alert", "emerg"]
-
-
-@dataclass(frozen=True, slots=True)
-class ErrorLog:
-    path: str  # absolute, or "stderr"
-    level: LogLevel = "error"
-
-
 @dataclass(frozen=True, slots=True)
 class Config:
     path: str  # the main file, absolute
@@ -204,6 +224,7 @@ class Config:
     group: str | None = None
     error_logs: tuple[ErrorLog, ...] = ()
     error_log_given: bool = False  # in the main context of a file; else `error_logs` is the default, which -e replaces
+    log_paths: tuple[str, ...] = ()  # every file that servers and locations log to, access and error
     upstreams: tuple[Upstream, ...] = ()
     listeners: tuple[Listener, ...] = ()
     status_listen: tuple[Address, ...] = ()

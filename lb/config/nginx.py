@@ -14,7 +14,6 @@ _REASONS = {
     "master_process": "lb always runs a master and workers: leave it out",
     "load_module": "lb loads no modules, http and stream are built in: leave it out",
     "if": "conditions are not there yet",
-    "log_format": "other log formats than combined are not there yet",
 }
 _NO_FILES = ("alias", "index", "try_files", "autoindex", "sendfile", "default_type", "types", "expires")
 _NO_TLS = ("ssl_", "proxy_ssl_")

@@ -38,6 +38,8 @@ class Reader:
         self.listeners = Listeners(self)
         self.dumps: dict[str, UpstreamScope] = {}  # dump file -> the upstream that writes it
         self.main = MainScope("main", self)
+        self.log_paths: set[str] = set()  # every file that servers and locations log to
+        self.log_buffers: dict[str, tuple[int, int]] = {}  # path -> buffer and flush of its access_log
         self.syntax_error = False  # something may be missing only because a file was cut short
 
     def full_name(self, name: str) -> str:

@@ -10,6 +10,7 @@ import difflib
 from lb.config import (
     table_http,
     table_listen,
+    table_log,
     table_main,
     table_proxy,
     table_stream,
@@ -24,6 +25,7 @@ from lb.config.tree import Node
 
 DIRECTIVES: tuple[Directive, ...] = (
     *table_main.DIRECTIVES,
+    *table_log.DIRECTIVES,
     *table_http.DIRECTIVES,
     *table_listen.DIRECTIVES,
     *table_proxy.DIRECTIVES,

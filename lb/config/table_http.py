@@ -6,7 +6,7 @@ import os
 import socket
 from typing import Literal
 
-from lb.config.directive import AS_NGINX, AS_UPSYNC, Context, Directive, full_path, msec, number, once, size
+from lb.config.directive import AS_NGINX, AS_UPSYNC, Context, Directive, msec, number, once, size
 from lb.config.errors import Refused
 from lb.config.listeners import ListenOptions
 from lb.config.model import Address, UpstreamShow
@@ -90,23 +90,6 @@ def upstream_show(scope: LocationScope, node: Node) -> None:
     scope.content = UpstreamShow()
 
 
-def access_log(scope: Scope, node: Node) -> None:
-    name, *rest = node.args
-    logs: list[str] = scope.values.setdefault("access_log", [])
-    if name == "off":
-        if rest:
-            raise Refused(f'invalid parameter "{rest[0]}"')
-        scope.values["access_log_off"] = True
-        return
-    if name.startswith("syslog:") or "$" in name:
-        raise Refused(f'invalid parameter "{name}"', '"syslog:" and variables in access_log are not there yet')
-    if rest and rest[0] != "combined":
-        raise Refused(f'unknown log format "{rest[0]}"', "other log formats than combined are not there yet")
-    if len(rest) > 1:
-        raise Refused(f'invalid parameter "{rest[1]}"', "parameters of access_log are not there yet")
-    logs.append(full_path(scope, name))
-
-
 def keepalive_timeout(scope: Scope, node: Node) -> None:
     once(scope, node)
     value = parse_msec(node.args[0])
@@ -160,16 +143,6 @@ def _blocks() -> tuple[Directive, ...]:
 
 def _client_settings() -> tuple[Directive, ...]:
     return (
-        Directive(
-            "access_log",
-            _LEVELS,
-            "FILE [combined] | off",
-            (1, None),
-            "logs/access.log combined",
-            "Writes one line a request; may be repeated; `off` turns the log off on this level.",
-            "differs: only the combined format, no parameters, no syslog:, no variables in the name",
-            access_log,
-        ),
         Directive(
             "client_header_timeout",
             ("http", "server"),

@@ -8,15 +8,13 @@ import os
 import pwd
 import re
 
-from lb.config.directive import AS_NGINX, Context, Directive, flag, full_path, msec, number, once, path
+from lb.config.directive import AS_NGINX, Context, Directive, flag, msec, number, once, path
 from lb.config.errors import Refused
-from lb.config.model import ErrorLog, LogLevel
-from lb.config.scope import MainScope, Scope
+from lb.config.scope import Scope
 from lb.config.tree import Node
 from lb.config.values import parse_number
 
 MAX_WORKERS = 1024  # as nginx
-LEVELS: tuple[LogLevel, ...] = ("emerg", "alert", "crit", "error", "warn", "notice", "info", "debug")
 _EVERYWHERE: tuple[Context, ...] = (
     "main", "events", "http", "upstream", "server", "location", "stream", "stream upstream", "stream server",
 )  # fmt: skip
@@ -77,20 +75,6 @@ def user(scope: Scope, node: Node) -> None:
     except (KeyError, UnicodeError):
         raise Refused(f'getgrnam("{group}") failed') from None
     scope.values[node.name] = (name, group)
-
-
-def error_log(scope: MainScope, node: Node) -> None:
-    name, levels = node.args[0], node.args[1:]
-    if name.startswith(("syslog:", "memory:")):
-        raise Refused(f'invalid parameter "{name}"', f'"{name.partition(":")[0]}:" in error_log is not there yet')
-    for level in levels:
-        if level not in LEVELS:
-            raise Refused(f'invalid log level "{level}"')
-    if len(levels) > 1:
-        raise Refused(f'duplicate log level "{levels[1]}"')
-    chosen: LogLevel = next((known for known in LEVELS if known in levels), "error")
-    target = name if name == "stderr" else full_path(scope, name)
-    scope.error_logs.append(ErrorLog(target, chosen))
 
 
 DIRECTIVES = (
@@ -164,16 +148,6 @@ DIRECTIVES = (
         "The user and group that workers run as when root starts lb; the group's name is the user's if none is given.",
         AS_NGINX,
         user,
-    ),
-    Directive(
-        "error_log",
-        ("main",),
-        "FILE | stderr [debug|info|notice|warn|error|crit|alert|emerg]",
-        (1, None),
-        "logs/error.log error",
-        "Where messages of this level and worse are written; may be repeated.",
-        "differs: main context only, no syslog: and memory:",
-        error_log,
     ),
     Directive(
         "events",

@@ -73,6 +73,8 @@ cdef void answer_send(Request* r, Out* o, const char* body, uint64_t n) noexcept
     cdef uint32_t head = <uint32_t> (o.p - loop.heads)
     if r.h.method == M_HEAD:
         n = 0
+    if r.loc.uses & USES_SENT_HEAD:
+        keep_sent_head(r, loop.heads, head)
     r.flags |= RQ_STARTED
     r.sent += head + n
     r.body_sent += n

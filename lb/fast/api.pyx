@@ -22,10 +22,18 @@ cdef dict VARIABLE_IDS = {
     "request_id": V_REQUEST_ID, "status": V_STATUS, "bytes_sent": V_BYTES_SENT, "body_bytes_sent": V_BODY_BYTES_SENT,
     "request_length": V_REQUEST_LENGTH, "request_time": V_REQUEST_TIME, "upstream_addr": V_UPSTREAM_ADDR,
     "upstream_status": V_UPSTREAM_STATUS, "protocol": V_PROTOCOL, "bytes_received": V_BYTES_RECEIVED,
+    "connection_time": V_CONNECTION_TIME, "pipe": V_PIPE, "remote_user": V_REMOTE_USER, "request_port": V_REQUEST_PORT,
+    "is_request_port": V_IS_REQUEST_PORT, "session_time": V_REQUEST_TIME,
+    "upstream_connect_time": V_UPSTREAM_CONNECT_TIME, "upstream_header_time": V_UPSTREAM_HEADER_TIME,
+    "upstream_first_byte_time": V_UPSTREAM_HEADER_TIME, "upstream_response_time": V_UPSTREAM_RESPONSE_TIME,
+    "upstream_session_time": V_UPSTREAM_RESPONSE_TIME, "upstream_response_length": V_UPSTREAM_RESPONSE_LENGTH,
+    "upstream_bytes_sent": V_UPSTREAM_BYTES_SENT, "upstream_bytes_received": V_UPSTREAM_BYTES_RECEIVED,
+    "upstream_http_": V_UPSTREAM_HTTP_, "upstream_cookie_": V_UPSTREAM_COOKIE_, "sent_http_": V_SENT_HTTP_,
 }
 VARIABLES = frozenset(VARIABLE_IDS)
 cdef dict METHODS = {"round_robin": LB_ROUND_ROBIN, "least_conn": LB_LEAST_CONN, "ip_hash": LB_IP_HASH, "hash": LB_HASH,
                      "random": LB_RANDOM}
+cdef dict ESCAPES = {"default": ESC_DEFAULT, "json": ESC_JSON, "none": ESC_NONE}
 cdef dict LEVELS = {"emerg": LOG_EMERG, "alert": LOG_ALERT, "crit": LOG_CRIT, "error": LOG_ERR, "warn": LOG_WARN,
                     "notice": LOG_NOTICE, "info": LOG_INFO, "debug": LOG_DEBUG}
 cdef tuple COUNTERS = ("pid", "heartbeat_ms", "accepting", "clients", "accepts", "handled", "requests", "sessions", "reading",
@@ -58,20 +66,21 @@ cdef class Engine:
     cdef list registries        # per upstream: {(sockaddr, occurrence): Peer*}
     cdef dict log_index         # path -> place in loop.logs; "" is the error log
     cdef unsigned char[::1] shm
+    cdef uint32_t uses          # Uses of the values compiled since it was cleared
 
     def __cinit__(self):
         self.kept = []
         self.registries = []
         self.log_index = {}
 
-    def __init__(self, config, listeners, *, int worker, int workers, shm, logs, int error_fd, error_level):
+    def __init__(self, config, listeners, *, int worker, int workers, shm, logs, int error_fd, error_level, error_logs=()):
         cdef int i
         if loop.scratch != NULL:
             raise RuntimeError("one Engine per process")
         self.shm = shm
         self.loop_init(worker, workers, config.worker_connections)
         loop.stop_most = config.worker_shutdown_timeout_ms
-        self.logs_init(logs, error_fd, error_level)
+        self.logs_init(logs, error_fd, error_level, error_logs)
         self.upstreams_init(config.upstreams)
         loop.nlisteners = len(config.listeners)
         loop.listeners = <Listener*> self.mem(loop.nlisteners * sizeof(Listener))
@@ -208,19 +217,60 @@ cdef class Engine:
             raise OSError(errno, "epoll_ctl")
         return 0
 
-    cdef int logs_init(self, logs, int error_fd, str level) except -1:
+    cdef int logs_init(self, logs, int error_fd, str level, error_logs) except -1:
+        """A LogFile for each path; number 0 is the first error log of the main context, under its path and under ""."""
         cdef uint32_t i = 0
         loop.nlogs = len(logs) + 1
         loop.logs = <LogFile*> self.mem(loop.nlogs * sizeof(LogFile))
+        loop.line = <char*> self.mem(LOG_LINE)
         for path, fd in {"": error_fd, **logs}.items():
             self.log_index[path] = i
             loop.logs[i].fd = fd
             loop.logs[i].fresh = -1
+            loop.logs[i].room = LOG_ROOM
             loop.logs[i].buf = <char*> self.mem(LOG_ROOM)
             i += 1
-        loop.error_log = &loop.logs[0]
-        loop.log_level = LEVELS[level]
+        if error_logs:
+            self.log_index.setdefault(error_logs[0].path, 0)
+        self.error_logs(&loop.errors, [("", level)] + [(log.path, log.level) for log in error_logs[1:]])
         return 0
+
+    cdef int error_logs(self, ErrorLogs* e, list logs) except -1:
+        """`logs`: (path, level) in the order of the file."""
+        e.n = len(logs)
+        e.files = <LogFile**> self.mem(e.n * sizeof(LogFile*))
+        e.levels = <uint32_t*> self.mem(e.n * sizeof(uint32_t))
+        for i, (path, level) in enumerate(logs):
+            e.files[<int> i] = &loop.logs[<int> self.log_index[path]]
+            e.levels[<int> i] = LEVELS[level]
+            e.most = max(e.most, e.levels[<int> i])
+        return 0
+
+    cdef ErrorLogs* errors(self, logs) except NULL:
+        """Those of a location or stream server; the main ones where it has none."""
+        cdef ErrorLogs* e = &loop.errors
+        if logs:
+            e = <ErrorLogs*> self.mem(sizeof(ErrorLogs))
+            self.error_logs(e, [(log.path, log.level) for log in logs])
+        return e
+
+    cdef AccessLog* access_logs(self, logs) except NULL:
+        cdef AccessLog* compiled = <AccessLog*> self.mem(len(logs) * sizeof(AccessLog))
+        cdef AccessLog* a
+        for i, log in enumerate(logs):
+            a = &compiled[<int> i]
+            a.file = &loop.logs[<int> self.log_index[log.path]]
+            if log.buffer > a.file.keep:
+                a.file.keep = log.buffer
+                a.file.flush = log.flush_ms
+                a.file.room = log.buffer + LOG_ROOM
+                a.file.buf = <char*> self.mem(a.file.room)
+            a.combined = log.format.value is None
+            a.escape = ESCAPES[log.format.escape]
+            a.format = self.value(log.format.value or ())
+            a.conditional = log.condition is not None
+            a.condition = self.value(log.condition or ())
+        return compiled
 
     cdef int upstreams_init(self, upstreams) except -1:
         cdef Upstream* u
@@ -271,6 +321,9 @@ cdef class Engine:
         s.ups = &loop.ups[<int> server.upstream]
         s.connect_timeout = server.proxy_connect_timeout_ms
         s.timeout = server.proxy_timeout_ms
+        s.nlogs = len(server.access_logs)
+        s.logs = self.access_logs(server.access_logs)
+        s.errors = self.errors(server.error_logs)
         return s
 
     cdef int servers(self, Listener* l, listener) except -1:
@@ -305,6 +358,7 @@ cdef class Engine:
         return s
 
     cdef int location(self, Location* l, handler, settings) except -1:
+        self.uses = 0
         l.connect_timeout = settings.proxy_connect_timeout_ms
         l.read_timeout = settings.proxy_read_timeout_ms
         l.write_timeout = settings.proxy_send_timeout_ms
@@ -316,11 +370,12 @@ cdef class Engine:
         l.max_body = settings.client_max_body_size
         l.http10 = settings.proxy_http_version == "1.0"
         l.nlogs = len(settings.access_logs)
-        l.logs = <LogFile**> self.mem(l.nlogs * sizeof(LogFile*))
-        for i, path in enumerate(settings.access_logs):
-            l.logs[<int> i] = &loop.logs[<int> self.log_index[path]]
+        l.logs = self.access_logs(settings.access_logs)
+        l.errors = self.errors(settings.error_logs)
         self.set_headers(l, settings.set_headers)
-        return self.handler(l, handler)
+        self.handler(l, handler)
+        l.uses = self.uses
+        return 0
 
     cdef int handler(self, Location* l, handler) except -1:
         if isinstance(handler, ProxyPass):
@@ -366,8 +421,12 @@ cdef class Engine:
                 continue
             name = part.name
             if name not in VARIABLE_IDS:            # a family: the rest of the name is its argument
-                name, rest = name.split("_", 1)
-                name += "_"
+                family = max((one for one in VARIABLE_IDS if one.endswith("_") and name.startswith(one)), key=len)
+                name, rest = family, name[len(family):]
                 piece.text = self.text(rest)
             piece.var = VARIABLE_IDS[name]
+            if piece.var == V_SENT_HTTP_:
+                self.uses |= USES_SENT_HEAD
+            elif piece.var == V_UPSTREAM_HTTP_ or piece.var == V_UPSTREAM_COOKIE_:
+                self.uses |= USES_UP_HEAD
         return v

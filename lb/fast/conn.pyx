@@ -46,7 +46,8 @@ cdef Conn* conn_new(int fd, int kind) noexcept nogil:
     c.posted = NULL
     c.fd = fd
     c.kind = kind
-    c.born = loop.now
+    c.born = c.opened = loop.now
+    c.got = c.put = 0
     BUG_ON(c.state != S_FREE or c.req != NULL or c.inb != NULL or c.out != NULL or c.timer.due != 0)
     return c
 
@@ -166,6 +167,7 @@ cdef ssize_t conn_recv(Conn* c, char* p, size_t n) noexcept nogil:
     """
     cdef ssize_t got = recv(c.fd, p, n, 0)
     if likely(got > 0):
+        c.got += got
         if <size_t> got < n and not c.ready & R_HUP:
             c.ready &= ~R_READ
         return got
@@ -189,6 +191,8 @@ cdef ssize_t conn_write(Conn* c, const char* p, size_t n) noexcept nogil:
         setsockopt(c.fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one))
         c.flags |= CF_NODELAY
     got = send(c.fd, p, n, MSG_NOSIGNAL)
+    if likely(got >= 0):
+        c.put += got
     if likely(got == <ssize_t> n):
         return got
     if got >= 0:

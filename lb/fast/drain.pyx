@@ -75,7 +75,7 @@ cdef void drain_end() noexcept nogil:
     for i in range(loop.nups):
         while loop.ups[i].idle_first != NULL:
             pool_close(loop.ups[i].idle_first)
-    logs_flush()
+    logs_flush(True)
     run_posted()
     pipes_drop()
     peers_bury()

@@ -321,8 +321,7 @@ cdef void http_answered(Request* r) noexcept nogil:
         http_done(r)
         return
     if r.peer != NULL:                  # the server may be gone before the client has read all: keep its name only
-        fails_add(r, r.peer)
-        r.peer = NULL
+        try_add(r, r.peer)
     timer_set(&loop.wheel, &c.timer, loop.now + r.loc.send_timeout)
 
 
@@ -349,11 +348,9 @@ cdef void http_done(Request* r) noexcept nogil:
 
 
 cdef void request_log(Request* r) noexcept nogil:
-    cdef uint32_t i
     loop.st.status[r.status // 100 if 100 <= r.status < 600 else 0] += 1
     loop.st.bytes_out += r.sent
-    for i in range(r.loc.nlogs):
-        log_access(r.loc.logs[i], r)
+    access_logs(r.loc.logs, r.loc.nlogs, r)
 
 
 cdef void http_close(Conn* c, bint rest) noexcept nogil:

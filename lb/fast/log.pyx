@@ -23,51 +23,118 @@ cdef bint log_room(LogFile* f, Out* o, uint32_t need) noexcept nogil:
     """Point `o` at room for one line; write out what waits when there is too little."""
     if f.fd < 0:
         return False
-    if LOG_ROOM - f.n < need:
+    if f.room - f.n < need:
         log_write(f)
-    if LOG_ROOM - f.n < need:
+    if f.room - f.n < need:
         f.dropped += 1
         loop.st.log_dropped += 1
         return False
-    out_init(o, f.buf + f.n, LOG_ROOM - f.n)
+    out_init(o, f.buf + f.n, f.room - f.n)
     return True
 
 
 cdef void log_commit(LogFile* f, Out* o) noexcept nogil:
+    """The line that `o` holds, begun by log_room, is whole."""
+    cdef uint32_t n = <uint32_t> (o.p - f.buf)
     if o.full:                          # a line longer than a whole buffer
         f.dropped += 1
         loop.st.log_dropped += 1
         return
-    f.n = <uint32_t> (o.p - f.buf)
+    if f.n == 0:
+        log_first(f)
+    if f.keep and n > f.keep and f.n:   # as nginx: the buffer is written when a line does not fit in it
+        log_write_first(f, n)
+        return
+    f.n = n
+
+
+cdef void log_first(LogFile* f) noexcept nogil:
+    """The first line of a buffer has come: its time runs from here."""
+    f.since = loop.now
+    if f.flush and (loop.flush_at == 0 or loop.now + f.flush < loop.flush_at):
+        loop.flush_at = loop.now + f.flush
+
+
+cdef void log_write_first(LogFile* f, uint32_t end) noexcept nogil:
+    """Write what waited before the line that ends at `end`, and keep that line."""
+    cdef uint32_t was = f.n, n = end - f.n
+    log_write(f)
+    memmove(f.buf + f.n, f.buf + was, n)
+    f.n += n
+    log_first(f)
 
 
 cdef void log_write(LogFile* f) noexcept nogil:
-    """One write. What the file does not take at once (a full disk, a full pipe) is dropped, whole lines, and counted."""
+    """One write, which never waits: files are opened O_NONBLOCK. A pipe that is full keeps its lines here until the buffer
+    is full too; what a file refuses (a full disk) is dropped. Lines are counted when they are dropped, and never torn."""
     cdef ssize_t got
-    cdef uint32_t i, at
+    cdef uint32_t gone
     if f.n == 0:
         return
     got = write(f.fd, f.buf, f.n)
-    at = <uint32_t> got if got > 0 else 0
-    for i in range(at, f.n):
+    if got == <ssize_t> f.n:
+        f.n = 0
+        f.torn = 0
+        return
+    if got < 0 and errno != EAGAIN and errno != EINTR:
+        log_drop(f)
+        return
+    gone = <uint32_t> got if got > 0 else 0
+    if gone:
+        f.torn = f.buf[gone - 1] != 10
+        memmove(f.buf, f.buf + gone, f.n - gone)
+        f.n -= gone
+
+
+cdef void log_drop(LogFile* f) noexcept nogil:
+    """Drop the lines that wait; the rest of one that was begun stays, so that the next one is whole."""
+    cdef uint32_t i, keep = 0
+    if f.torn:
+        while keep < f.n and f.buf[keep] != 10:
+            keep += 1
+        keep = keep + 1 if keep < f.n else 0
+    for i in range(keep, f.n):
         if f.buf[i] == 10:
             f.dropped += 1
             loop.st.log_dropped += 1
-    f.n = 0
+    f.n = keep
 
 
-cdef void logs_flush() noexcept nogil:
+cdef void logs_flush(bint all) noexcept nogil:
+    """At the end of a turn: everything without buffer=, and buffers whose time is up; `all`: these too."""
     cdef uint32_t i
+    cdef LogFile* f
+    cdef bint due = loop.flush_at != 0 and loop.now >= loop.flush_at
+    if due:
+        loop.flush_at = 0
     for i in range(loop.nlogs):
-        if loop.logs[i].n:
-            log_write(&loop.logs[i])
+        f = &loop.logs[i]
+        if f.n == 0:
+            continue
+        if all or f.keep == 0 or (due and f.flush and loop.now - f.since >= f.flush):
+            log_write(f)
+        elif due and f.flush and (loop.flush_at == 0 or f.since + f.flush < loop.flush_at):
+            loop.flush_at = f.since + f.flush
+
+
+cdef void logs_tell() noexcept nogil:
+    """Lost lines, once a second at most, in the error log."""
+    cdef Out o
+    if loop.told_dropped == loop.st.log_dropped or loop.now - loop.told_at < 1000:
+        return
+    loop.told_at = loop.now
+    loop.told_dropped = loop.st.log_dropped
+    if error_begin(&o, &loop.errors, LOG_ERR):
+        out_uint(&o, loop.told_dropped)
+        out_text(&o, b" log lines were dropped by this worker: a log is full or not read")
+        error_end(&o, &loop.errors, LOG_ERR)
 
 
 cdef void logs_reopen() noexcept nogil:
     """Python threads left new fds (USR1): what waits goes to the old ones."""
     cdef uint32_t i
     cdef LogFile* f
-    logs_flush()
+    logs_flush(True)
     for i in range(loop.nlogs):
         f = &loop.logs[i]
         if f.fresh >= 0:
@@ -90,10 +157,11 @@ cdef const char* level_name(int level) noexcept nogil:
     return b"debug"
 
 
-cdef bint error_begin(Out* o, int level) noexcept nogil:
+cdef bint error_begin(Out* o, ErrorLogs* e, int level) noexcept nogil:
     """2026/11/22 15:00:00 [error] 123#0: """
-    if level > <int> loop.log_level or not log_room(loop.error_log, o, LOG_LINE):
+    if level > <int> e.most:
         return False
+    out_init(o, loop.line, LOG_LINE - 1)
     out_log_time(o, &loop.env.local)
     out_put(o, b" [", 2)
     out_text(o, level_name(level))
@@ -103,9 +171,24 @@ cdef bint error_begin(Out* o, int level) noexcept nogil:
     return True
 
 
-cdef void error_end(Out* o) noexcept nogil:
-    out_char(o, 10)
-    log_commit(loop.error_log, o)
+cdef void error_end(Out* o, ErrorLogs* e, int level) noexcept nogil:
+    """The line goes to each log of this level."""
+    cdef Out f
+    cdef uint32_t i, n
+    o.p[0] = 10
+    n = <uint32_t> (o.p - loop.line) + 1
+    for i in range(e.n):
+        if level <= <int> e.levels[i] and log_room(e.files[i], &f, n):
+            out_put(&f, loop.line, n)
+            log_commit(e.files[i], &f)
+
+
+cdef ErrorLogs* errors_of(Request* r) noexcept nogil:
+    return r.stream.errors if r.flags & RQ_TCP else r.loc.errors
+
+
+cdef ErrorLogs* errors_of_client(Conn* c) noexcept nogil:
+    return c.lst.stream.errors if c.kind == K_TCP else c.lst.fallback.fallback.errors
 
 
 cdef void error_number(Out* o, int e) noexcept nogil:
@@ -122,19 +205,19 @@ cdef void error_number(Out* o, int e) noexcept nogil:
 
 cdef void log_line(int level, const char* text) noexcept nogil:
     cdef Out o
-    if not error_begin(&o, level):
+    if not error_begin(&o, &loop.errors, level):
         return
     out_text(&o, text)
-    error_end(&o)
+    error_end(&o, &loop.errors, level)
 
 
 cdef void log_errno(int level, const char* text, int e) noexcept nogil:
     cdef Out o
-    if not error_begin(&o, level):
+    if not error_begin(&o, &loop.errors, level):
         return
     out_text(&o, text)
     error_number(&o, e)
-    error_end(&o)
+    error_end(&o, &loop.errors, level)
 
 
 cdef void error_connection(Out* o, Conn* c) noexcept nogil:
@@ -150,12 +233,12 @@ cdef void error_client(Out* o, Conn* c) noexcept nogil:
 
 cdef void log_client(int level, Conn* c, const char* text) noexcept nogil:
     cdef Out o
-    if not error_begin(&o, level):
+    if not error_begin(&o, errors_of_client(c), level):
         return
     error_connection(&o, c)
     out_text(&o, text)
     error_client(&o, c)
-    error_end(&o)
+    error_end(&o, errors_of_client(c), level)
 
 
 cdef void error_context(Out* o, Request* r) noexcept nogil:
@@ -199,7 +282,7 @@ cdef void error_request_line(Out* o, Request* r) noexcept nogil:
 cdef void log_request(int level, Request* r, const char* text, int e, const char* phase) noexcept nogil:
     """nginx's line with the whole context of an exchange."""
     cdef Out o
-    if not error_begin(&o, level):
+    if not error_begin(&o, errors_of(r), level):
         return
     error_connection(&o, r.client)
     out_text(&o, text)
@@ -208,7 +291,7 @@ cdef void log_request(int level, Request* r, const char* text, int e, const char
         out_char(&o, 32)
         out_text(&o, phase)
     error_context(&o, r)
-    error_end(&o)
+    error_end(&o, errors_of(r), level)
 
 
 cdef void log_try(Request* r, const char* text, int e, const char* phase) noexcept nogil:
@@ -217,7 +300,7 @@ cdef void log_try(Request* r, const char* text, int e, const char* phase) noexce
 
 cdef void log_peer(Peer* p, const char* text) noexcept nogil:
     cdef Out o
-    if not error_begin(&o, LOG_WARN):
+    if not error_begin(&o, &loop.errors, LOG_WARN):
         return
     out_text(&o, text)
     out_put(&o, b": ", 2)
@@ -225,13 +308,13 @@ cdef void log_peer(Peer* p, const char* text) noexcept nogil:
     out_put(&o, b" in upstream \"", 14)
     out_str(&o, p.ups.name)
     out_char(&o, 34)
-    error_end(&o)
+    error_end(&o, &loop.errors, LOG_WARN)
 
 
 cdef void log_refused(Request* r, Head* h) noexcept nogil:
     """client sent invalid request: bare LF at byte 41, client: ... (http-strictness rule 11)"""
     cdef Out o
-    if not error_begin(&o, LOG_INFO):
+    if not error_begin(&o, r.loc.errors, LOG_INFO):
         return
     error_connection(&o, r.client)
     if h.error == 408:
@@ -242,7 +325,7 @@ cdef void log_refused(Request* r, Head* h) noexcept nogil:
         out_text(&o, b"client sent invalid request: ")
         log_rule(&o, r.head, h)
     error_context(&o, r)
-    error_end(&o)
+    error_end(&o, r.loc.errors, LOG_INFO)
 
 
 cdef void log_rule(Out* o, const char* head, Head* h) noexcept nogil:
@@ -259,7 +342,7 @@ cdef void log_rule(Out* o, const char* head, Head* h) noexcept nogil:
 cdef void log_invalid(Request* r, Head* h, bint big) noexcept nogil:
     """upstream sent invalid answer: ... while reading response header from upstream"""
     cdef Out o
-    if not error_begin(&o, LOG_ERR):
+    if not error_begin(&o, r.loc.errors, LOG_ERR):
         return
     error_connection(&o, r.client)
     if big:
@@ -271,43 +354,4 @@ cdef void log_invalid(Request* r, Head* h, bint big) noexcept nogil:
         log_rule(&o, NULL, h)
     out_text(&o, b" while reading response header from upstream")
     error_context(&o, r)
-    error_end(&o)
-
-
-# ---- access log
-
-cdef void log_field(Out* o, Request* r, int field) noexcept nogil:
-    """"VALUE" of a request field, or "-"."""
-    cdef Field* f = find_field(r, field) if r.h.nfields else NULL
-    out_char(o, 34)
-    if f == NULL:
-        out_char(o, 45)
-    else:
-        out_escaped(o, r.head + f.value, f.value_len)
-    out_char(o, 34)
-
-
-cdef void log_access(LogFile* f, Request* r) noexcept nogil:
-    """nginx's `combined` format."""
-    cdef Out o
-    cdef uint32_t n = 0
-    if not log_room(f, &o, LOG_LINE):
-        return
-    write_address(&o, r.client.addr, r.client.addr_len)
-    out_put(&o, b" - - [", 6)
-    out_local(&o, &loop.env.local)
-    out_put(&o, b"] \"", 3)
-    if r.head != NULL:
-        while r.head[r.h.start + n] not in (0, 10, 13):
-            n += 1
-        out_escaped(&o, r.head + r.h.start, n)
-    out_put(&o, b"\" ", 2)
-    out_padded(&o, r.status, 3)
-    out_char(&o, 32)
-    out_uint(&o, r.body_sent)
-    out_char(&o, 32)
-    log_field(&o, r, F_REFERER)
-    out_char(&o, 32)
-    log_field(&o, r, F_USER_AGENT)
-    out_char(&o, 10)
-    log_commit(f, &o)
+    error_end(&o, r.loc.errors, LOG_ERR)

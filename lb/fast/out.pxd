@@ -9,6 +9,7 @@ cdef inline void out_init(Out* o, char* p, uint32_t n) noexcept nogil:
     o.p = p
     o.end = p + n
     o.full = 0
+    o.missing = 0
 
 
 cdef inline void out_put(Out* o, const char* p, uint32_t n) noexcept nogil:
@@ -156,6 +157,29 @@ cdef inline void out_log_time(Out* o, tm* t) noexcept nogil:
     out_padded(o, t.tm_mday, 2)
     out_char(o, 32)
     out_clock(o, t)
+
+
+cdef inline void out_json(Out* o, const char* p, uint32_t n) noexcept nogil:
+    """Inside a JSON string: `"`, `\\` and control bytes are escaped (nginx's `escape=json`)."""
+    cdef uint32_t i, start = 0
+    cdef unsigned char c
+    for i in range(n):
+        c = <unsigned char> p[i]
+        if c >= 32 and c != 34 and c != 92:
+            continue
+        out_put(o, p + start, i - start)
+        start = i + 1
+        if c == 34 or c == 92:
+            out_char(o, 92)
+            out_char(o, <char> c)
+        elif 8 <= c <= 13 and c != 11:
+            out_char(o, 92)
+            out_put(o, <const char*> b"btn.fr" + (c - 8), 1)
+        else:
+            out_put(o, b"\\u00", 4)
+            out_put(o, <const char*> b"0123456789ABCDEF" + (c >> 4), 1)
+            out_put(o, <const char*> b"0123456789ABCDEF" + (c & 15), 1)
+    out_put(o, p + start, n - start)
 
 
 cdef inline void out_escaped(Out* o, const char* p, uint32_t n) noexcept nogil:

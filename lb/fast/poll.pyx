@@ -157,6 +157,8 @@ cdef int turn_wait() noexcept nogil:
     wait = wheel_wait(&loop.wheel, loop.now, 1000)
     if loop.paused and loop.resume_at - loop.now < wait:
         wait = loop.resume_at - loop.now
+    if loop.flush_at and loop.flush_at - loop.now < wait:
+        wait = loop.flush_at - loop.now
     if loop.stopping and wait > 100:
         wait = 100
     return <int> wait if wait > 0 else 0
@@ -175,7 +177,8 @@ cdef void loop_turn() noexcept nogil:
         drain_turn()
     if loop.pipes != NULL and loop.now - loop.pipes_at > 1000:
         pipes_drop()
-    logs_flush()
+    logs_tell()
+    logs_flush(False)
     peers_bury()
     loop.st.heartbeat = loop.now
     loop.st.turns += 1

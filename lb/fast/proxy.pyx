@@ -231,6 +231,9 @@ cdef bint answer_head(Request* r, char* p, uint32_t n) noexcept nogil:
             break
     r.flags |= RQ_UP_HEAD
     r.up_status = h.status
+    r.up_header = loop.now - r.up_start
+    if r.loc.uses & USES_UP_HEAD:
+        keep_up_head(r, p - h.size, &h)
     framing_out(r, &h)
     return answer_body(r, &h, p, n)
 
@@ -278,6 +281,8 @@ cdef bint answer_body(Request* r, Head* h, char* p, uint32_t n) noexcept nogil:
     out_init(&o, loop.heads, <uint32_t> (data - loop.scratch))
     if h != NULL:
         write_answer_head(&o, r, p - h.size, h)
+        if r.loc.uses & USES_SENT_HEAD:
+            keep_sent_head(r, loop.heads, <uint32_t> (o.p - loop.heads))
     front = <uint32_t> (o.p - loop.heads)
     r.body_sent += len
     if r.outb.chunk_out:

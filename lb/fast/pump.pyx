@@ -115,6 +115,7 @@ cdef int pump_in(Conn* a, int64_t most, int64_t* took) noexcept nogil:
             a.flags &= ~CF_BULK
         a.pipe.filled = <uint32_t> n
         took[0] += n
+        a.got += n
         return -1
     pipe_give(a)
     if n == 0:
@@ -142,4 +143,5 @@ cdef int pump_out(Conn* a, Conn* b, int64_t* gave) noexcept nogil:
         return PUMP_BROKEN_TO
     a.pipe.filled -= <uint32_t> n
     gave[0] += n
+    b.put += n
     return -1 if a.pipe.filled == 0 else pump_out(a, b, gave)

@@ -37,6 +37,29 @@ cdef void* request_memory(Request* r, uint32_t n) noexcept nogil:
     return at
 
 
+cdef void keep_sent_head(Request* r, const char* p, uint32_t n) noexcept nogil:
+    """For $sent_http_*: only where the location's values use them."""
+    r.sent_head.p = <char*> request_memory(r, n)
+    r.sent_head.n = n if r.sent_head.p != NULL else 0
+    if r.sent_head.p != NULL:
+        memcpy(r.sent_head.p, p, n)
+
+
+cdef void keep_up_head(Request* r, const char* p, Head* h) noexcept nogil:
+    """For $upstream_http_* and $upstream_cookie_*: the server's head and where its fields lie."""
+    cdef uint32_t n = h.nfields * sizeof(Field)
+    cdef Head* copy = <Head*> request_memory(r, sizeof(Head) + n)
+    r.up_text = <char*> request_memory(r, h.size)
+    if copy == NULL or r.up_text == NULL:
+        r.up_text = NULL
+        return
+    copy[0] = h[0]
+    copy.fields = <Field*> (<char*> copy + sizeof(Head))
+    memcpy(copy.fields, h.fields, n)
+    memcpy(r.up_text, p, h.size)
+    r.up_head = copy
+
+
 cdef void request_free(Request* r) noexcept nogil:
     """Its memory; the client connection is free for the next one. The server must have been released."""
     BUG_ON(r.up != NULL)

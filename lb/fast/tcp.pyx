@@ -15,6 +15,7 @@ cdef void tcp_begin(Conn* c) noexcept nogil:
     r.flags = RQ_TCP
     r.stream = c.lst.stream
     r.ups = r.stream.ups
+    r.status = 200
     loop.st.sessions += 1
     up_start(r)
 
@@ -66,6 +67,8 @@ cdef void tcp_count(Conn* a, int64_t n) noexcept nogil:
     else:
         loop.st.bytes_out += n
         a.req.sent += n
+        if a.req.up_header < 0 and n:
+            a.req.up_header = loop.now - a.req.up_start
 
 
 cdef bint tcp_pump(Conn* a, Conn* b) noexcept nogil:
@@ -129,6 +132,7 @@ cdef void tcp_timeout(Conn* c) noexcept nogil:
 cdef void tcp_end(Request* r) noexcept nogil:
     cdef Conn* c = r.client
     up_abandon(r)
+    access_logs(r.stream.logs, r.stream.nlogs, r)
     r.client = NULL
     c.req = NULL
     request_free(r)

@@ -236,6 +236,7 @@ ctypedef struct Out:        # bounded writer (out.pxd)
     char* p                 # next byte
     char* end               # one past the last that fits
     uint32_t full           # set when something did not fit; nothing more is written
+    uint32_t missing        # set by a variable that is not there (a log shows `-`), which is not the same as an empty one
 
 
 # ---------------------------------------------------------------- connections
@@ -294,6 +295,9 @@ ctypedef struct Conn:       # a socket; in a slab, never moves; written by the l
     Conn* pnext             # upstream: next idle one of the same peer
     Conn* pprev
     Conn* posted            # next on loop.posted
+    uint64_t got            # bytes received and sent in its whole life
+    uint64_t put
+    int64_t opened          # when accepted or connected
     int64_t born            # when accepted or connected; when it became idle, or began to linger
     uint64_t number         # $connection
     uint32_t served         # requests begun
@@ -331,6 +335,18 @@ cdef enum ReqFlag:
     RQ_HELD = 1024          # peer.active counts us
     RQ_BODY_OFF = 2048      # the server takes no more of the client's body: the rest stays unread
 
+ctypedef struct Try:        # a server that a request was given to and has left
+    Try* next
+    Str addr
+    uint16_t status         # 0: it did not answer
+    uint8_t redirect        # an internal redirect lies before it
+    int64_t connect         # ms, -1: not reached
+    int64_t header
+    int64_t response
+    uint64_t length         # of the answer's body
+    uint64_t sent
+    uint64_t received
+
 ctypedef struct Request:    # one exchange of a client with an upstream; lies at the start of its first memory block
     Conn* client
     Conn* up                # present upstream connection, or NULL
@@ -356,9 +372,21 @@ ctypedef struct Request:    # one exchange of a client with an upstream; lies at
     uint16_t ntried         # of tried[]
     Peer** tried            # servers that failed this request (compared, never followed)
     Str key                 # of `hash`; p NULL: not worked out yet
-    Str fails               # $upstream_addr of the failed tries: "a, b"
+    Try* first_try          # servers that were left, in order
+    Try* last_try
+    uint8_t redirected      # the present server follows an internal redirect
     int64_t start           # when its head was whole, or the session accepted
-    int64_t up_start        # when the present server was chosen
+    int64_t up_start        # when the present server was chosen; the next three are ms from there, -1: not yet
+    int64_t up_connect      # connected
+    int64_t up_header       # head of its answer read
+    int64_t up_response     # let go of
+    uint64_t up_got         # Conn.got and .put of its connection when it was taken
+    uint64_t up_put
+    uint64_t up_received    # bytes from and to it, once it was let go of
+    uint64_t up_sent
+    char* up_text           # copy of the head of its answer (Location.uses), or NULL
+    Head* up_head
+    Str sent_head           # copy of the head that the client was sent (Location.uses)
     uint64_t sent           # bytes given to the client, head included
     uint64_t body_sent      # without the head
     uint64_t received       # bytes of head and body from the client
@@ -487,12 +515,36 @@ cdef enum Handler:
     DO_RETURN = 2
     DO_SHOW = 3
 
-ctypedef struct LogFile:    # access or error log: lines gather here and are written once per turn of the loop
+ctypedef struct LogFile:    # access or error log: lines gather here and are written once per turn of the loop, or per buffer
     int32_t fd
     uint32_t n              # bytes waiting
+    uint32_t room           # bytes of buf
+    uint32_t keep           # buffer=: bytes that may wait; 0: written every turn
+    int64_t flush           # flush=: how long they may wait; 0: no limit
+    int64_t since           # when the first of them came
+    uint8_t torn            # buf begins with the rest of a line whose start was written
     char* buf
     uint64_t dropped        # lines lost to a full or failing file
     int64_t fresh           # fd to use from the next turn on (reopen); -1: none
+
+cdef enum Escape:           # of log_format
+    ESC_DEFAULT = 0         # \xHH, and `-` for what is not there
+    ESC_JSON = 1
+    ESC_NONE = 2
+
+ctypedef struct AccessLog:
+    LogFile* file
+    uint8_t combined        # nginx's `combined`: no format of its own
+    uint8_t escape          # Escape
+    uint8_t conditional     # if=
+    Value format
+    Value condition
+
+ctypedef struct ErrorLogs:  # where messages of a level go: those of a location, a server, or the main context
+    uint32_t n
+    uint32_t most           # the largest of levels: worse messages and those are written
+    LogFile** files
+    uint32_t* levels
 
 ctypedef struct Location:
     uint8_t exact
@@ -517,8 +569,10 @@ ctypedef struct Location:
     int64_t body_timeout
     int64_t send_timeout
     int64_t max_body        # 0: no limit
-    LogFile** logs
+    AccessLog* logs
     uint32_t nlogs
+    ErrorLogs* errors
+    uint32_t uses           # Uses (outcome.pxd): heads that its values need
 
 ctypedef struct Server:     # server {} of http
     Str name                # $server_name: the first name
@@ -535,6 +589,9 @@ ctypedef struct StreamServer:
     Upstream* ups
     int64_t connect_timeout
     int64_t timeout
+    AccessLog* logs
+    uint32_t nlogs
+    ErrorLogs* errors
 
 ctypedef struct Listener:
     Conn* conn              # NULL: not ours (another worker's reuseport socket), or closed
@@ -655,8 +712,11 @@ ctypedef struct Loop:       # one per worker; the only state of the machine room
     uint32_t nups
     LogFile* logs
     uint32_t nlogs
-    LogFile* error_log
-    uint32_t log_level      # messages up to this level are written
+    ErrorLogs errors        # of the main context
+    char* line              # LOG_LINE: where a message is put together
+    uint64_t told_dropped   # st.log_dropped as the error log has it
+    int64_t told_at         # when it was told
+    int64_t flush_at        # when a log buffer's time is up; 0: none waits
     uint32_t batch          # connections to accept at once: grows while there are more
     uint32_t clients        # open client connections
     uint32_t worker         # our slot

@@ -143,6 +143,9 @@ cdef void up_start(Request* r) noexcept nogil:
         r.peer = p
         r.tries += 1
         r.up_start = loop.now
+        r.up_connect = r.up_header = r.up_response = -1
+        r.up_status = 0
+        r.up_sent = r.up_received = 0
         r.flags |= RQ_HELD
         peer_take(p)
         u = pool_take_for(r)
@@ -178,6 +181,8 @@ cdef void hash_key(Request* r) noexcept nogil:
 cdef void up_attach(Request* r, Conn* u) noexcept nogil:
     r.up = u
     u.req = r
+    r.up_got = u.got
+    r.up_put = u.put
     u.served += 1
     conn_state(u, S_BUSY)
 
@@ -242,6 +247,7 @@ cdef int up_connect(Request* r) noexcept nogil:
 
 
 cdef void up_ready(Request* r) noexcept nogil:
+    r.up_connect = loop.now - r.up_start
     if r.flags & RQ_TCP:
         tcp_connected(r)
     else:
@@ -300,6 +306,9 @@ cdef void up_release(Request* r, bint keep) noexcept nogil:
     cdef Conn* u = r.up
     cdef Peer* p = r.peer
     if u != NULL:
+        r.up_response = loop.now - r.up_start
+        r.up_sent = u.put - r.up_put
+        r.up_received = u.got - r.up_got
         r.up = NULL
         u.req = NULL
         if (keep and not p.removed and not loop.stopping and u.served < r.ups.keepalive_requests and r.ups.keepalive
@@ -344,13 +353,11 @@ cdef bint up_next(Request* r, int why) noexcept nogil:
     r.up_status = 504 if why == WHY_TIMEOUT else 502
     if not stale:
         peer_fail(r.peer)
-    if again:
-        if not stale:               # a pooled connection may always have ended: the server is not to blame
-            again = tried_add(r, r.peer)
-        fails_add(r, r.peer)
+    if again and not stale:         # a pooled connection may always have ended: the server is not to blame
+        again = tried_add(r, r.peer)
     up_release(r, False)
+    try_add(r, r.peer)
     if again:
-        r.peer = NULL
         r.flags &= ~(RQ_SENT | RQ_REUSED)
         loop.st.retries += 1
         return True
@@ -360,7 +367,10 @@ cdef bint up_next(Request* r, int why) noexcept nogil:
 
 cdef void up_exhausted(Request* r) noexcept nogil:
     """No server is left to try."""
+    cdef Table* t = r.ups.table
     r.peer = NULL
+    if t == NULL or r.tries < t.rank[0].n + t.rank[1].n or r.tries == 0:
+        try_none(r)
     if r.tries == 0:
         loop.st.no_live += 1
         log_request(LOG_ERR, r, b"no live upstreams while connecting to upstream", 0, b"")
@@ -370,8 +380,9 @@ cdef void up_exhausted(Request* r) noexcept nogil:
 
 
 cdef void up_final(Request* r, int status) noexcept nogil:
-    r.peer = NULL
+    try_add(r, r.peer)
     if r.flags & RQ_TCP:
+        r.status = status
         tcp_end(r)
     else:
         answer_status(r, status)
@@ -388,21 +399,38 @@ cdef bint tried_add(Request* r, Peer* p) noexcept nogil:
     return True
 
 
-cdef void fails_add(Request* r, Peer* p) noexcept nogil:
-    """Add the server to $upstream_addr of the failed tries; a text that would grow past 1 KiB stays as it is."""
-    cdef uint32_t n = r.fails.n + p.name.n + 2
-    cdef char* text
-    if n > 1024:
+cdef void try_add(Request* r, Peer* p) noexcept nogil:
+    """The server was let go of: keep what $upstream_* tell of it. 64 tries at most are kept (tried_add)."""
+    cdef Try* t
+    if r.peer == NULL:
         return
-    text = <char*> request_memory(r, n)
-    if text == NULL:
-        return
-    if r.fails.n:
-        memcpy(text, r.fails.p, r.fails.n)
-        memcpy(text + r.fails.n, b", ", 2)
-        memcpy(text + r.fails.n + 2, p.name.p, p.name.n)
+    t = <Try*> request_memory(r, sizeof(Try) + p.name.n)
+    if t != NULL:
+        try_now(r, loop.now, t)
+        t.addr.p = <char*> t + sizeof(Try)
+        memcpy(t.addr.p, p.name.p, p.name.n)
+        try_link(r, t)
+    r.peer = NULL
+
+
+cdef void try_link(Request* r, Try* t) noexcept nogil:
+    t.next = NULL
+    t.redirect = r.redirected
+    r.redirected = 0
+    if r.last_try != NULL:
+        r.last_try.next = t
     else:
-        memcpy(text, p.name.p, p.name.n)
-        n -= 2
-    r.fails.p = text
-    r.fails.n = n
+        r.first_try = t
+    r.last_try = t
+
+
+cdef void try_none(Request* r) noexcept nogil:
+    """No server could be chosen: the upstream's name stands for it, as in nginx."""
+    cdef Try* t = <Try*> request_memory(r, sizeof(Try))
+    if t == NULL:
+        return
+    memset(t, 0, sizeof(Try))
+    t.addr = r.ups.name
+    t.status = 502
+    t.connect = t.header = -1
+    try_link(r, t)

@@ -5,11 +5,13 @@ a variable here by the name of its enum: V_REQUEST_URI is $request_uri.
 """
 
 from libc.stdint cimport uint32_t, uint64_t
-from lb.fast.types cimport (Conn, Env, F_CONTENT_TYPE, F_X_FORWARDED_FOR, FF_BAD_NAME, FF_HOP, Field, Out, Piece, Request, Str,
+from lb.fast.types cimport (Conn, Env, F_AUTHORIZATION, F_CONTENT_TYPE, F_X_FORWARDED_FOR, FF_BAD_NAME, FF_HOP, Field, Out,
+                            Piece, Request, Str,
                             Value)
 from lb.fast.out cimport (out_char, out_int, out_iso, out_local, out_put, out_seconds, out_str, out_text, out_uint)
+from lb.fast.outcome cimport V_OUTCOME, write_missing, write_outcome, write_tries
 from lb.fast.sys cimport (AF_INET, AF_INET6, AF_UNIX, getsockname, inet_ntop, memcmp, ntohs, sockaddr, sockaddr_in,
-                          sockaddr_in6, socklen_t)
+                          sockaddr_in6, socklen_t, strncasecmp)
 
 cdef enum Variable:
     V_LITERAL = 0
@@ -17,8 +19,8 @@ cdef enum Variable:
     V_SERVER_ADDR, V_SERVER_PROTOCOL, V_SCHEME, V_REQUEST, V_REQUEST_METHOD, V_REQUEST_URI, V_URI, V_ARGS, V_IS_ARGS
     V_PROXY_HOST, V_PROXY_PORT, V_PROXY_ADD_X_FORWARDED_FOR, V_CONTENT_LENGTH, V_CONTENT_TYPE, V_CONNECTION
     V_CONNECTION_REQUESTS, V_HOSTNAME, V_PID, V_MSEC, V_TIME_ISO8601, V_TIME_LOCAL, V_NGINX_VERSION, V_REQUEST_ID, V_STATUS
-    V_BYTES_SENT, V_BODY_BYTES_SENT, V_REQUEST_LENGTH, V_REQUEST_TIME, V_UPSTREAM_ADDR, V_UPSTREAM_STATUS
-    V_PROTOCOL, V_BYTES_RECEIVED
+    V_BYTES_SENT, V_BODY_BYTES_SENT, V_REQUEST_LENGTH, V_REQUEST_TIME
+    V_PROTOCOL, V_BYTES_RECEIVED, V_CONNECTION_TIME, V_PIPE, V_REMOTE_USER, V_REQUEST_PORT, V_IS_REQUEST_PORT
 
 
 cdef inline Field* find_field(Request* r, int field) noexcept nogil:
@@ -68,6 +70,8 @@ cdef inline void write_http(Out* o, Request* r, Str name) noexcept nogil:
             out_put(o, b"; " if name.n == 6 and memcmp(name.p, b"cookie", 6) == 0 else b", ", 2)
         out_put(o, r.head + f.value, f.value_len)
         found = 1
+    if not found:
+        write_missing(o)
 
 
 cdef inline Str find_pair(const char* p, uint32_t n, Str name, char sep, bint spaces) noexcept nogil:
@@ -187,30 +191,21 @@ cdef inline void write_request_line(Out* o, Request* r) noexcept nogil:
     """$request: the request line as received."""
     cdef uint32_t i = r.h.start
     if r.head == NULL:
+        write_missing(o)
         return
     while r.head[i] != 13 and r.head[i] != 10 and r.head[i] != 0:
         i += 1
     out_put(o, r.head + r.h.start, i - r.h.start)
 
 
-cdef inline void write_upstream_addr(Out* o, Request* r) noexcept nogil:
-    out_str(o, r.fails)
-    if r.peer != NULL:
-        if r.fails.n:
-            out_put(o, b", ", 2)
-        out_str(o, r.peer.name)
-    elif r.fails.n == 0:
-        if r.ups != NULL:
-            out_str(o, r.ups.name)
-        else:
-            out_char(o, 45)
-
-
 cdef inline void write_pair(Out* o, Request* r, Piece* v, bint cookie) noexcept nogil:
     cdef Str s
     cdef uint32_t i
     if not cookie:
-        out_str(o, find_pair(r.head + r.h.target + r.args, r.args_len, v.text, 38, False))
+        s = find_pair(r.head + r.h.target + r.args, r.args_len, v.text, 38, False)
+        if s.p == NULL:
+            write_missing(o)
+        out_str(o, s)
         return
     for i in range(r.h.nfields):
         if r.h.fields[i].name_len == 6 and same_name(r.head + r.h.fields[i].name, b"cookie", 6):
@@ -218,9 +213,10 @@ cdef inline void write_pair(Out* o, Request* r, Piece* v, bint cookie) noexcept 
             if s.p != NULL:
                 out_str(o, s)
                 return
+    write_missing(o)
 
 
-cdef inline void write_connection_var(Out* o, Request* r, int var) noexcept nogil:
+cdef inline void write_connection_var(Out* o, Request* r, Env* env, int var) noexcept nogil:
     cdef Conn* c = r.client
     if var == V_REMOTE_ADDR:
         write_address(o, c.addr, c.addr_len)
@@ -237,16 +233,75 @@ cdef inline void write_connection_var(Out* o, Request* r, int var) noexcept nogi
         out_uint(o, c.number)
     elif var == V_CONNECTION_REQUESTS:
         out_uint(o, c.served)
+    elif var == V_CONNECTION_TIME:
+        out_seconds(o, env.now - c.opened)
+    elif var == V_PIPE:
+        out_char(o, 112 if c.inb != NULL else 46)
 
 
 cdef inline void write_path(Out* o, Request* r) noexcept nogil:
     """The target in origin form, as received: $request_uri, and what goes to a server; `*` for the asterisk form."""
+    if r.h.target_len == 0:             # a refused head
+        write_missing(o)
+        return
     if r.h.path_len == 0:
         out_char(o, 42 if r.h.target_len == 1 and r.head[r.h.target] == 42 else 47)
         return
     if r.head[r.h.path] == 63:
         out_char(o, 47)
     out_put(o, r.head + r.h.path, r.h.path_len)
+
+
+cdef inline int base64_digit(unsigned char c) noexcept nogil:
+    """-1: not one of them."""
+    if 65 <= c <= 90:
+        return c - 65
+    if 97 <= c <= 122:
+        return c - 71
+    if 48 <= c <= 57:
+        return c + 4
+    return 62 if c == 43 or c == 45 else 63 if c == 47 or c == 95 else -1
+
+
+cdef inline void write_remote_user(Out* o, Request* r) noexcept nogil:
+    """$remote_user: the name in `Authorization: Basic` (RFC 7617), as it is given: lb has not checked it."""
+    cdef Str s = field_value(r, F_AUTHORIZATION)
+    cdef char* start = o.p
+    cdef uint32_t i = 6, bits = 0, have = 0
+    cdef int d
+    cdef char c
+    if s.n > 6 and strncasecmp(s.p, b"Basic ", 6) == 0:
+        while i < s.n:
+            d = base64_digit(<unsigned char> s.p[i])
+            i += 1
+            if d < 0:
+                break
+            bits = (bits << 6 | <uint32_t> d) & 0xFFFF
+            have += 6
+            if have < 8:
+                continue
+            have -= 8
+            c = <char> ((bits >> have) & 255)
+            if c == 58:
+                if o.p == start:
+                    write_missing(o)
+                return
+            out_char(o, c)
+    o.p = start
+    write_missing(o)
+
+
+cdef inline void write_request_port(Out* o, Request* r, bint colon) noexcept nogil:
+    """$request_port: the port that the client wrote; $is_request_port: `:` if it wrote one."""
+    cdef uint32_t n = r.h.authority_len - r.h.host_len
+    if r.h.authority_len <= r.h.host_len + 1 or r.head[r.h.authority + r.h.authority_len - n] != 58:
+        if not colon:
+            write_missing(o)
+        return
+    if colon:
+        out_char(o, 58)
+    else:
+        out_put(o, r.head + r.h.authority + r.h.host_len + 1, n - 1)
 
 
 cdef inline void write_head_var(Out* o, Request* r, int var) noexcept nogil:
@@ -265,6 +320,8 @@ cdef inline void write_head_var(Out* o, Request* r, int var) noexcept nogil:
     elif var == V_URI:
         out_put(o, r.uri, r.uri_len)
     elif var == V_ARGS:
+        if r.args == 0:
+            write_missing(o)
         out_put(o, r.head + r.h.target + r.args, r.args_len)
     elif var == V_IS_ARGS:
         if r.args_len:
@@ -272,10 +329,18 @@ cdef inline void write_head_var(Out* o, Request* r, int var) noexcept nogil:
     elif var == V_CONTENT_LENGTH:
         if r.h.content_length >= 0:
             out_int(o, r.h.content_length)
+        else:
+            write_missing(o)
     elif var == V_CONTENT_TYPE:
+        if find_field(r, F_CONTENT_TYPE) == NULL:
+            write_missing(o)
         out_str(o, field_value(r, F_CONTENT_TYPE))
     elif var == V_PROXY_ADD_X_FORWARDED_FOR:
         write_forwarded_for(o, r)
+    elif var == V_REMOTE_USER:
+        write_remote_user(o, r)
+    elif var == V_REQUEST_PORT or var == V_IS_REQUEST_PORT:
+        write_request_port(o, r, var == V_IS_REQUEST_PORT)
 
 
 cdef inline void write_proxy_port(Out* o, Request* r) noexcept nogil:
@@ -302,13 +367,6 @@ cdef inline void write_outcome_var(Out* o, Request* r, Env* env, int var) noexce
         out_uint(o, r.received)
     elif var == V_REQUEST_TIME:
         out_seconds(o, env.now - r.start)
-    elif var == V_UPSTREAM_ADDR:
-        write_upstream_addr(o, r)
-    elif var == V_UPSTREAM_STATUS:
-        if r.up_status:
-            out_uint(o, r.up_status)
-        else:
-            out_char(o, 45)
     elif var == V_PROXY_HOST:
         out_str(o, r.loc.proxy_host)
     elif var == V_PROXY_PORT:
@@ -334,7 +392,9 @@ cdef inline void write_env_var(Out* o, Env* env, int var) noexcept nogil:
 
 cdef inline void write_var(Out* o, Request* r, Env* env, Piece* v) noexcept nogil:
     cdef int var = v.var
-    if var == V_HTTP_:
+    if var > V_OUTCOME:
+        write_outcome(o, r, env, v)
+    elif var == V_HTTP_:
         write_http(o, r, v.text)
     elif var == V_ARG_ or var == V_COOKIE_:
         write_pair(o, r, v, var == V_COOKIE_)
@@ -343,12 +403,11 @@ cdef inline void write_var(Out* o, Request* r, Env* env, Piece* v) noexcept nogi
     elif var == V_PROTOCOL:
         out_put(o, b"TCP", 3)
     elif var in (V_REMOTE_ADDR, V_REMOTE_PORT, V_BINARY_REMOTE_ADDR, V_SERVER_PORT, V_SERVER_ADDR, V_CONNECTION,
-                 V_CONNECTION_REQUESTS):
-        write_connection_var(o, r, var)
+                 V_CONNECTION_REQUESTS, V_CONNECTION_TIME, V_PIPE):
+        write_connection_var(o, r, env, var)
     elif var in (V_HOSTNAME, V_PID, V_MSEC, V_TIME_ISO8601, V_TIME_LOCAL, V_NGINX_VERSION, V_REQUEST_ID):
         write_env_var(o, env, var)
-    elif var in (V_STATUS, V_BYTES_SENT, V_BODY_BYTES_SENT, V_REQUEST_LENGTH, V_BYTES_RECEIVED, V_REQUEST_TIME, V_UPSTREAM_ADDR,
-                 V_UPSTREAM_STATUS, V_PROXY_HOST, V_PROXY_PORT):
+    elif var in (V_STATUS, V_BYTES_SENT, V_BODY_BYTES_SENT, V_REQUEST_LENGTH, V_BYTES_RECEIVED, V_REQUEST_TIME, V_PROXY_HOST, V_PROXY_PORT):
         write_outcome_var(o, r, env, var)
     else:
         write_head_var(o, r, var)

@@ -27,17 +27,9 @@ def error_logs(config: Config, source: Source) -> tuple[ErrorLog, ...]:
     return config.error_logs
 
 
-def access_paths(config: Config) -> set[str]:
-    """Every access log of the configuration."""
-    servers = {server for listener in config.listeners for server in listener.http}
-    settings = [server.settings for server in servers]
-    settings += [location.settings for server in servers for location in server.locations]
-    return {path for one in settings for path in one.access_logs}
-
-
 def paths(config: Config, logs: Iterable[ErrorLog]) -> list[str]:
-    """The files to open: error logs (without stderr, which is always open), then access logs."""
-    wanted = {log.path for log in logs if log.path != "stderr"} | access_paths(config)
+    """The files to open: error logs (without stderr, which is always open), and the logs of servers and locations."""
+    wanted = {log.path for log in logs if log.path != "stderr"} | set(config.log_paths)
     return sorted(wanted)
 
 

@@ -13,7 +13,7 @@ import mmap
 import os
 import resource
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, NoReturn
@@ -92,6 +92,7 @@ class Worker:
             logs=access,
             error_fd=error_fd,
             error_level=job.error_logs[0].level,
+            error_logs=job.error_logs,
         )
         self._control = Control(job.channel, Orders(self._stop, self._reopen, self._engine.learned), job.log)
         self._pullers: list[Puller] = []
@@ -169,10 +170,11 @@ class Worker:
     # Logs and handles
 
     def _files_of_engine(self) -> tuple[dict[str, int], int]:
-        """The engine's own copies (it closes them): access logs by path, and the error log."""
+        """The engine's own copies (it closes them): every log by path, and the first error log."""
         path = self._job.error_logs[0].path
-        error_fd = os.dup(2 if path == "stderr" else self._job.files[path])
-        return _copies(logfiles.access_paths(self._job.config), self._job.files), error_fd
+        error_fd = _stderr() if path == "stderr" else os.dup(self._job.files[path])
+        paths = set(logfiles.paths(self._job.config, self._job.error_logs)) - {path}
+        return {"stderr": _stderr()} | {one: os.dup(self._job.files[one]) for one in paths}, error_fd
 
     def _check_handles(self) -> None:
         left = {kind: count for kind, count in self._engine.open_handles().items() if count}
@@ -180,5 +182,9 @@ class Worker:
             self._log.alert(f"open handles at exit: {left}")
 
 
-def _copies(paths: Iterable[str], files: logfiles.Files) -> dict[str, int]:
-    return {path: os.dup(files[path]) for path in paths}
+def _stderr() -> int:
+    """A description of its own for stderr: one that never waits, where the kernel lets us open it anew."""
+    try:
+        return os.open("/proc/self/fd/2", os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:  # a socket, or not ours
+        return os.dup(2)

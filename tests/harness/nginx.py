@@ -31,7 +31,7 @@ class Nginx:
         )
         if "stream {" in text:
             head = f"load_module {STREAM};\n{head}"
-        text = text.replace("http {", f"http {{ access_log off; {temp}", 1)
+        text = text.replace("http {", f"http {{ {'' if 'access_log' in text else 'access_log off;'} {temp}", 1)
         file = self.directory / "nginx.conf"
         file.write_text(f"{head}events {{ worker_connections 4096; }}\n{text}\n")
         self.process = subprocess.Popen(

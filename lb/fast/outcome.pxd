@@ -1,0 +1,177 @@
+"""Variables about the answer and the servers that were asked: $upstream_*, $sent_http_*, and how long things took.
+
+A request keeps a `Try` for each server that it has left; the present one is in the request itself. The heads of the server's
+answer and of ours are kept only where the location's values use them (Location.uses).
+"""
+
+from libc.stdint cimport int64_t, uint32_t
+from lb.fast.types cimport Env, Head, Out, Piece, Request, Str, Try
+from lb.fast.out cimport out_char, out_put, out_seconds, out_str, out_uint
+from lb.fast.sys cimport memcmp
+
+cdef enum Outcome:          # Variable numbers of their own, behind those of value.pxd
+    V_OUTCOME = 1000
+    V_UPSTREAM_ADDR, V_UPSTREAM_STATUS, V_UPSTREAM_CONNECT_TIME, V_UPSTREAM_HEADER_TIME, V_UPSTREAM_RESPONSE_TIME
+    V_UPSTREAM_RESPONSE_LENGTH, V_UPSTREAM_BYTES_SENT, V_UPSTREAM_BYTES_RECEIVED
+    V_UPSTREAM_HTTP_, V_UPSTREAM_COOKIE_, V_SENT_HTTP_
+
+cdef enum Uses:             # Location.uses: what must be kept for its values
+    USES_SENT_HEAD = 1
+    USES_UP_HEAD = 2
+
+
+cdef inline void write_missing(Out* o) noexcept nogil:
+    o.missing = 1
+
+
+# ---- the servers that were asked
+
+cdef inline void write_time(Out* o, int64_t ms) noexcept nogil:
+    if ms < 0:
+        out_char(o, 45)
+    else:
+        out_seconds(o, ms)
+
+
+cdef inline void write_try(Out* o, Try* t, int var) noexcept nogil:
+    if var == V_UPSTREAM_ADDR:
+        out_str(o, t.addr)
+    elif var == V_UPSTREAM_STATUS:
+        if t.status:
+            out_uint(o, t.status)
+        else:
+            out_char(o, 45)
+    elif var == V_UPSTREAM_CONNECT_TIME:
+        write_time(o, t.connect)
+    elif var == V_UPSTREAM_HEADER_TIME:
+        write_time(o, t.header)
+    elif var == V_UPSTREAM_RESPONSE_TIME:
+        write_time(o, t.response)
+    elif var == V_UPSTREAM_RESPONSE_LENGTH:
+        out_uint(o, t.length)
+    elif var == V_UPSTREAM_BYTES_SENT:
+        out_uint(o, t.sent)
+    elif var == V_UPSTREAM_BYTES_RECEIVED:
+        out_uint(o, t.received)
+
+
+cdef inline void try_now(Request* r, int64_t now, Try* t) noexcept nogil:
+    """The present try as far as it has come."""
+    t.addr = r.peer.name
+    t.status = r.up_status
+    t.connect = r.up_connect
+    t.header = r.up_header
+    t.response = r.up_response if r.up_response >= 0 else now - r.up_start
+    t.length = r.outb.seen
+    t.sent = r.up_sent
+    t.received = r.up_received
+    if r.up != NULL:
+        t.sent = r.up.put - r.up_put
+        t.received = r.up.got - r.up_got
+    t.redirect = 0
+
+
+cdef inline void write_tries(Out* o, Request* r, Env* env, int var) noexcept nogil:
+    """nginx's `a, b : c`: one value for each server that was asked, `:` where an internal redirect lies between."""
+    cdef Try last
+    cdef Try* t = r.first_try
+    cdef bint any = False
+    while t != NULL:
+        if any:
+            out_put(o, b" : " if t.redirect else b", ", 3 if t.redirect else 2)
+        write_try(o, t, var)
+        any = True
+        t = t.next
+    if r.peer != NULL:
+        try_now(r, env.now, &last)
+        if any:
+            out_put(o, b" : " if r.redirected else b", ", 3 if r.redirected else 2)
+        write_try(o, &last, var)
+        any = True
+    if not any:
+        write_missing(o)
+
+
+# ---- heads
+
+cdef inline bint name_is(const char* field, const char* var, uint32_t n) noexcept nogil:
+    """Does this field name match the rest of a variable's name: any case, `-` written as `_`?"""
+    cdef uint32_t i
+    cdef unsigned char c
+    for i in range(n):
+        c = <unsigned char> field[i]
+        if 65 <= c <= 90:
+            c += 32
+        elif c == 45:
+            c = 95
+        if c != <unsigned char> var[i]:
+            return False
+    return True
+
+
+cdef inline void write_up_field(Out* o, Request* r, Str name) noexcept nogil:
+    """$upstream_http_NAME: all fields of that name in the last server's answer."""
+    cdef uint32_t i
+    cdef bint any = False
+    if r.up_text != NULL:
+        for i in range(r.up_head.nfields):
+            if r.up_head.fields[i].name_len == name.n and name_is(r.up_text + r.up_head.fields[i].name, name.p, name.n):
+                if any:
+                    out_put(o, b", ", 2)
+                out_put(o, r.up_text + r.up_head.fields[i].value, r.up_head.fields[i].value_len)
+                any = True
+    if not any:
+        write_missing(o)
+
+
+cdef inline void write_up_cookie(Out* o, Request* r, Str name) noexcept nogil:
+    """$upstream_cookie_NAME: the value in the last server's Set-Cookie."""
+    cdef uint32_t i, n, end
+    cdef const char* p
+    if r.up_text != NULL:
+        for i in range(r.up_head.nfields):
+            if r.up_head.fields[i].name_len != 10 or not name_is(r.up_text + r.up_head.fields[i].name, b"set_cookie", 10):
+                continue
+            p = r.up_text + r.up_head.fields[i].value
+            n = r.up_head.fields[i].value_len
+            if n <= name.n or not name_is(p, name.p, name.n) or p[name.n] != 61:
+                continue
+            end = name.n + 1
+            while end < n and p[end] != 59:
+                end += 1
+            out_put(o, p + name.n + 1, end - name.n - 1)
+            return
+    write_missing(o)
+
+
+cdef inline void write_sent_field(Out* o, Request* r, Str name) noexcept nogil:
+    """$sent_http_NAME: all fields of that name in the head that lb has sent."""
+    cdef const char* p = r.sent_head.p
+    cdef const char* end = p + r.sent_head.n
+    cdef uint32_t n
+    cdef bint any = False
+    while p < end:
+        n = 0
+        while p + n < end and p[n] != 13:
+            n += 1
+        if n >= name.n + 2 and p[name.n] == 58 and name_is(p, name.p, name.n):
+            if any:
+                out_put(o, b", ", 2)
+            out_put(o, p + name.n + 2, n - name.n - 2)
+            any = True
+        p += n + 2
+    if not any:
+        write_missing(o)
+
+
+cdef inline bint write_outcome(Out* o, Request* r, Env* env, Piece* v) noexcept nogil:
+    """A variable of this room."""
+    if v.var == V_UPSTREAM_HTTP_:
+        write_up_field(o, r, v.text)
+    elif v.var == V_UPSTREAM_COOKIE_:
+        write_up_cookie(o, r, v.text)
+    elif v.var == V_SENT_HTTP_:
+        write_sent_field(o, r, v.text)
+    else:
+        write_tries(o, r, env, v.var)
+    return True

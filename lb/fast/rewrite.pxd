@@ -5,7 +5,8 @@ each line is written from what the parser found (http-strictness rule 1), so tha
 from libc.stdint cimport uint32_t
 from lb.fast.types cimport (B_CHUNKED, B_LENGTH, Env, F_CONNECTION, F_CONTENT_LENGTH, F_DATE, F_EXPECT, F_HOST, F_KEEP_ALIVE,
                             F_PROXY, F_PROXY_CONNECTION, F_SERVER, F_TE, F_TRAILER, F_TRANSFER_ENCODING, F_UPGRADE,
-                            F_X_ACCEL, F_X_PAD, FF_BAD_NAME, FF_HOP, Field, Head, Location, Out, Request, SetHeader)
+                            F_X_ACCEL, F_X_PAD, FF_BAD_NAME, FF_HOP, Field, H_TARGET_QUOTED, Head, Location, Out, Request,
+                            SetHeader)
 from lb.fast.out cimport out_char, out_int, out_put, out_str, out_uint
 from lb.fast.sys cimport memcmp, memcpy, strncasecmp
 from lb.fast.uri cimport uri_escape
@@ -62,10 +63,11 @@ cdef inline void write_target(Out* o, Request* r) noexcept nogil:
 
 
 cdef inline void write_set(Out* o, Request* r, Env* env, SetHeader* s) noexcept nogil:
-    """One proxy_set_header; an empty value leaves the field out (nginx). A value never holds a line end: its bytes come from
-    a parsed head or from the configuration."""
+    """One proxy_set_header; an empty value leaves the field out (nginx). Bytes of a parsed head or of the configuration hold
+    no line end, those of a decoded path ($uri) may: each control byte becomes a space (RFC 9110 section 5.5)."""
     cdef char* start = o.p
     cdef char* value
+    cdef char* p
     out_str(o, s.name)
     out_put(o, b": ", 2)
     value = o.p
@@ -73,6 +75,12 @@ cdef inline void write_set(Out* o, Request* r, Env* env, SetHeader* s) noexcept 
     if o.p == value:
         o.p = start
         return
+    if r.h.flags & H_TARGET_QUOTED:
+        p = value
+        while p < o.p:
+            if 0 <= <signed char> p[0] < 32 or p[0] == 127:
+                p[0] = 32
+            p += 1
     out_put(o, b"\r\n", 2)
 
 

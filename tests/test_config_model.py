@@ -315,17 +315,26 @@ def test_upsync(read: Read, tmp_path: Path) -> None:
 
 def test_upsync_defaults(read: Read) -> None:
     found = upsync(read, "upsync consul.test/v1/kv/a/?recurse&token=x upsync_type=consul upsync_interval=0;")
-    assert (found.host, found.port, found.path) == ("consul.test", 80, "/v1/kv/a/?recurse&token=x")
+    assert (found.host, found.port, found.path, found.token) == ("consul.test", 80, "/v1/kv/a/?recurse", "x")
     assert (found.timeout_ms, found.interval_ms, found.strong_dependency) == (360_000, 5000, False)
     assert found.dump_path == "/tmp/servers_test.conf"
 
 
+def test_upsync_of_services_and_several_addresses(read: Read) -> None:
+    words = "a:1,[::2]:3,c/v1/health/service/web?passing&token=secret upsync_type=consul_health upsync_health=warning"
+    found = upsync(read, f"upsync {words};")
+    assert (found.host, found.port, found.others) == ("a", 1, (("::2", 3), ("c", 80)))
+    assert (found.kind, found.path, found.health) == ("consul_health", "/v1/health/service/web?passing", "warning")
+    assert "secret" not in repr(found)
+
+
 def test_the_last_upsync_counts(read: Read) -> None:
     lines = (
-        "upsync a:1/a upsync_type=consul; upsync b:2/b upsync_type=consul; upsync_dump_path /a; upsync_dump_path /b;"
+        "upsync a:1/v1/kv/a upsync_type=consul; upsync b:2/v1/kv/b upsync_type=consul;"
+        " upsync_dump_path /a; upsync_dump_path /b;"
     )
     found = upsync(read, lines)
-    assert (found.host, found.port, found.path, found.dump_path) == ("b", 2, "/b", "/b")
+    assert (found.host, found.port, found.path, found.dump_path) == ("b", 2, "/v1/kv/b", "/b")
 
 
 def test_upsync_lines_without_effect_warn(read: Read) -> None:

@@ -198,8 +198,8 @@ class TestProxy:
 def test_py_consul_writes_through_our_client_too(consul: KeySpace) -> None:
     """PUT and DELETE of py-consul's interface are whole: the operator's side of a later confirmation key."""
     stop = Stop()
-    source = ConsulKV(Upsync("127.0.0.1", consul.agent.port, f"/v1/kv/{consul.key('test')}", "consul"), stop)
-    client = source._consul
+    source = ConsulKV([Upsync("127.0.0.1", consul.agent.port, f"/v1/kv/{consul.key('test')}", "consul")], stop)
+    client = source.consul
     client.http.budget_s = 10.0
     try:
         assert client.kv.put(consul.key("test", S1), "é") is True

@@ -92,3 +92,16 @@ def test_a_doubtful_answer_is_checked_at_once() -> None:
     clock.started(101.5)
     clock.doubted(102.0)
     assert clock.delay(102.0) == 0
+
+
+def test_a_registry_that_has_waited_as_asked_is_asked_again_at_once() -> None:
+    pace = Pace(5.0)
+    pace.started(100.0)
+    pace.answered(100.25, changed=False, wait_s=0.25)
+    assert pace.delay(100.25) == 0.0
+    pace.started(100.25)
+    pace.answered(100.26, changed=False, wait_s=0.5)  # it has not waited
+    assert round(pace.delay(100.26), 6) == 4.99
+    pace.started(200.0)
+    pace.answered(200.5, changed=True, wait_s=0.5)
+    assert pace.delay(200.5) == 5.0

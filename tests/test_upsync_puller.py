@@ -8,10 +8,11 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-import lb.upsync.consul_kv as consul_kv
+import lb.upsync.consul as consul_source
 from lb.config.model import Address, Server
-from lb.upsync.consul_http import Wire
+from lb.upsync.query import parse
 from lb.upsync.stop import Stop
+from lb.upsync.wire import Wire
 from tests.harness.wait import DEADLINE, free_port, wait_for
 from tests.upsync_fakes import (
     FakeConsul,
@@ -75,12 +76,12 @@ def test_the_first_answer_is_applied_and_then_every_change(
 def test_the_queries(consul: FakeConsul, follow: Callable[..., Following]) -> None:
     """A full read without index, then blocking queries with the index and a wait, all on one connection."""
     consul.put("127.0.0.1:8001")
-    one = follow(path="/v1/kv/upstreams/test?recurse&token=secret&dc=dc2&stale&x=").wait_names("127.0.0.1:8001")
+    one = follow(path="/v1/kv/upstreams/test?recurse&dc=dc2&stale&x=", token="secret").wait_names("127.0.0.1:8001")
     wait_for(lambda: len(consul.queries) == 2, "the blocking query")
     first, second = consul.queries
     assert first.path == second.path == "/v1/kv/upstreams/test/"
     assert first.params == {"recurse": "1", "dc": "dc2", "stale": "1"}
-    assert second.params == {"recurse": "1", "dc": "dc2", "stale": "1", "index": str(consul.index), "wait": "55000ms"}
+    assert second.params == {"recurse": "1", "dc": "dc2", "stale": "1", "index": str(consul.index), "wait": "250ms"}
     assert first.headers["x-consul-token"] == "secret"
     consul.put("127.0.0.1:8002")
     one.wait_names("127.0.0.1:8002", "127.0.0.1:8001")
@@ -132,13 +133,13 @@ def test_a_name_that_is_not_known_is_said(follow: Callable[..., Following], monk
     ],
 )
 def test_the_key_prefix_of_a_path(path: str, prefix: str) -> None:
-    assert consul_kv.query(path).key == prefix
+    assert parse("consul", path).key == prefix
 
 
 @pytest.mark.parametrize("path", ["/", "/v1/kv", "/v1/catalog/service/web", "v1/kv/x", "/V1/KV/x"])
 def test_a_path_that_is_not_of_the_kv_store(path: str) -> None:
     with pytest.raises(ValueError, match="is not a path of Consul's KV store: it must start with /v1/kv/"):
-        consul_kv.query(path)
+        parse("consul", path)
 
 
 def test_with_such_a_path_the_file_serves_and_the_log_says_why(follow: Callable[..., Following]) -> None:
@@ -155,8 +156,9 @@ def test_the_wait_and_the_deadline_fit_into_upsync_timeout(
 ) -> None:
     consul.put("127.0.0.1:8001")
     one = follow(timeout_ms=500).wait_names("127.0.0.1:8001")
-    wait_for(lambda: len(consul.queries) >= 4, "queries that end without a change")
-    assert {query.params.get("wait") for query in consul.queries[1:]} == {"400ms"}
+    wait_for(lambda: len(consul.queries) >= 6, "queries that end without a change")
+    waits = [query.params["wait"] for query in consul.queries[1:]]
+    assert (waits[0], waits[-1]) == ("250ms", "400ms"), "it grows up to 0.8 of the timeout"
     assert {query.index for query in consul.queries[1:]} == {consul.index}
     assert consul.accepted == 1
     assert len(one.applied) == 1
@@ -262,8 +264,8 @@ def test_a_blocking_query_has_an_end_of_its_own(
     consul: FakeConsul, follow: Callable[..., Following], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With the default upsync_timeout of 6 minutes too."""
-    monkeypatch.setattr(consul_kv, "WAIT_S", 0.2)
-    monkeypatch.setattr(consul_kv, "GRACE_S", 0.1)
+    monkeypatch.setattr(consul_source, "WAIT_S", 0.2)
+    monkeypatch.setattr(consul_source, "GRACE_S", 0.1)
     consul.put("127.0.0.1:8001")
     consul.fault(lambda connection, fake: fake.wait_and_answer(connection, fake.queries[-1]), stall)
     one = follow().wait_names("127.0.0.1:8001")

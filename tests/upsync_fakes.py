@@ -25,6 +25,7 @@ from typing import Any
 
 from lb.config.model import Address, Server, Upstream, Upsync
 from lb.log import Log
+from lb.upsync.follower import Follower
 from lb.upsync.puller import Puller
 from lb.upsync.report import Report
 from lb.upsync.start import initial
@@ -243,7 +244,7 @@ class Following:
         self.reports: list[Report] = []
         self.refuse: Exception | None = None  # what the engine answers to the next list
         self.start = initial(upstream, known, 7)
-        self.puller = Puller(upstream, self.start, self._apply, self.reports.append, self.log)
+        self.puller = Puller([Follower(upstream, self.start, self._apply, self.reports.append, self.log)], self.log)
         self.puller.start()
 
     def _apply(self, servers: Sequence[Server], show: bytes) -> None:

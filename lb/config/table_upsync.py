@@ -6,6 +6,7 @@ before each connection, so that a dead resolver does not stop the start.
 
 from __future__ import annotations
 
+import ipaddress
 from dataclasses import dataclass, replace
 
 from lb.config.directive import Context, Directive, full_path
@@ -14,9 +15,12 @@ from lb.config.model import Upsync
 from lb.config.scope import UpstreamScope
 from lb.config.tree import Node
 from lb.config.values import parse_flag, parse_msec, parse_number
+from lb.upsync.query import parse as parse_path
+from lb.upsync.query import without_token
 
 _BOTH: tuple[Context, ...] = ("upstream", "stream upstream")
-_TYPES_LATER = ("consul_services", "consul_health", "etcd")
+_TYPES = ("consul", "consul_services", "consul_health")
+_HEALTH = ("strict", "warning", "passing")
 _DEFAULT_PORT = 80
 _LB_WORDS = {"roundrobin": "round_robin", "ip_hash": "ip_hash", "least_conn": "least_conn"}
 
@@ -27,6 +31,7 @@ class _Params:
     interval_ms: int = 0
     strong_dependency: bool = False
     kind: str = ""
+    health: str = ""
 
 
 def upsync(scope: UpstreamScope, node: Node) -> None:
@@ -36,12 +41,24 @@ def upsync(scope: UpstreamScope, node: Node) -> None:
         _param(params, word)
     if not params.kind:
         raise Refused("upsync_server: upsync_type cannt be null", 'write "upsync_type=consul"')
-    host, port, path = _target(node.args[0])
-    unset = Upsync(host, port, path, "consul", strong_dependency=params.strong_dependency, where=node.where)
+    (host, port), others, path = _target(node.args[0])
+    try:
+        query = parse_path(params.kind, path)
+    except ValueError as error:
+        raise Refused(f"upsync_server: {error}", _FORMS[params.kind]) from None
+    if params.health and params.kind != "consul_health":
+        raise Refused(f'upsync_server: upsync_health needs "upsync_type=consul_health", not {params.kind}')
+    unset = Upsync(host, port, without_token(path), "consul")
     scope.upsync = replace(
         unset,
+        kind=params.kind,  # type: ignore[arg-type]  # checked by _kind
         timeout_ms=params.timeout_ms or unset.timeout_ms,  # the module takes 0 for "not given"
         interval_ms=params.interval_ms or unset.interval_ms,
+        strong_dependency=params.strong_dependency,
+        where=node.where,
+        others=others,
+        health=params.health or unset.health,  # type: ignore[arg-type]
+        token=query.token,
     )
 
 
@@ -55,6 +72,10 @@ def _param(params: _Params, word: str) -> None:
         setattr(params, "timeout_ms" if key == "upsync_timeout" else "interval_ms", value)
     elif key == "upsync_type" and equals:
         params.kind = _kind(text)
+    elif key == "upsync_health" and equals:
+        if text not in _HEALTH:
+            raise Refused(f'invalid value "{word}", it must be "strict", "warning" or "passing"')
+        params.health = text
     elif key == "strong_dependency" and equals:
         flag = parse_flag(text)
         if flag is None:
@@ -64,28 +85,56 @@ def _param(params: _Params, word: str) -> None:
         raise Refused(f'upsync_server: invalid parameter: "{word}"', _KNOWN_PARAMS)
 
 
-_KNOWN_PARAMS = "upsync knows upsync_timeout=, upsync_interval=, upsync_type= and strong_dependency="
+_KNOWN_PARAMS = "upsync knows upsync_timeout=, upsync_interval=, upsync_type=, upsync_health= and strong_dependency="
+_FORMS = {
+    "consul": "the form is HOST:PORT/v1/kv/PREFIX upsync_type=consul",
+    "consul_services": "the form is HOST:PORT/v1/catalog/service/NAME upsync_type=consul_services",
+    "consul_health": "the form is HOST:PORT/v1/health/service/NAME upsync_type=consul_health",
+}
 
 
 def _kind(text: str) -> str:
-    if text == "consul":
+    if text in _TYPES:
         return text
-    hint = f'"{text}" is not there yet, only upsync_type=consul is' if text in _TYPES_LATER else "it must be consul"
+    if text == "etcd":
+        hint = "lb does not speak etcd's v2 API, which etcd itself has removed: use consul"
+    else:
+        hint = "it must be consul, consul_services or consul_health"
     raise Refused("upsync_server: upsync_type invalid para", hint)
 
 
-def _target(text: str) -> tuple[str, int, str]:
-    """Host, port and path, split at the first slash and the first colon, as the module does."""
-    server, slash, path = text.partition("/")
+Place = tuple[str, int]
+
+
+def _target(text: str) -> tuple[Place, tuple[Place, ...], str]:
+    """The Consul addresses and the path, split at the first slash, as the module does."""
+    servers, slash, path = text.partition("/")
     if not slash:
         raise Refused("upsync_server: please input conf_server upstream key in upstream")
-    host, colon, digits = server.partition(":")
+    first, *others = [_place(server) for server in servers.split(",")]
+    return first, tuple(others), f"/{path}"
+
+
+def _place(server: str) -> Place:
+    """HOST[:PORT], or [IPV6][:PORT], which the module does not know."""
+    if server.startswith("["):
+        host, bracket, rest = server[1:].partition("]")
+        try:
+            host = str(ipaddress.IPv6Address(host))
+        except ValueError:
+            bracket = ""
+        colon, digits = rest[:1], rest[1:]
+        if not bracket or colon not in ("", ":"):
+            raise Refused(f'upsync_server: no host in upstream "{server}"')
+    else:
+        host, colon, digits = server.partition(":")
     port = parse_number(digits) if colon else _DEFAULT_PORT
     if port is None or not 1 <= port <= 65535:
-        raise Refused("upsync_server: conf server port is invalid", "the form is HOST:PORT/v1/kv/PATH, without http://")
+        hint = "the form is HOST:PORT[,HOST:PORT]/PATH, without http://; for https see upsync_ssl"
+        raise Refused("upsync_server: conf server port is invalid", hint)
     if not host:
         raise Refused(f'upsync_server: no host in upstream "{server}"')
-    return host, port, f"/{path}"
+    return host, port
 
 
 def upsync_dump_path(scope: UpstreamScope, node: Node) -> None:
@@ -133,12 +182,15 @@ DIRECTIVES = (
     Directive(
         "upsync",
         _BOTH,
-        "HOST[:PORT]/PATH upsync_type=consul [upsync_timeout=TIME] [upsync_interval=TIME] [strong_dependency=on|off]",
+        "HOST[:PORT][,HOST[:PORT]...]/PATH upsync_type=consul|consul_services|consul_health [upsync_timeout=TIME] "
+        "[upsync_interval=TIME] [strong_dependency=on|off] [upsync_health=strict|warning|passing]",
         (1, None),
-        "upsync_timeout=6m upsync_interval=5s strong_dependency=off",
-        "Takes the servers of the upstream from the keys under PATH of a Consul agent and follows their changes; "
-        "with strong_dependency=on, Consul must answer before the first request is served.",
-        "differs: only upsync_type=consul; HOST is resolved by the puller, not when the file is read",
+        "upsync_timeout=6m upsync_interval=5s strong_dependency=off upsync_health=strict",
+        "Takes the servers of the upstream from the keys under PATH of a Consul agent, or from a service of its "
+        "catalog, and follows their changes; with strong_dependency=on, Consul must answer before the first request "
+        "is served.",
+        "differs: no etcd; several addresses of one Consul cluster, IPv6, upsync_health; HOST is resolved by the "
+        "puller, not when the file is read",
         upsync,
     ),
     Directive(

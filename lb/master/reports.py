@@ -52,9 +52,9 @@ class Reports:
             report = replace(report, servers=before.servers)  # one list in memory instead of one per worker
         last = self._last.setdefault(key, {})
         last[pid] = report
-        best = max(last.values(), key=lambda one: (one.source == "consul", one.index))
+        best = max(last.values(), key=lambda one: (one.source == "consul", one.index, one.at))
         if before is not None and _same_list(before, best):  # workers may differ in the order: the first one's stays
-            best = replace(best, servers=before.servers)
+            best = best.with_servers(before.servers, before.digest)
         self._known[key] = best
 
     def forget(self, pid: int) -> None:

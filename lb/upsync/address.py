@@ -1,6 +1,7 @@
 """The address of a server as a key or a dump file writes it: numeric, checked by the module's rules.
 
-`127.0.0.1:80`, and, beyond the module, `[::1]:80`; a dump may also hold `unix:/path`.  Text in, Address or the
+`127.0.0.1:80`, and, beyond the module, `[::1]:80` and `unix:%2Frun%2Fapp.sock` (a slash ends the segment of a key);
+a dump or a service has `unix:/run/app.sock`.  Text in, Address or the
 module's reason out.  Leading zeros are decimal (nginx reads `127.0.0.01` so), 255.255.255.255 is no address
 (INADDR_NONE).
 """
@@ -8,13 +9,16 @@ module's reason out.  Leading zeros are decimal (nginx reads `127.0.0.01` so), 2
 from __future__ import annotations
 
 import ipaddress
+import os
 import re
 import socket
+import urllib.parse
 from typing import Final
 
 from lb.config.model import Address
 
 MAX_TEXT: Final = 128  # characters of an address; the module's buffer overran at 110
+MAX_UNIX_PATH: Final = 107  # bytes: sun_path without its NUL
 _V4: Final = re.compile(r"([0-9]+)\.([0-9]+)\.([0-9]+)\.([0-9]+)")
 _DIGITS: Final = re.compile(r"[0-9]{1,9}")
 
@@ -28,9 +32,11 @@ class AddressError(ValueError):
 
 
 def parse(text: str) -> Address:
-    """`IPv4:port` or `[IPv6]:port`. Raises AddressError."""
+    """`IPv4:port`, `[IPv6]:port` or `unix:PATH` with %2F for its slashes. Raises AddressError."""
     if len(text) > MAX_TEXT:
         raise AddressError("invalid ip")
+    if text.startswith("unix:%2"):
+        return _unix(urllib.parse.unquote(text[5:]))
     host, colon, port = _split(text)
     if not colon:
         raise AddressError("has no port")
@@ -39,9 +45,13 @@ def parse(text: str) -> Address:
 
 def parse_dumped(text: str) -> Address:
     """What a dump may hold: the above, or `unix:/path`. Raises AddressError."""
-    if text.startswith("unix:/"):
-        return Address(socket.AF_UNIX, text.removeprefix("unix:"))
-    return parse(text)
+    return _unix(text[5:]) if text.startswith("unix:/") else parse(text)
+
+
+def _unix(path: str) -> Address:
+    if not path.startswith("/") or "\0" in path or len(os.fsencode(path)) > MAX_UNIX_PATH:
+        raise AddressError("invalid ip")
+    return Address(socket.AF_UNIX, path)
 
 
 def _split(text: str) -> tuple[str, str, str]:

@@ -7,6 +7,7 @@ address are one server (the module: a list that is broken until a restart), and 
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, NamedTuple
@@ -60,16 +61,45 @@ def listing(entries: Iterable[Entry], prefix: str = "", memo: Memo | None = None
     return reader.listing()
 
 
+class Collector:
+    """Servers, each address once, and messages, up to a bound: a Listing in the making."""
+
+    def __init__(self) -> None:
+        self._servers: dict[tuple[str, int], tuple[str, Server]] = {}  # by (host, port): what it is called, the server
+        self._problems: list[str] = []
+        self._more_problems = 0
+
+    def add(self, label: str, server: Server) -> None:
+        """`label`: what messages call it."""
+        place = (server.address.host, server.address.port)
+        if place in self._servers:
+            first = _shown(self._servers[place][0])
+            self.problem(f"upsync: {_shown(label)} has the address of {first}: one server, values of the latter")
+        elif len(self._servers) >= MAX_SERVERS:
+            self.problem(f"upsync: {_shown(label)} is skipped: more than {MAX_SERVERS} servers")
+        else:
+            self._servers[place] = (label, server)
+
+    def problem(self, text: str) -> None:
+        if len(self._problems) < MAX_PROBLEMS:
+            self._problems.append(text)
+        else:
+            self._more_problems += 1
+
+    def listing(self) -> Listing:
+        if self._more_problems:
+            self._problems.append(f"upsync: {self._more_problems} more entries with problems")
+        return Listing(tuple(server for _, server in self._servers.values()), tuple(self._problems))
+
+
 class _Reader:
     """Goes through one answer. Keys mostly have a handful of different values, so each value is read once."""
 
     def __init__(self, memo: Memo) -> None:
         self._memo = memo
         self._read: Memo = {}
-        self._servers: dict[tuple[str, int], tuple[str, Server]] = {}  # by (host, port): the key, the server
         self._values: dict[bytes | None, tuple[Attributes, tuple[str, ...]]] = {}
-        self._problems: list[str] = []
-        self._more_problems = 0
+        self._found = Collector()
 
     def take(self, key: str, value: bytes | None) -> None:
         read = self._memo.get(key)
@@ -77,9 +107,9 @@ class _Reader:
             read = self._look_at(key, value)
         self._read[key] = read
         for problem in read.problems:
-            self._problem(problem)
+            self._found.problem(problem)
         if read.server is not None:
-            self._add(key, read.server)
+            self._found.add(key, read.server)
 
     def _look_at(self, key: str, value: bytes | None) -> _Read:
         _, slash, text = key.rpartition("/")
@@ -95,33 +125,15 @@ class _Reader:
         found, problems = self._values[value]
         return _Read(value, _server(text, address, found), tuple(f"{problem}: {_shown(key)}" for problem in problems))
 
-    def _add(self, key: str, server: Server) -> None:
-        place = (server.address.host, server.address.port)
-        if place in self._servers:
-            first = _shown(self._servers[place][0])
-            self._problem(f"upsync: {_shown(key)} has the address of {first}: one server, values of the latter")
-        elif len(self._servers) >= MAX_SERVERS:
-            self._problem(f"upsync: {_shown(key)} is skipped: more than {MAX_SERVERS} servers")
-        else:
-            self._servers[place] = (key, server)
-
-    def _problem(self, text: str) -> None:
-        if len(self._problems) < MAX_PROBLEMS:
-            self._problems.append(text)
-        else:
-            self._more_problems += 1
-
     def listing(self) -> Listing:
-        if self._more_problems:
-            self._problems.append(f"upsync: {self._more_problems} more entries with problems")
         self._memo.clear()  # keys that are gone must not fill it
         self._memo.update(self._read)
-        return Listing(tuple(server for _, server in self._servers.values()), tuple(self._problems))
+        return self._found.listing()
 
 
 def _server(name: str, address: Address, found: Attributes) -> Server:
     return Server(
-        name=name,
+        name=str(address) if address.family == socket.AF_UNIX else name,
         address=address,
         weight=found.weight,
         max_fails=found.max_fails,

@@ -1,7 +1,7 @@
 """One upstream's list in one worker: takes answers, decides what changes, gives it to the engine, tells the master.
 
-Owned by one puller thread.  What it last told is its whole state (a Report).  It logs what is wrong with entries
-once, when that changes, and never replaces a list by an empty one.
+Owned by one puller thread.  What it last told is its whole state (a Report), but for the guard's.  It logs what is
+wrong with entries once, when that changes, and never replaces a list by an empty one.
 """
 
 from __future__ import annotations
@@ -10,11 +10,12 @@ import dataclasses
 import time
 from collections.abc import Callable, Sequence
 
-from lb.config.model import Server, Upstream
+from lb.config.model import Server, Upstream, Upsync
 from lb.log import Log
 from lb.upsync.entries import Listing
-from lb.upsync.order import merge
-from lb.upsync.report import Report
+from lb.upsync.guard import Confirmed, Guard
+from lb.upsync.order import Change, change
+from lb.upsync.report import Report, digest_changed
 from lb.upsync.start import published
 
 Apply = Callable[[Sequence[Server], bytes], None]  # Engine.publish for one upstream
@@ -25,11 +26,15 @@ class Follower:
     """`current` is what the engine serves now (start.initial)."""
 
     def __init__(self, upstream: Upstream, current: Report, apply: Apply, tell: Tell, log: Log) -> None:
+        if upstream.upsync is None:
+            raise ValueError(f'upstream "{upstream.name}" has no upsync')
         self.upstream = upstream
+        self.upsync: Upsync = upstream.upsync
         self._now = current
         self._apply = apply
         self._tell = tell
         self._log = log
+        self._guard = Guard(self.upsync.guard) if self.upsync.guard is not None else None
 
     def begin(self) -> None:
         """Say, to the log and the master, what the worker starts with."""
@@ -47,31 +52,72 @@ class Follower:
         count = len(self._now.servers)
         return f"{count} server{'' if count == 1 else 's'} from {source[self._now.source]}"
 
-    def take(self, listing: Listing | None, index: int) -> None:
+    def patience_s(self, now: float) -> float:
+        """How long the next query may wait: a held update is looked at again soon."""
+        if self._guard is None or self._guard.since is None:
+            return float("inf")
+        left = self._guard.left_s(now)
+        return min(self.upsync.interval_ms / 1000, float("inf") if left is None else left)
+
+    def take(self, listing: Listing | None, index: int, confirmed: Confirmed = lambda: None) -> None:
         """An answer. None: the prefix does not exist. Raises whatever the engine raises; then nothing has changed."""
         problems = listing.problems if listing is not None else ()
         self._log_new(problems)
         if listing is None or not listing.servers:
             self._keep("does not exist" if listing is None else "has no usable server", problems)
             return
-        servers = merge(self._now.servers, listing.servers, from_file=self._now.source == "file")
-        report = dataclasses.replace(
-            self._now, source="consul", index=index, at=time.time(), servers=servers, error="", skipped=problems
-        )
-        if servers != self._now.servers:
+        done = change(self._now.servers, listing.servers, from_file=self._now.source == "file")
+        held = self._held(done, confirmed)
+        if held:
+            self._hold(held, index, problems)
+            return
+        told = {"source": "consul", "index": index, "at": time.time(), "error": "", "skipped": problems, "held": ""}
+        report = dataclasses.replace(self._now, **told, next_try=0.0)  # type: ignore[arg-type]
+        if done or report.source != self._now.source or done.servers != self._now.servers:
+            report = report.with_servers(done.servers, self._digest(done))
             self._apply(*published(self.upstream, report))
-            self._log_change(report)
+            self._log_change(done, index)
         self._say(report)
 
-    def lost(self, error: str) -> None:
-        """No answer: the list stays, and the master hears why."""
-        self._say(dataclasses.replace(self._now, error=error))
+    def lost(self, error: str, next_try: float = 0.0) -> None:
+        """No answer: the list stays, and the master hears why, and when Consul is asked again (Unix time)."""
+        self._say(dataclasses.replace(self._now, error=error, next_try=next_try))
+
+    def _digest(self, done: Change) -> int:
+        removed = [*done.removed, *(was for was, _ in done.altered)]
+        added = [*done.added, *(now for _, now in done.altered)]
+        return digest_changed(self._now.digest, removed, added)
+
+    def _held(self, done: Change, confirmed: Confirmed) -> tuple[int, int] | None:
+        """The guard's word on a change; the file's own servers are not worth guarding."""
+        if self._guard is None or self._now.source == "file":
+            return None
+        return self._guard.holds(self._now.servers, done.servers, confirmed, time.monotonic())
+
+    def _hold(self, held: tuple[int, int], index: int, problems: tuple[str, ...]) -> None:
+        lost, count = held
+        text = f"it would take away {lost} of {count} usable servers"
+        if not self._now.held:
+            key = f"lb/confirm/{self.upstream.name}"
+            self._log.warn(
+                f"{self}: update at index {index} is held: {text}; keeping {self.holds()}, until it is confirmed by a"
+                f" number of servers in the key {key}{self._time_of_hold()}"
+            )
+        text = f"update at index {index}: {text}"
+        self._say(dataclasses.replace(self._now, held=text, error="", skipped=problems, next_try=0.0))
+
+    def _time_of_hold(self) -> str:
+        for_ms = self._guard.rule.for_ms if self._guard is not None else None
+        return "" if for_ms is None else f", or for {for_ms / 1000:g} s"
 
     def _keep(self, reason: str, problems: tuple[str, ...]) -> None:
-        error = f"the key prefix {reason}"
+        what = "key prefix" if self.upsync.kind == "consul" else "service"
+        error = f"the {what} {reason}"
         if error != self._now.error:
             self._log.warn(f"{self}: {error}: keeping {self.holds()}")
-        self._say(dataclasses.replace(self._now, error=error, skipped=problems))
+        if self._guard is not None:
+            self._guard.since = None
+        self._say(dataclasses.replace(self._now, error=error, skipped=problems, held="", next_try=0.0))
 
     def _say(self, report: Report) -> None:
         """Tell the master, unless it knows all but the time."""
@@ -83,10 +129,6 @@ class Follower:
         for problem in set(problems).difference(self._now.skipped):
             self._log.error(f"{problem}, {self}")
 
-    def _log_change(self, report: Report) -> None:
-        before = {server.address: server for server in self._now.servers}
-        after = {server.address: server for server in report.servers}
-        added, removed = len(after.keys() - before.keys()), len(before.keys() - after.keys())
-        altered = sum(1 for address, server in after.items() if before.get(address, server) != server)
-        counts = f"{added} added, {removed} removed, {altered} altered"
-        self._log.notice(f"{self}: {len(after)} servers at index {report.index}: {counts}")
+    def _log_change(self, done: Change, index: int) -> None:
+        counts = f"{len(done.added)} added, {len(done.removed)} removed, {len(done.altered)} altered"
+        self._log.notice(f"{self}: {len(done.servers)} servers at index {index}: {counts}")

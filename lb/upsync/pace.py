@@ -3,8 +3,9 @@
 Pure: the caller gives the time (monotonic seconds).  The rules:
 
 * `upsync_interval` is the least distance from an answer that brought a change to the next query, so a burst is
-  fetched in one. After an answer without change the next query may start at once, but not sooner than one
-  interval after the last start (a proxy that ignores `wait` must not make a busy loop).
+  fetched in one. After an answer without change the next query may start at once if the registry has waited as it was
+  asked to, else not sooner than one interval after the last start (a proxy that ignores `wait` must not make a busy
+  loop).
 * An error is followed by one try at once, on a fresh connection; then the waits double, with jitter, up to a
   bound of one interval (within 0.5 s and 15 s), so that a registry that is back is seen within one interval.
 """
@@ -18,6 +19,7 @@ from typing import Final
 FIRST_S: Final = 0.1  # the wait after the second failure in a row
 LEAST_BOUND_S: Final = 0.5
 MOST_BOUND_S: Final = 15.0
+WAITED: Final = 0.9  # of the wait asked for: it was waited
 
 
 class Pace:
@@ -38,9 +40,11 @@ class Pace:
     def started(self, now: float) -> None:
         self._started = now
 
-    def answered(self, now: float, changed: bool) -> None:
+    def answered(self, now: float, changed: bool, wait_s: float = 0.0) -> None:
+        """`wait_s`: how long the registry was asked to wait for a change."""
         self.failures = 0
-        self._next = (now if changed else self._started) + self._interval
+        waited = wait_s > 0 and now - self._started >= wait_s * WAITED
+        self._next = now if waited and not changed else (now if changed else self._started) + self._interval
 
     def doubted(self, now: float) -> None:
         """An answer came that cannot be relied on: ask again at once, but not twice in a row."""

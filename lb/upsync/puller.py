@@ -1,9 +1,8 @@
 """The thread that follows Consul for one worker: asks a source, again and again, and gives each answer to the
 followers.
 
-One per worker and upstream today; it already takes its followers as a list, so that upstreams whose keys share a
-prefix can share one query.  It is made after the fork, is a daemon, and ends within a moment of stop(), also in the
-middle of a query.
+One for each query (share.groups): upstreams whose keys share a directory are its followers together.  It is made
+after the fork, is a daemon, and ends within a moment of stop(), also in the middle of a query.
 
 What it makes sure of: an index is kept only after its list was applied; after any error, and when the index went
 back, the next query is a full read; one log line when Consul is lost (the second failure in a row: the first is
@@ -14,64 +13,82 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Sequence
 from typing import Final
 
-from lb.config.model import Upstream, Upsync
 from lb.log import Log
 from lb.upsync.consul_kv import ConsulKV
-from lb.upsync.follower import Apply, Follower, Tell
+from lb.upsync.consul_services import ConsulServices
+from lb.upsync.follower import Follower
 from lb.upsync.pace import Pace
-from lb.upsync.report import Report
 from lb.upsync.source import Answer, Source, SourceError
 from lb.upsync.start import STRONG_S, WEAK_S
 from lb.upsync.stop import Stop, Stopped
 
-SOURCES: Final = {"consul": ConsulKV}  # by Upsync.kind
+SOURCES: Final = {"consul": ConsulKV, "consul_services": ConsulServices, "consul_health": ConsulServices}
+_NAMES_SHOWN: Final = 3
+
+
+class Alone(Exception):
+    """The followers need queries of their own; the text says why."""
 
 
 class Puller(threading.Thread):
-    """Pulls one upstream's servers.
+    """Pulls the servers of its followers, which agree in everything but their part of one query.
 
-    `current`: what the worker serves now (start.initial).  `apply` and `report` are called from this thread.  `first`
-    is set when the first answer was applied or, without strong_dependency, when Consul did not answer.
+    They are called from this thread.  `first` is set when the first answer was applied or, without
+    strong_dependency, when Consul did not answer.
     """
 
-    def __init__(self, upstream: Upstream, current: Report, apply: Apply, report: Tell, log: Log) -> None:
-        super().__init__(name=f"upsync-{upstream.name}", daemon=True)
-        if upstream.upsync is None:
-            raise ValueError(f'upstream "{upstream.name}" has no upsync')
+    def __init__(self, followers: Sequence[Follower], log: Log) -> None:
+        super().__init__(name=f"upsync-{followers[0].upstream.name}", daemon=True)
+        upsyncs = [follower.upsync for follower in followers]
         self.first = threading.Event()
-        self.patience_s = STRONG_S if upstream.upsync.strong_dependency else WEAK_S
-        self._upsync: Upsync = upstream.upsync
-        self._followers = [Follower(upstream, current, apply, report, log)]
+        self._strong = any(upsync.strong_dependency for upsync in upsyncs)
+        self.patience_s = STRONG_S if self._strong else WEAK_S
+        self._followers = followers
         self._log = log
-        self._pace = Pace(self._upsync.interval_ms / 1000)
+        self._pace = Pace(min(upsync.interval_ms for upsync in upsyncs) / 1000)
         self._ending = Stop()
         self._index = 0  # of the last answer that was applied; 0: the next query is a full read
         self._lost_at: float | None = None
+        self._lock = threading.Lock()
+        self._parts: list[Puller] = []  # instead of this one's query, when it cannot be shared
 
     def stop(self) -> None:
         """End soon. Any thread, any number of times; join() to see it."""
-        self._ending.set()
+        with self._lock:
+            self._ending.set()
+            for part in self._parts:
+                part.stop()
 
     def run(self) -> None:
         try:
             for follower in self._followers:
                 follower.begin()
+            self.pull()
+        finally:
+            self.first.set()
+
+    def pull(self) -> None:
+        """Until stopped."""
+        try:
             self._follow()
         except Stopped:
             pass
+        except Alone as reason:
+            self._ask_for_each(str(reason))
         except Exception:
             self._log.traceback("alert", f"{self._names()}: not followed any more")
         finally:
-            self.first.set()
             self._ending.close()
 
     def _follow(self) -> None:
+        upsyncs = [follower.upsync for follower in self._followers]
         try:
-            source: Source = SOURCES[self._upsync.kind](self._upsync, self._ending)
-        except ValueError as error:  # no time will make it right
-            self._log.emerg(f"{self._names()}: {error}, in {self._upsync.where or self._upsync.path}")
+            source: Source = SOURCES[upsyncs[0].kind](upsyncs, self._ending)
+        except (ValueError, OSError) as error:  # no time will make it right
+            self._log.emerg(f"{self._names()}: {error}, in {upsyncs[0].where or upsyncs[0].path}")
             self._tell_error(str(error))
             return
         try:
@@ -82,12 +99,18 @@ class Puller(threading.Thread):
             source.close()
 
     def _query(self, source: Source) -> None:
-        self._pace.started(time.monotonic())
+        now = time.monotonic()
+        self._pace.started(now)
         try:
-            answer = source.watch(self._index) if self._index else source.read()
+            if self._index:
+                answer = source.watch(self._index, min(follower.patience_s(now) for follower in self._followers))
+            else:
+                answer = source.read()
             self._use(source, answer)
         except SourceError as error:
-            self._failed(source, str(error), error.busy)
+            if error.alone:
+                raise Alone(str(error)) from error
+            self._failed(error.name or source.name, error)
         except Stopped:
             raise
         except Exception as error:  # a fault of ours: say it, and try again with a full read
@@ -105,9 +128,9 @@ class Puller(threading.Thread):
             self._pace.doubted(now)
             return
         for follower in self._followers:
-            listing = None if answer.entries is None else source.listing(answer, self._upsync)
-            follower.take(listing, answer.index)
-        self._pace.answered(now, changed=answer.index != self._index or not answer.index)
+            listing = source.listing(answer, follower.upsync)
+            follower.take(listing, answer.index, lambda follower=follower: _confirmed(source, follower))  # type: ignore[misc]
+        self._pace.answered(now, answer.index != self._index or not answer.index, answer.wait_s)
         self._index = answer.index
         self._found(source, now)
 
@@ -117,24 +140,63 @@ class Puller(threading.Thread):
             self._lost_at = None
         self.first.set()
 
-    def _failed(self, source: Source, error: str, busy: bool) -> None:
+    def _failed(self, name: str, error: SourceError) -> None:
         now = time.monotonic()
         self._index = 0
-        self._pace.failed(now, busy)
-        if self._pace.failures == 1 and not busy:
-            self._log.info(f"upsync: Consul {source.name}: {error}; asking on a fresh connection, {self._names()}")
+        self._pace.failed(now, error.busy)
+        if self._pace.failures == 1 and not error.busy:
+            self._log.info(f"upsync: Consul {name}: {error}; asking on a fresh connection, {self._names()}")
             return
         if self._lost_at is None:
             self._lost_at = now
-            held = ", ".join(f"{follower} keeps {follower.holds()}" for follower in self._followers)
-            self._log.error(f"upsync: Consul {source.name} is lost: {error}; {held}")
-        self._tell_error(f"Consul {source.name}: {error}")
+            held = ", ".join(f"{follower} keeps {follower.holds()}" for follower in self._followers[:_NAMES_SHOWN])
+            self._log.error(f"upsync: Consul {name} is lost: {error}; {held}{self._more()}")
+        self._tell_error(f"Consul {name}: {error}", time.time() + self._pace.delay(now))
 
-    def _tell_error(self, error: str) -> None:
+    def _tell_error(self, error: str, next_try: float = 0.0) -> None:
         for follower in self._followers:
-            follower.lost(error)
-        if not self._upsync.strong_dependency:
+            follower.lost(error, next_try)
+        if not self._strong:
             self.first.set()
 
     def _names(self) -> str:
-        return ", ".join(str(follower) for follower in self._followers)
+        return ", ".join(str(follower) for follower in self._followers[:_NAMES_SHOWN]) + self._more()
+
+    def _more(self) -> str:
+        more = len(self._followers) - _NAMES_SHOWN
+        return f" and {more} more" if more > 0 else ""
+
+    # When the query cannot be shared
+
+    def _ask_for_each(self, reason: str) -> None:
+        """A query for each follower, in threads of their own, until they are stopped."""
+        self._log.notice(f"upsync: {reason}: a query for each of {len(self._followers)} upstreams, {self._names()}")
+        with self._lock:
+            if self._ending.is_set():
+                return
+            self._parts = [Part([follower], self._log) for follower in self._followers]
+        for part in self._parts:
+            part.start()
+        for part in self._parts:
+            part.first.wait(self.patience_s)
+        self.first.set()
+        for part in self._parts:
+            part.join()
+
+
+class Part(Puller):
+    """A puller whose followers have begun."""
+
+    def run(self) -> None:
+        try:
+            self.pull()
+        finally:
+            self.first.set()
+
+
+def _confirmed(source: Source, follower: Follower) -> int | None:
+    """What the operator says; nothing, while it cannot be read."""
+    try:
+        return source.confirmed(follower.upstream.name)
+    except SourceError:
+        return None

@@ -1,18 +1,22 @@
 """What a worker tells the master about one upstream: the list that it uses now, where it is from, and what is wrong.
 
-Sent over the control channel at each change (never at a mere passing of time), kept by the master, which writes the
-dump from it, shows it on the status port, and hands it to new workers at a reload.
+Sent over the control channel at each change (never at a mere passing of time), without the list itself: its size and
+its digest.  The master, which writes the dump, shows it all on the status port and hands it to new workers at a
+reload, asks one worker for a list whose digest it has not seen (lb.master.reports): 64 workers do not send 64 times
+5,000 servers.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Self
 
 from lb.config.model import Address, Server
 
 Origin = Literal["consul", "dump", "file"]
 _ORIGINS = ("consul", "dump", "file")
+_MASK = (1 << 62) - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,23 +31,44 @@ class Report:
     error: str = ""  # why the list is not what Consul says now; empty: all is well
     skipped: tuple[str, ...] = ()  # entries that were skipped or taken with defaults, a message each
     watched: str = ""  # HOST:PORT/path that `servers` are of: a list is no start for another source
+    held: str = ""  # an update that the shrink guard holds back; empty: none
+    next_try: float = 0.0  # Unix time of the next query after a failure; 0: a query runs, or comes at once
+    count: int = -1  # of servers; -1: len(servers)
+    digest: int = -1  # of servers, in any order (digest_of), the same in all children of one master; -1: of `servers`
+
+    def __post_init__(self) -> None:
+        if self.count < 0:
+            object.__setattr__(self, "count", len(self.servers))
+        if self.digest < 0:
+            object.__setattr__(self, "digest", digest_of(self.servers))
+
+    def with_servers(self, servers: tuple[Server, ...], digest: int = -1) -> Self:
+        return replace(self, servers=servers, count=len(servers), digest=digest)
+
+    def brief(self) -> dict[str, Any]:
+        """to_json() without the list."""
+        return self._plain() | {"count": self.count, "digest": self.digest}
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for json.dumps; a server is a short list, for there may be thousands."""
+        return self._plain() | {"servers": [_pack(server) for server in self.servers]}
+
+    def _plain(self) -> dict[str, Any]:
         return {
             "upstream": self.upstream,
             "source": self.source,
             "index": self.index,
             "at": self.at,
-            "servers": [_pack(server) for server in self.servers],
             "error": self.error,
             "skipped": list(self.skipped),
             "watched": self.watched,
+            "held": self.held,
+            "next_try": self.next_try,
         }
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Self:
-        """The inverse. Raises ValueError for anything that to_json() did not make."""
+        """The inverse, also of brief(). Raises ValueError for anything that to_json() did not make."""
         try:
             if data["source"] not in _ORIGINS:
                 raise ValueError(f"unknown source {data['source']!r}")
@@ -52,13 +77,27 @@ class Report:
                 source=data["source"],
                 index=int(data["index"]),
                 at=float(data["at"]),
-                servers=tuple(_unpack(row) for row in data["servers"]),
+                servers=tuple(_unpack(row) for row in data.get("servers", ())),
                 error=str(data["error"]),
                 skipped=tuple(str(text) for text in data["skipped"]),
                 watched=str(data["watched"]),
+                held=str(data.get("held", "")),
+                next_try=float(data.get("next_try", 0.0)),
+                count=int(data.get("count", -1)),
+                digest=int(data.get("digest", -1)),
             )
         except (KeyError, TypeError) as error:
             raise ValueError(f"not a report: {error!r}") from error
+
+
+def digest_of(servers: Iterable[Server]) -> int:
+    """Of a set of servers. Python's hash: its seed is the master's, inherited over fork."""
+    return sum(map(hash, servers)) & _MASK
+
+
+def digest_changed(digest: int, removed: Iterable[Server], added: Iterable[Server]) -> int:
+    """digest_of the set after a change."""
+    return (digest - sum(map(hash, removed)) + sum(map(hash, added))) & _MASK
 
 
 def _pack(server: Server) -> list[Any]:

@@ -1,4 +1,5 @@
-"""Where servers come from: the interface that a registry implements. Consul's KV store is one (consul_kv).
+"""Where servers come from: the interface that a registry implements. Consul's KV store is one (consul_kv),
+its catalog another (consul_services).
 
 A source belongs to one thread.  It keeps no list and decides nothing: it asks, with deadlines, and says what it was
 told.
@@ -8,21 +9,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from lb.config.model import Upsync
-from lb.upsync.entries import Entry, Listing
+from lb.upsync.entries import Listing
 
 
 class SourceError(Exception):
     """The registry gave no usable answer; the text says why, in one line. The connection is closed.
 
-    `busy`: it asked for less traffic, so an immediate second try would make it worse (429).
+    `busy`: it asked for less traffic, so an immediate second try would make it worse (429).  `alone`: the query is for
+    several upstreams, and one for each might do.  `name`: who gave no answer.
     """
 
-    def __init__(self, text: str, *, busy: bool = False) -> None:
+    def __init__(self, text: str, *, busy: bool = False, alone: bool = False, name: str = "") -> None:
         super().__init__(text)
         self.busy = busy
+        self.alone = alone
+        self.name = name
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,23 +34,29 @@ class Answer:
     """One complete answer. `index` 0: the registry gave none, so nothing can be waited for."""
 
     index: int
-    entries: Sequence[Entry] | None  # None: what is watched does not exist
+    entries: Sequence[Any] | None  # the registry's own; None: what is watched does not exist
     full: bool = True  # asked for without an index, so its own counts also when it is lower than before
+    wait_s: float = 0.0  # how long the registry was asked to wait for a change
 
 
 class Source(Protocol):
-    """Both reads raise SourceError, and Stopped when the thread is to end."""
+    """One query for one or several upstreams. What asks raises SourceError, and Stopped when the thread is to end."""
 
-    name: str  # for messages: HOST:PORT
+    @property
+    def name(self) -> str:
+        """For messages: HOST:PORT."""
 
     def read(self) -> Answer:
         """Everything, at once."""
 
-    def watch(self, index: int) -> Answer:
+    def watch(self, index: int, at_most_s: float) -> Answer:
         """Everything, as soon as it is not as it was at `index`, or after a while as it is."""
 
-    def listing(self, answer: Answer, upsync: Upsync) -> Listing:
-        """The part of an answer (that has entries) that belongs to one upstream."""
+    def listing(self, answer: Answer, upsync: Upsync) -> Listing | None:
+        """The part of an answer that belongs to one upstream; None: there is none."""
+
+    def confirmed(self, name: str) -> int | None:
+        """The number of servers that an operator has confirmed for an upstream whose update is held."""
 
     def close(self) -> None:
         """Give back the connection. The next read would make a new one."""
@@ -55,4 +65,5 @@ class Source(Protocol):
 def watched(upsync: Upsync) -> str:
     """What an upstream follows, as a text that two configurations can be compared by."""
     host = f"[{upsync.host}]" if ":" in upsync.host else upsync.host
-    return f"{upsync.kind}://{host}:{upsync.port}{upsync.path}"
+    policy = f"#{upsync.health}" if upsync.health != "strict" else ""
+    return f"{upsync.kind}://{host}:{upsync.port}{upsync.path}{policy}"

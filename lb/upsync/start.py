@@ -34,10 +34,10 @@ def initial(upstream: Upstream, known: Report | None, number: int) -> Report:
         return Report(number, "file", 0, time.time(), own)
     follows = watched(upstream.upsync)
     if known is not None and known.source != "file" and known.watched == follows:
-        return dataclasses.replace(known, upstream=number, error="")
+        return dataclasses.replace(known, upstream=number, error="", held="", next_try=0.0)
     report = Report(number, "file", 0, time.time(), own, watched=follows)
     try:
-        return dataclasses.replace(report, source="dump", servers=dump.read(upstream.upsync.dump_path))
+        return dataclasses.replace(report, source="dump").with_servers(dump.read(upstream.upsync.dump_path))
     except FileNotFoundError:
         return report
     except dump.DumpError as error:

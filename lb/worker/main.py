@@ -1,7 +1,8 @@
 """A worker from the fork to its exit.
 
-The main thread sets up, then runs the engine, which holds no GIL.  Around it: one control thread, and one puller
-thread for each upsync upstream.  All three meet only in the engine's thread-safe calls (publish, stop, reopen).
+The main thread sets up, then runs the engine, which holds no GIL.  Around it: one control thread, and a puller
+thread for each query to Consul (upstreams whose keys share a directory share one).  All three meet only in the
+engine's thread-safe calls (publish, stop, reopen).
 Every upstream's list is published before the first connection is accepted.
 """
 
@@ -24,7 +25,8 @@ from lb.log import Log, targets
 from lb.master import logfiles, title
 from lb.master.identity import Identity
 from lb.master.signals import worker_mask
-from lb.upsync import start
+from lb.upsync import share, start
+from lb.upsync.follower import Follower
 from lb.upsync.puller import Puller
 from lb.upsync.report import Report
 from lb.worker.control import Control, Orders
@@ -132,13 +134,15 @@ class Worker:
 
     def _start_lists(self) -> None:
         """Publish what is known of every upstream, and start following Consul."""
+        followers: dict[int, Follower] = {}
         for number, upstream in enumerate(self._job.config.upstreams):
             report = self._lists[number]
             publish = partial(self._engine.publish, number)
             publish(*start.published(upstream, report))
             if upstream.upsync is not None:
-                puller = Puller(upstream, report, publish, self._report, self._log)
-                self._pullers.append(puller)
+                followers[number] = Follower(upstream, report, publish, self._report, self._log)
+        queries = share.groups((number, follower.upsync) for number, follower in followers.items())
+        self._pullers = [Puller([followers[number] for number in numbers], self._log) for numbers in queries]
         for puller in self._pullers:
             puller.start()
 
@@ -154,6 +158,8 @@ class Worker:
     # Orders of the master, in the control thread
 
     def _stop(self, mode: int) -> None:
+        for puller in self._pullers:  # no query of an old worker may live on: Consul counts it
+            puller.stop()
         if mode != _fast.STOP_NOW:
             self._graceful = True
             title.show_worker(stopping=True)

@@ -1,0 +1,180 @@
+"""The connection to Consul: a socket whose every wait has an end, and ends when the puller is told to end.
+
+TCP, or TLS over it.  One deadline (`until`) covers name, connect, handshake, request and answer, however slowly the
+bytes drip.  The name lookup alone cannot be ended (getaddrinfo): it runs in the puller's thread, never in the loop.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import http.client
+import os
+import select
+import socket
+import ssl
+import time
+from typing import Any, Final
+
+from lb.upsync.stop import Stop
+
+CONNECT_S: Final = 3.0  # for one address
+KEEPALIVE_PROBES: Final = 3
+
+
+class Wire(socket.socket):
+    """A TCP socket whose waits end at `until` (monotonic seconds, TimeoutError) or when `stop` is set (Stopped)."""
+
+    def __init__(self, family: int, stop: Stop, until: float) -> None:
+        super().__init__(family, socket.SOCK_STREAM)
+        self.setblocking(False)
+        self.stop = stop
+        self.until = until
+
+    def open(self, address: Any) -> None:
+        """Connect. Raises OSError."""
+        code = self.connect_ex(address)
+        if code == errno.EINPROGRESS:
+            wait(self, select.POLLOUT, min(self.until, time.monotonic() + CONNECT_S))
+            code = self.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if code:
+            raise OSError(code, os.strerror(code))
+
+    def watch_path(self, idle_s: int) -> None:
+        """Let the kernel find out, in idle_s + KEEPALIVE_PROBES seconds, that nothing comes back any more.
+
+        A blocking query is silent for a minute, and a peer that vanished without FIN is just as silent.
+        """
+        self.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        self.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, idle_s)
+        self.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 1)
+        self.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, KEEPALIVE_PROBES)
+        self.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, (idle_s + KEEPALIVE_PROBES) * 1000)
+        self.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> int:
+        while True:
+            wait(self, select.POLLIN, self.until)
+            try:
+                return super().recv_into(buffer, nbytes, flags)
+            except BlockingIOError:  # a wake-up without data
+                continue
+
+    def sendall(self, data: Any, flags: int = 0) -> None:
+        rest = memoryview(data).cast("B")
+        while rest:
+            wait(self, select.POLLOUT, self.until)
+            try:
+                rest = rest[super().send(rest, flags) :]
+            except BlockingIOError:
+                continue
+
+
+class TlsWire(ssl.SSLSocket):
+    """TLS over what was a Wire, with the same waits. Made by `wrap`."""
+
+    stop: Stop
+    until: float
+
+    def shake_hands(self) -> None:
+        """Raises ssl.SSLError (a certificate that is not accepted), OSError."""
+        self._patiently(self.do_handshake)
+
+    def recv_into(self, buffer: Any, nbytes: int | None = None, flags: int = 0) -> int:
+        read = super().recv_into
+        return int(self._patiently(lambda: read(buffer, nbytes, flags)))
+
+    def sendall(self, data: Any, flags: int = 0) -> None:
+        send = super().send
+        rest = memoryview(data).cast("B")
+        while rest:
+            part = rest
+            rest = rest[self._patiently(lambda part=part: send(part, flags)) :]
+
+    def _patiently(self, action: Any) -> Any:
+        while True:
+            try:
+                return action()
+            except ssl.SSLWantReadError:
+                wait(self, select.POLLIN, self.until)
+            except ssl.SSLWantWriteError:
+                wait(self, select.POLLOUT, self.until)
+
+
+def wait(wire: Wire | TlsWire, events: int, until: float) -> None:
+    """Raises TimeoutError, Stopped."""
+    if not wire.stop.wait_fd(wire.fileno(), events, until - time.monotonic()):
+        raise TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
+
+
+def wrap(wire: Wire, context: ssl.SSLContext, name: str) -> TlsWire:
+    """TLS on a connected Wire, which is used up. Raises OSError (ssl.SSLError among them), Stopped."""
+    context.sslsocket_class = TlsWire
+    made = context.wrap_socket(wire, server_hostname=name, do_handshake_on_connect=False)
+    assert isinstance(made, TlsWire)
+    made.stop, made.until = wire.stop, wire.until
+    try:
+        made.shake_hands()
+    except BaseException:
+        made.close()
+        raise
+    return made
+
+
+class Connection(http.client.HTTPConnection):
+    """http.client's connection over a Wire. `context`: https, for the certificate name `tls_name`, or else the host."""
+
+    def __init__(
+        self, host: str, port: int, stop: Stop, idle_s: int, context: ssl.SSLContext | None = None, tls_name: str = ""
+    ) -> None:
+        super().__init__(host, port)
+        self.until = 0.0
+        self._stop = stop
+        self._idle_s = idle_s
+        self._context = context
+        self._tls_name = tls_name or host
+
+    def connect(self) -> None:
+        """The first address of the name that answers. Raises OSError."""
+        last: OSError | None = None
+        for family, _, _, _, address in socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM):
+            wire = Wire(family, self._stop, self.until)
+            try:
+                wire.watch_path(self._idle_s)
+                wire.open(address)
+                self.sock = wire if self._context is None else wrap(wire, self._context, self._tls_name)
+            except OSError as error:
+                wire.close()
+                last = error
+            except BaseException:
+                wire.close()
+                raise
+            else:
+                return
+        raise last or OSError(f"{self.host} has no address")
+
+    def drop_if_ended(self) -> bool:
+        """Close an idle connection that the peer has ended (FIN, RST, or bytes that nobody asked for)."""
+        if self.sock is None or not self._stop.wait_fd(self.sock.fileno(), select.POLLIN, 0):
+            return False
+        self.close()
+        return True
+
+    def extend(self, until: float) -> None:
+        """The deadline of the next exchange."""
+        self.until = until
+        if isinstance(self.sock, Wire | TlsWire):
+            self.sock.until = until
+
+
+def tls_context(ca: str, certificate: str, key: str, verify: bool) -> ssl.SSLContext:
+    """What https needs. Raises OSError (ssl.SSLError among them) for files that cannot be used."""
+    context = ssl.create_default_context(cafile=ca or None)
+    if not verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    if certificate:
+        context.load_cert_chain(certificate, key or None, password="")
+    with contextlib.suppress(NotImplementedError):
+        context.set_alpn_protocols(["http/1.1"])
+    return context

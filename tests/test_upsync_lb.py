@@ -1,0 +1,218 @@
+"""Servers from a real Consul, in the real lb: services and health, http and stream, shared queries, reloads."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import psutil
+import pytest
+import requests
+
+from tests.harness.consul import ConsulAgent, KeySpace
+from tests.harness.lb import Lb
+from tests.harness.wait import wait_for
+
+pytestmark = pytest.mark.consul
+
+SERVICE = """
+worker_processes 2;
+http {
+    access_log off;
+    status_listen 127.0.0.1:@status@;
+    upstream web {
+        server 127.0.0.1:@placeholder@;
+        upsync @consul@/v1/@path@/service/@service@ upsync_interval=50ms upsync_type=@type@ strong_dependency=on @more@;
+        upsync_dump_path web.dump;
+    }
+    server { listen 127.0.0.1:@http@; location / { proxy_pass http://web; } }
+}
+stream {
+    upstream raw {
+        server 127.0.0.1:@placeholder@;
+        upsync @consul@/v1/@path@/service/@service@ upsync_interval=50ms upsync_type=@type@ strong_dependency=on @more@;
+        upsync_dump_path raw.dump;
+    }
+    server { listen 127.0.0.1:@tcp@; proxy_pass raw; }
+}
+"""
+
+
+class Service:
+    """Instances of one service, registered with the agent."""
+
+    def __init__(self, agent: ConsulAgent, name: str) -> None:
+        self.agent = agent
+        self.name = name
+        self._made: set[str] = set()
+
+    def add(self, port: int, *tags: str, ttl: bool = False) -> None:
+        check = {"TTL": "10m", "Status": "passing", "CheckID": f"{self.name}-{port}-ttl"} if ttl else None
+        body = {"ID": f"{self.name}-{port}", "Name": self.name, "Address": "127.0.0.1", "Port": port, "Tags": tags}
+        self._put("service/register", body | ({"Check": check} if check else {}))
+        self._made.add(f"{self.name}-{port}")
+
+    def check(self, port: int, status: str) -> None:
+        self._put(f"check/update/{self.name}-{port}-ttl", {"Status": status})
+
+    def maintenance(self, port: int, on: bool) -> None:
+        self._put(f"service/maintenance/{self.name}-{port}?enable={'true' if on else 'false'}", {})
+
+    def remove(self, port: int) -> None:
+        self._put(f"service/deregister/{self.name}-{port}", {})
+        self._made.discard(f"{self.name}-{port}")
+
+    def clear(self) -> None:
+        for made in list(self._made):
+            self._put(f"service/deregister/{made}", {})
+
+    def _put(self, path: str, body: Any) -> None:
+        answer = requests.put(f"http://{self.agent.address}/v1/agent/{path}", data=json.dumps(body), timeout=10)
+        answer.raise_for_status()
+
+
+@pytest.fixture
+def service(consul: KeySpace, request: pytest.FixtureRequest) -> Iterator[Service]:
+    made = Service(consul.agent, f"web-{abs(hash(request.node.name)) % 10**6}")
+    yield made
+    made.clear()
+
+
+def shown(lb: Lb, name: str) -> list[tuple[str, bool]]:
+    """(server, down) of an upstream, as the status port has it."""
+    page = requests.get(f"http://127.0.0.1:{lb.port('status')}/upstream_show.json?{name}", timeout=10).json()
+    return [(one["server"], one["down"]) for one in page["upstreams"][0]["servers"]]
+
+
+def wait_workers(lb: Lb, name: str, expected: set[tuple[str, bool]]) -> None:
+    """Until the status page has these servers, and every worker has applied the same index."""
+
+    def agree() -> bool:
+        page = requests.get(f"http://127.0.0.1:{lb.port('status')}/upstream_show.json?{name}", timeout=10).json()
+        one = page["upstreams"][0]
+        workers = one["consul"]["workers"]
+        got = {(server["server"], server["down"]) for server in one["servers"]}
+        return got == expected and len({worker["index"] for worker in workers}) == 1
+
+    wait_for(agree, lambda: f"{expected}: {shown(lb, name)}\n{lb.log[-3000:]}")
+
+
+def answers(client: Any, count: int) -> Counter[str]:
+    return Counter(client.request().body.decode() for _ in range(count))
+
+
+def test_a_service_with_its_tags_in_http_and_stream(
+    service: Service, run_lb: Callable[..., Lb], http_backend: Any, connect: Any
+) -> None:
+    a, b = http_backend(), http_backend()
+    service.add(a.port, "weight=2")
+    service.add(b.port, "v2")
+    values = {"consul": service.agent.address, "service": service.name, "placeholder": 9, "more": ""}
+    lb = run_lb(SERVICE, path="catalog", type="consul_services", **values)
+    for port in ("http", "tcp"):
+        count = 3 if port == "http" else 1  # a TCP session stays with its server
+        got = Counter[str]()
+        for _ in range(30 if port == "tcp" else 1):
+            got += answers(connect(lb.port(port)), count)
+        assert set(got) <= {a.address, b.address}
+    service.remove(a.port)
+    wait_workers(lb, "web", {(b.address, False)})
+    wait_workers(lb, "raw", {(b.address, False)})
+    for _ in range(4):
+        assert answers(connect(lb.port("http")), 4) == {b.address: 4}
+        assert answers(connect(lb.port("tcp")), 1) == {b.address: 1}
+
+
+def test_health_takes_failing_services_out_and_back(
+    service: Service, run_lb: Callable[..., Lb], http_backend: Any, connect: Any
+) -> None:
+    a, b = http_backend(), http_backend()
+    service.add(a.port, ttl=True)
+    service.add(b.port, ttl=True)
+    values = {"consul": service.agent.address, "service": service.name, "placeholder": 9, "more": ""}
+    lb = run_lb(SERVICE, path="health", type="consul_health", **values)
+    wait_workers(lb, "web", {(a.address, False), (b.address, False)})
+    for fail in (
+        lambda: service.check(a.port, "critical"),
+        lambda: service.check(a.port, "warning"),
+        lambda: service.maintenance(a.port, True),
+    ):
+        fail()
+        for name in ("web", "raw"):
+            wait_workers(lb, name, {(a.address, True), (b.address, False)})
+        assert answers(connect(lb.port("http")), 6) == {b.address: 6}
+        service.maintenance(a.port, False)
+        service.check(a.port, "passing")
+        wait_workers(lb, "web", {(a.address, False), (b.address, False)})
+
+
+def test_health_policies(service: Service, run_lb: Callable[..., Lb], http_backend: Any) -> None:
+    a, b = http_backend(), http_backend()
+    service.add(a.port, ttl=True)
+    service.add(b.port, ttl=True)
+    service.check(b.port, "warning")
+    values = {"consul": service.agent.address, "service": service.name, "placeholder": 9}
+    lb = run_lb(SERVICE, path="health", type="consul_health", more="upsync_health=warning", **values)
+    wait_workers(lb, "web", {(a.address, False), (b.address, False)})
+    lb.reload(SERVICE, more="upsync_health=passing")
+    wait_workers(lb, "web", {(a.address, False)})
+
+
+UPSTREAMS = 60
+
+
+def _many(consul: KeySpace) -> str:
+    line = "upsync {} upsync_interval=50ms upsync_type=consul strong_dependency=on; upsync_dump_path u{}.dump;"
+    blocks = "".join(
+        f"upstream u{n} {{ server 127.0.0.1:9 down; {line.format(consul.path(f'u{n}'), n)} }}\n"
+        for n in range(UPSTREAMS)
+    )
+    places = "".join(f"location /{n}/ {{ proxy_pass http://u{n}; }}\n" for n in range(UPSTREAMS))
+    return f"""
+worker_processes 4;
+http {{
+    access_log off;
+    status_listen 127.0.0.1:@status@;
+    {blocks}
+    server {{ listen 127.0.0.1:@http@; {places} }}
+}}
+"""
+
+
+def consul_side(agent: ConsulAgent) -> int:
+    """Connections that Consul holds for clients, as the kernel sees them at Consul."""
+    assert agent.process is not None
+    found = psutil.Process(agent.process.pid).net_connections(kind="tcp")
+    return sum(1 for one in found if one.raddr and one.laddr.port == agent.port)
+
+
+def test_sixty_upstreams_and_reloads_cost_consul_a_connection_a_worker(
+    consul_agent: ConsulAgent, run_lb: Callable[..., Lb], http_backend: Any, connect: Any
+) -> None:
+    """The module: 4 x 60 connections, and as many again at each reload until Consul resets them all (issue #302)."""
+    space = KeySpace(consul_agent, "many")
+    a, b = http_backend(), http_backend()
+    for n in range(UPSTREAMS):
+        space.put(f"u{n}", a.address)
+    consul_agent.client.http.session.close()
+    idle = consul_side(consul_agent)
+    lb = run_lb(_many(space))
+    most = 0
+    for turn in range(5):
+        if turn:
+            lb.reload()
+        wait_workers(lb, "u7", {(a.address, False)})
+        most = max(most, consul_side(consul_agent) - idle)
+    assert most <= 3 * 4 + 2, "one for each worker, two that Consul has not ended yet, and the test's own"
+    space.put("u7", b.address)
+    wait_workers(lb, "u7", {(a.address, False), (b.address, False)})
+    space.delete("u7", a.address)
+    wait_workers(lb, "u7", {(b.address, False)})
+    assert answers_at(connect(lb.port("http")), "/7/") == b.address
+    assert answers_at(connect(lb.port("http")), "/8/") == a.address
+
+
+def answers_at(client: Any, path: str) -> str:
+    return str(client.request(target=path).body.decode())

@@ -12,7 +12,7 @@ from lb.config.model import ProxyPass, Return, UpstreamShow
 from lb.upsync.show import block as show_block
 
 from cpython.bytearray cimport PyByteArray_AS_STRING
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 # What everything is made of
 from lb.fast.types cimport *
@@ -29,6 +29,7 @@ from lb.fast.chunk cimport chunk_decode
 from lb.fast.uri cimport uri_normalise
 from lb.fast.outcome cimport *
 from lb.fast.value cimport *
+from lb.fast.shape cimport *
 from lb.fast.rewrite cimport *
 from lb.fast.hash cimport RING_MOST, RING_POINTS, ring_points, ring_sort
 from lb.fast.balance cimport *
@@ -51,3 +52,4 @@ include "fast/drain.pyx"        # leaving
 include "fast/publish.pyx"      # a Python list becomes a table
 include "fast/handover.pyx"     # what an old worker tells a new one
 include "fast/api.pyx"          # class Engine
+include "fast/compile_proxy.pyx"    # what api leaves to it: the settings of a proxied location

@@ -54,8 +54,12 @@ def test_documented_defaults_are_the_models(model: type, names: dict[str, str], 
         assert meaning(entry(name, context).default, field) == defaults[field], name
 
 
-def meaning(text: str, field: str) -> int | str | None:
+def meaning(text: str, field: str) -> int | str | tuple[str, ...] | None:
     """A documented default as the model holds it."""
+    if text in ("on", "off"):
+        return text == "on"
+    if field == "next_upstream":
+        return tuple(text.split())
     if field.endswith("_ms"):
         return parse_msec(text)
     if field.endswith("_size"):

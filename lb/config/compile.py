@@ -24,6 +24,7 @@ from lb.config.model import (
 )
 from lb.config.reader import Reader
 from lb.config.scope import HttpServerScope, ListenerDraft, LocationScope, Scope, StreamServerScope, UpstreamScope
+from lb.config.table_answer import shape
 
 # Field of the model -> directive.
 _HTTP_FIELDS = {
@@ -37,6 +38,13 @@ _HTTP_FIELDS = {
     "client_body_timeout_ms": "client_body_timeout",
     "send_timeout_ms": "send_timeout",
     "client_max_body_size": "client_max_body_size",
+    "proxy_method": "proxy_method",
+    "proxy_set_body": "proxy_set_body",
+    "proxy_pass_request_headers": "proxy_pass_request_headers",
+    "proxy_pass_request_body": "proxy_pass_request_body",
+    "next_upstream": "proxy_next_upstream",
+    "next_upstream_tries": "proxy_next_upstream_tries",
+    "next_upstream_timeout_ms": "proxy_next_upstream_timeout",
 }
 _UPSTREAM_FIELDS = {
     "keepalive": "keepalive",
@@ -44,7 +52,13 @@ _UPSTREAM_FIELDS = {
     "keepalive_requests": "keepalive_requests",
     "keepalive_time_ms": "keepalive_time",
 }
-_STREAM_FIELDS = {"proxy_connect_timeout_ms": "proxy_connect_timeout", "proxy_timeout_ms": "proxy_timeout"}
+_STREAM_FIELDS = {
+    "proxy_connect_timeout_ms": "proxy_connect_timeout",
+    "proxy_timeout_ms": "proxy_timeout",
+    "next_upstream": "proxy_next_upstream",
+    "next_upstream_tries": "proxy_next_upstream_tries",
+    "next_upstream_timeout_ms": "proxy_next_upstream_timeout",
+}
 _MAIN_FIELDS = {
     "worker_processes": "worker_processes",
     "worker_rlimit_nofile": "worker_rlimit_nofile",
@@ -153,6 +167,7 @@ def _settings(scope: Scope) -> HttpSettings:
         set_headers=headers,
         access_logs=_access_logs(scope),
         error_logs=_error_logs(scope),
+        shape=shape(scope),
         **_given(scope, _HTTP_FIELDS),
     )
 

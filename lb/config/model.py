@@ -173,6 +173,54 @@ Handler = ProxyPass | Return | UpstreamShow | NotFound
 
 
 @dataclass(frozen=True, slots=True)
+class AddField:
+    """One add_header or add_trailer."""
+
+    name: str
+    value: Value
+    always: bool = False  # with every status
+
+
+@dataclass(frozen=True, slots=True)
+class Swap:
+    """One proxy_redirect, proxy_cookie_domain or proxy_cookie_path: the beginning `pattern` becomes `replacement`."""
+
+    pattern: Value
+    replacement: Value
+
+
+@dataclass(frozen=True, slots=True)
+class CookieFlags:
+    """One proxy_cookie_flags; name (): every cookie; flags () : `off` for this cookie."""
+
+    name: Value
+    flags: tuple[str, ...]  # lower case: secure, nosecure, samesite=lax, ...
+
+
+@dataclass(frozen=True, slots=True)
+class Expires:
+    """`expires`: what Expires and Cache-Control say."""
+
+    kind: Literal["off", "epoch", "max", "access", "modified", "daily"]
+    seconds: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What becomes of an answer's fields on their way to the client."""
+
+    hide: tuple[str, ...] = ()  # lower case, beyond what is always hidden
+    passed: tuple[str, ...] = ()  # lower case, of what is hidden otherwise
+    redirects: tuple[Swap, ...] = ()
+    cookie_domains: tuple[Swap, ...] = ()
+    cookie_paths: tuple[Swap, ...] = ()
+    cookie_flags: tuple[CookieFlags, ...] = ()
+    add: tuple[AddField, ...] = ()
+    trailers: tuple[AddField, ...] = ()
+    expires: Expires | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class HttpSettings:
     """Everything that http, server and location inherit from each other."""
 
@@ -189,6 +237,14 @@ class HttpSettings:
     client_max_body_size: int = 1 << 20  # 0: no limit
     access_logs: tuple[AccessLog, ...] = ()  # (): off
     error_logs: tuple[ErrorLog, ...] = ()  # (): those of Config
+    shape: Shape = Shape()
+    proxy_method: Value | None = None  # None: the client's
+    proxy_set_body: Value | None = None
+    proxy_pass_request_headers: bool = True
+    proxy_pass_request_body: bool = True
+    next_upstream: tuple[str, ...] = ("error", "timeout")
+    next_upstream_tries: int = 0  # 0: no limit
+    next_upstream_timeout_ms: int = 0  # 0: no limit
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,6 +272,9 @@ class StreamServer:
     proxy_timeout_ms: int = 600_000
     access_logs: tuple[AccessLog, ...] = ()
     error_logs: tuple[ErrorLog, ...] = ()  # (): those of Config
+    next_upstream: bool = True
+    next_upstream_tries: int = 0  # 0: no limit
+    next_upstream_timeout_ms: int = 0  # 0: no limit
     where: str = ""
 
 

@@ -8,11 +8,13 @@ from __future__ import annotations
 import difflib
 
 from lb.config import (
+    table_answer,
     table_http,
     table_listen,
     table_log,
     table_main,
     table_proxy,
+    table_retry,
     table_stream,
     table_unused,
     table_upstream,
@@ -29,6 +31,8 @@ DIRECTIVES: tuple[Directive, ...] = (
     *table_http.DIRECTIVES,
     *table_listen.DIRECTIVES,
     *table_proxy.DIRECTIVES,
+    *table_answer.DIRECTIVES,
+    *table_retry.DIRECTIVES,
     *table_upstream.DIRECTIVES,
     *table_upsync.DIRECTIVES,
     *table_stream.DIRECTIVES,

@@ -14,7 +14,7 @@ from lb.config.values import parse_number
 from lb.config.variables import compile_value
 
 _LEVELS: tuple[Context, ...] = ("http", "server", "location")
-_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
+TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
 _REDIRECTS = (301, 302, 303, 307, 308)
 _DEFAULT_PORT = 80
 
@@ -29,7 +29,7 @@ def proxy_pass(scope: LocationScope, node: Node) -> None:
         raise Refused("invalid URL prefix", "TLS to servers (https://) is not there yet")
     if target[:7].lower() != "http://":
         raise Refused("invalid URL prefix")
-    scope.values["proxy_pass"] = True
+    scope.values["proxy_pass"] = target
     url = _upstream_url(target[7:], scope.reader.prefix)
     name = target[7 : len(target) - len(url.uri) - (1 if url.unix and url.uri else 0)]
     upstream = scope.reader.upstreams.use("http", url, name, node)
@@ -60,14 +60,14 @@ def _uri(uri: str) -> str | None:
 
 def proxy_set_header(scope: Scope, node: Node) -> None:
     name, text = node.args
-    if not _TOKEN.fullmatch(name):
+    if not TOKEN.fullmatch(name):
         raise Refused(f'invalid header name "{name}"')
     value = compile_value(text)
-    _check_one_line(value, "header value")
+    check_one_line(value, "header value")
     scope.values.setdefault("proxy_set_header", []).append((name, value))
 
 
-def _check_one_line(value: Value, what: str) -> None:
+def check_one_line(value: Value, what: str) -> None:
     if any(isinstance(part, str) and ("\r" in part or "\n" in part) for part in value):
         raise Refused(f"invalid {what}", "a line break would begin another header field")
 
@@ -82,7 +82,7 @@ def return_(scope: HttpServerScope | LocationScope, node: Node) -> None:
     else:
         result = Return(code, compile_value(node.args[1]) if len(node.args) > 1 else ())
     if result.status in _REDIRECTS:
-        _check_one_line(result.text, "redirect URL")
+        check_one_line(result.text, "redirect URL")
     scope.returned = scope.returned or result
 
 

@@ -46,21 +46,27 @@ cdef const char* reason(int status) noexcept nogil:
     return b""
 
 
-cdef void head_start(Out* o, int status, const char* phrase, uint32_t n) noexcept nogil:
-    """Status line, Server and Date."""
+cdef void head_start(Out* o, int status, const char* phrase, uint32_t n, uint32_t own) noexcept nogil:
+    """Status line, Server and Date, but for what `own` says that the server's answer brings (bits of FieldId)."""
     out_put(o, b"HTTP/1.1 ", 9)
     out_padded(o, status, 3)
     out_char(o, 32)
     out_put(o, phrase, n)
-    out_put(o, b"\r\nServer: ", 10)
-    out_str(o, loop.env.version)
-    out_put(o, b"\r\nDate: ", 8)
-    out_put(o, loop.date, 29)
     out_put(o, b"\r\n", 2)
+    if not own & 1 << F_SERVER:
+        out_put(o, b"Server: ", 8)
+        out_str(o, loop.env.version)
+        out_put(o, b"\r\n", 2)
+    if not own & 1 << F_DATE:
+        out_put(o, b"Date: ", 6)
+        out_put(o, loop.date, 29)
+        out_put(o, b"\r\n", 2)
 
 
-cdef void head_end(Out* o, Request* r) noexcept nogil:
-    """Connection, and the end of the head."""
+cdef void head_end(Out* o, Request* r, int64_t modified) noexcept nogil:
+    """What the location adds (`modified`: see write_expires), Connection, and the end of the head."""
+    if r.loc.shape != NULL:
+        write_shape_end(o, r, &loop.env, modified)
     if r.flags & RQ_KEEP:
         out_put(o, b"Connection: keep-alive\r\n\r\n", 26)
     else:
@@ -98,17 +104,36 @@ cdef void answer(Request* r, int status, const char* kind, const char* body, uin
     if not r.inb.done:                  # the rest of the request was not read
         r.flags &= ~RQ_KEEP
     out_init(&o, loop.heads, HEADS)
-    head_start(&o, status, phrase, <uint32_t> strlen(phrase))
+    head_start(&o, status, phrase, <uint32_t> strlen(phrase), 0)
     if status != 204 and status != 304:
         out_put(&o, b"Content-Type: ", 14)
         out_text(&o, kind)
+        if has_trailers(r) and r.h.method != M_HEAD:
+            out_put(&o, b"\r\nTransfer-Encoding: chunked\r\n", 30)
+            head_end(&o, r, -1)
+            answer_chunked(r, &o, body, n)
+            return
         out_put(&o, b"\r\nContent-Length: ", 18)
         out_uint(&o, n)
         out_put(&o, b"\r\n", 2)
     else:
         n = 0
-    head_end(&o, r)
+    head_end(&o, r, -1)
     answer_send(r, &o, body, n)
+
+
+cdef void answer_chunked(Request* r, Out* o, const char* body, uint64_t n) noexcept nogil:
+    """As answer_send, in one chunk and the last one with its trailers: add_trailer."""
+    if n:
+        out_hex(o, n)
+        out_put(o, b"\r\n", 2)
+        out_put(o, body, <uint32_t> n)
+        out_put(o, b"\r\n", 2)
+    if o.end - o.p > TAILROOM:
+        o.p += last_chunk(r, o.p, TAILROOM)
+    else:
+        o.full = 1
+    answer_send(r, o, NULL, 0)
 
 
 cdef void answer_status(Request* r, int status) noexcept nogil:
@@ -164,7 +189,7 @@ cdef void answer_redirect(Request* r, const char* url, uint32_t n) noexcept nogi
     if not r.inb.done:
         r.flags &= ~RQ_KEEP
     out_init(&o, loop.heads, HEADS)
-    head_start(&o, r.status, phrase, <uint32_t> strlen(phrase))
+    head_start(&o, r.status, phrase, <uint32_t> strlen(phrase), 0)
     out_put(&o, b"Content-Length: 0\r\nLocation: ", 29)
     if n and url[0] == 47:
         out_put(&o, b"http://", 7)
@@ -178,7 +203,7 @@ cdef void answer_redirect(Request* r, const char* url, uint32_t n) noexcept nogi
             return
     out_put(&o, url, n)
     out_put(&o, b"\r\n", 2)
-    head_end(&o, r)
+    head_end(&o, r, -1)
     answer_send(r, &o, NULL, 0)
 
 
@@ -235,6 +260,14 @@ cdef void answer_show(Request* r) noexcept nogil:
 
 cdef void write_answer_head(Out* o, Request* r, const char* head, Head* h) noexcept nogil:
     """Status line with the server's reason, our Server and Date, its other fields, our framing and Connection."""
-    head_start(o, h.status, head + h.target, h.target_len)
-    write_answer_fields(o, r, head, h)
-    head_end(o, r)
+    cdef Shape* s = r.loc.shape
+    cdef uint32_t i, own = 0
+    cdef int64_t modified = -1
+    if s != NULL and (s.own or s.expires == EX_MODIFIED):
+        for i in range(h.nfields):
+            own |= s.own & 1u << h.fields[i].id
+            if h.fields[i].id == F_LAST_MODIFIED:
+                modified = date_seconds(head + h.fields[i].value, h.fields[i].value_len)
+    head_start(o, h.status, head + h.target, h.target_len, own)
+    write_answer_fields(o, r, &loop.env, head, h)
+    head_end(o, r, modified)

@@ -324,6 +324,9 @@ cdef class Engine:
         s.nlogs = len(server.access_logs)
         s.logs = self.access_logs(server.access_logs)
         s.errors = self.errors(server.error_logs)
+        s.next.mask = NX_ERROR | NX_TIMEOUT if server.next_upstream else 0
+        s.next.tries = min(server.next_upstream_tries, 65535)
+        s.next.timeout = server.next_upstream_timeout_ms
         return s
 
     cdef int servers(self, Listener* l, listener) except -1:
@@ -373,6 +376,7 @@ cdef class Engine:
         l.logs = self.access_logs(settings.access_logs)
         l.errors = self.errors(settings.error_logs)
         self.set_headers(l, settings.set_headers)
+        compile_proxy(self, l, settings)
         self.handler(l, handler)
         l.uses = self.uses
         return 0
@@ -395,6 +399,7 @@ cdef class Engine:
     cdef int set_headers(self, Location* l, headers) except -1:
         cdef SetHeader* h
         cdef bytes name
+        headers = [(field, text) for field, text in headers if field.lower() not in FRAMING]    # those are lb's own
         l.nsets = len(headers)
         l.sets = <SetHeader*> self.mem(l.nsets * sizeof(SetHeader))
         for i, (header, value) in enumerate(headers):

@@ -14,7 +14,7 @@ from lb.fast.sys cimport memchr, unlikely
 from lb.fast.types cimport (
     F_ACCEPT_ENCODING, F_AUTHORIZATION, F_CONNECTION, F_CONTENT_LENGTH, F_CONTENT_TYPE, F_COOKIE, F_DATE, F_EXPECT,
     F_HOST, F_IF_MODIFIED_SINCE, F_KEEP_ALIVE, F_KNOWN, F_LAST_MODIFIED, F_LOCATION, F_OTHER, F_PROXY,
-    F_PROXY_CONNECTION, F_RANGE, F_REFERER, F_SERVER, F_SET_COOKIE, F_TE, F_TRAILER, F_TRANSFER_ENCODING, F_UPGRADE,
+    F_PROXY_CONNECTION, F_RANGE, F_REFERER, F_REFRESH, F_SERVER, F_SET_COOKIE, F_TE, F_TRAILER, F_TRANSFER_ENCODING, F_UPGRADE,
     F_USER_AGENT, F_X_ACCEL, F_X_FORWARDED_FOR, F_X_PAD, FF_BAD_NAME, FF_HOP, Field, Head, R_END_CR, R_FIELDS, R_FOLDED,
     R_NAME_BYTE, R_NAME_EMPTY, R_NAME_LONG, R_NAME_SPACE, R_NO_COLON, R_SPACE_FIRST, R_VALUE_BYTE, R_VALUE_CR,
     R_VALUE_LF, R_VALUE_NUL,
@@ -153,6 +153,8 @@ cdef inline uint8_t field_id(const uint8_t* s, size_t n) noexcept nogil:
     elif n == 7:
         if lb_is(s, b"referer", 7):
             return F_REFERER
+        if lb_is(s, b"refresh", 7):
+            return F_REFRESH
         return F_UPGRADE if lb_is(s, b"upgrade", 7) else F_TRAILER if lb_is(s, b"trailer", 7) else F_OTHER
     elif n == 8:
         return F_LOCATION if lb_is(s, b"location", 8) else F_OTHER

@@ -71,7 +71,7 @@ cdef bint send_first(Request* r, Out* o) noexcept nogil:
     """The head at loop.heads, and the body that came with the client's head."""
     cdef char* at = o.p
     cdef uint32_t n
-    if r.body == NULL:
+    if r.body == NULL or r.loc.no_body or r.loc.has_body:
         return conn_send(r.up, loop.heads, o.p - loop.heads)
     n = buf_len(r.body)
     if r.inb.chunk_out:
@@ -145,7 +145,7 @@ cdef void proxy_read(Request* r) noexcept nogil:
         if not (answer_body(r, NULL, p, n) if r.flags & RQ_UP_HEAD else answer_head(r, p, n)):
             return
         proxy_timers(r)
-        if r.outb.kind == B_LENGTH and r.outb.left >= BULK_LEAST and may_splice(u, c):
+        if r.outb.kind == B_LENGTH and r.outb.left >= BULK_LEAST and not r.outb.chunk_out and may_splice(u, c):
             u.flags |= CF_BULK
             proxy_bulk(r)
             return
@@ -192,13 +192,12 @@ cdef void proxy_ended(Request* r, bint clean) noexcept nogil:
     if not fresh and clean and r.outb.kind == B_CLOSE:
         r.outb.done = 1
         r.flags &= ~RQ_UP_KEEP
-        if r.outb.chunk_out and not conn_send(r.client, b"0\r\n\r\n", 5):
-            http_broken(r.client)
+        if r.outb.chunk_out and not answer_last(r):
             return
         proxy_answered(r)
         return
     if fresh:
-        if not r.flags & RQ_REUSED or not may_retry(r):
+        if not r.flags & RQ_REUSED or not may_retry(r, NX_ERROR, True):
             log_try(r, b"upstream prematurely closed connection" if clean else b"recv() failed",
                     0 if clean else ECONNRESET, b"while reading response header from upstream")
         up_failed(r, WHY_BROKEN)
@@ -229,9 +228,12 @@ cdef bint answer_head(Request* r, char* p, uint32_t n) noexcept nogil:
         n -= h.size
         if h.status >= 200:
             break
-    r.flags |= RQ_UP_HEAD
     r.up_status = h.status
     r.up_header = loop.now - r.up_start
+    if h.status >= 403 and r.loc.next.mask > NX_INVALID and may_retry(r, next_bit(WHY_STATUS, h.status), False):
+        up_failed(r, WHY_STATUS)
+        return False
+    r.flags |= RQ_UP_HEAD
     if r.loc.uses & USES_UP_HEAD:
         keep_up_head(r, p - h.size, &h)
     framing_out(r, &h)
@@ -252,7 +254,7 @@ cdef void framing_out(Request* r, Head* h) noexcept nogil:
         r.outb.done = h.content_length == 0
     else:
         r.outb.kind = B_CLOSE
-    if r.outb.kind >= B_CHUNKED:
+    if r.outb.kind >= B_CHUNKED or (r.outb.kind == B_LENGTH and has_trailers(r)):
         if r.h.minor:
             r.outb.chunk_out = 1
         else:
@@ -315,9 +317,34 @@ cdef uint32_t chunk_wrap(Request* r, Out* o, char* data, uint32_t n) noexcept no
         memcpy(data + len, b"\r\n", 2)
         len += 2
     if r.outb.done:
-        memcpy(data + len, b"0\r\n\r\n", 5)
-        len += 5
+        len += last_chunk(r, data + len, TAILROOM - 2)
     return len
+
+
+cdef uint32_t last_chunk(Request* r, char* p, uint32_t room) noexcept nogil:
+    """The last chunk with add_trailer's fields; its length."""
+    cdef Out o
+    memcpy(p, b"0\r\n\r\n", 5)
+    if not has_trailers(r):
+        return 5
+    out_init(&o, p + 3, room - 3)
+    write_added(&o, r, &loop.env, r.loc.shape.trailers, r.loc.shape.ntrailers)
+    out_put(&o, b"\r\n", 2)
+    if o.full:
+        log_request(LOG_ERR, r, b"trailers too large", 0, b"")
+        memcpy(p, b"0\r\n\r\n", 5)
+        return 5
+    return <uint32_t> (o.p - p)
+
+
+cdef bint answer_last(Request* r) noexcept nogil:
+    """The last chunk by itself. False: the client has gone."""
+    cdef uint32_t n = last_chunk(r, loop.heads, HEADS)
+    r.sent += n
+    if not conn_send(r.client, loop.heads, n):
+        http_broken(r.client)
+        return False
+    return True
 
 
 cdef bint answer_broken(Request* r, bint unsent) noexcept nogil:

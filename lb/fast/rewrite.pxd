@@ -7,8 +7,9 @@ from lb.fast.types cimport (B_CHUNKED, B_LENGTH, Env, F_CONNECTION, F_CONTENT_LE
                             F_PROXY, F_PROXY_CONNECTION, F_SERVER, F_TE, F_TRAILER, F_TRANSFER_ENCODING, F_UPGRADE,
                             F_X_ACCEL, F_X_PAD, FF_BAD_NAME, FF_HOP, Field, H_TARGET_QUOTED, Head, Location, Out, Request,
                             SetHeader)
-from lb.fast.out cimport out_char, out_int, out_put, out_str, out_uint
-from lb.fast.sys cimport memcmp, memcpy, strncasecmp
+from lb.fast.out cimport out_char, out_init, out_int, out_put, out_str, out_uint
+from lb.fast.shape cimport clean, write_shaped
+from lb.fast.sys cimport memcpy, memmove, strncasecmp
 from lb.fast.uri cimport uri_escape
 from lb.fast.value cimport write_path, write_value
 
@@ -67,7 +68,6 @@ cdef inline void write_set(Out* o, Request* r, Env* env, SetHeader* s) noexcept 
     no line end, those of a decoded path ($uri) may: each control byte becomes a space (RFC 9110 section 5.5)."""
     cdef char* start = o.p
     cdef char* value
-    cdef char* p
     out_str(o, s.name)
     out_put(o, b": ", 2)
     value = o.p
@@ -76,11 +76,7 @@ cdef inline void write_set(Out* o, Request* r, Env* env, SetHeader* s) noexcept 
         o.p = start
         return
     if r.h.flags & H_TARGET_QUOTED:
-        p = value
-        while p < o.p:
-            if 0 <= <signed char> p[0] < 32 or p[0] == 127:
-                p[0] = 32
-            p += 1
+        clean(value, o.p)
     out_put(o, b"\r\n", 2)
 
 
@@ -97,7 +93,10 @@ cdef inline void write_up_head(Out* o, Request* r, Env* env) noexcept nogil:
     cdef uint32_t i
     cdef Location* l = r.loc
     cdef Field* f
-    out_put(o, r.head + r.h.start, r.h.method_len)
+    if l.method.n:
+        write_value(o, r, env, &l.method)
+    else:
+        out_put(o, r.head + r.h.start, r.h.method_len)
     out_char(o, 32)
     write_target(o, r)
     out_put(o, b" HTTP/1.0\r\n" if l.http10 else b" HTTP/1.1\r\n", 11)
@@ -109,10 +108,20 @@ cdef inline void write_up_head(Out* o, Request* r, Env* env) noexcept nogil:
         write_set(o, r, env, &l.sets[i])
     if l.http10 and not (l.overridden >> F_CONNECTION) & 1:
         out_put(o, b"Connection: close\r\n", 19)
-    for i in range(r.h.nfields):
+    for i in range(0 if l.bare else r.h.nfields):
         f = &r.h.fields[i]
         if not drop_request(f) and not is_set(l, r.head, f):
             write_field(o, r.head, f)
+    if l.has_body:
+        write_set_body(o, r, env)
+        return
+    write_up_framing(o, r)
+    out_put(o, b"\r\n", 2)
+
+
+cdef inline void write_up_framing(Out* o, Request* r) noexcept nogil:
+    if r.loc.no_body:
+        return
     if r.inb.chunk_out:
         out_put(o, b"Transfer-Encoding: chunked\r\n", 28)
     elif r.inb.kind == B_CHUNKED:
@@ -123,23 +132,46 @@ cdef inline void write_up_head(Out* o, Request* r, Env* env) noexcept nogil:
         out_put(o, b"Content-Length: ", 16)
         out_int(o, r.h.content_length)
         out_put(o, b"\r\n", 2)
-    out_put(o, b"\r\n", 2)
 
 
-cdef inline bint drop_answer(Field* f) noexcept nogil:
-    """Fields of a server that do not go to the client: hop-by-hop, framing, and what nginx hides."""
-    if f.flags & FF_HOP:
-        return True
-    return f.id in (F_CONTENT_LENGTH, F_TRANSFER_ENCODING, F_CONNECTION, F_KEEP_ALIVE, F_PROXY_CONNECTION, F_TE, F_TRAILER,
-                    F_UPGRADE, F_DATE, F_SERVER, F_X_ACCEL, F_X_PAD)
+cdef inline void write_set_body(Out* o, Request* r, Env* env) noexcept nogil:
+    """proxy_set_body: its length, the end of the head, and the body itself."""
+    cdef char digits[10]
+    cdef char* at
+    cdef Out d
+    cdef uint32_t n
+    out_put(o, b"Content-Length: 0000000000\r\n\r\n", 30)
+    at = o.p - 14
+    write_value(o, r, env, &r.loc.body)
+    if o.full:
+        return
+    n = <uint32_t> (o.p - at - 14)      # known only now: zeros before it would do, but a plain number is nicer
+    out_init(&d, digits, sizeof(digits))
+    out_uint(&d, n)
+    memmove(at + (d.p - digits), at + 10, n + 4)
+    memcpy(at, digits, d.p - digits)
+    o.p -= 10 - (d.p - digits)
 
 
-cdef inline void write_answer_fields(Out* o, Request* r, const char* head, Head* h) noexcept nogil:
+cdef enum:      # fields of a server that do not go to the client: hop-by-hop, framing, and what nginx hides
+    HIDDEN = (1 << F_CONTENT_LENGTH | 1 << F_TRANSFER_ENCODING | 1 << F_CONNECTION | 1 << F_KEEP_ALIVE
+              | 1 << F_PROXY_CONNECTION | 1 << F_TE | 1 << F_TRAILER | 1 << F_UPGRADE | 1 << F_DATE | 1 << F_SERVER
+              | 1 << F_X_ACCEL | 1 << F_X_PAD)
+    MAY_PASS = 1 << F_DATE | 1 << F_SERVER | 1 << F_X_ACCEL | 1 << F_X_PAD      # with proxy_pass_header
+
+
+cdef inline void write_answer_fields(Out* o, Request* r, Env* env, const char* head, Head* h) noexcept nogil:
     """The answer's own fields, and its framing."""
-    cdef uint32_t i
+    cdef uint32_t i, special = HIDDEN | r.loc.special
+    cdef Field* f
     for i in range(h.nfields):
-        if not drop_answer(&h.fields[i]):
-            write_field(o, head, &h.fields[i])
+        f = &h.fields[i]
+        if f.flags & FF_HOP:
+            continue
+        if not (special >> f.id) & 1:
+            write_field(o, head, f)
+        elif r.loc.shape != NULL and not ((HIDDEN & ~MAY_PASS) >> f.id) & 1:
+            write_shaped(o, r, env, head, f, (HIDDEN >> f.id) & 1)
     if r.outb.chunk_out:
         out_put(o, b"Transfer-Encoding: chunked\r\n", 28)
     elif h.content_length >= 0 and not h.status == 204 and not r.outb.kind == B_CHUNKED:

@@ -61,7 +61,8 @@ cdef enum FieldId:          # fields that lb itself reads; 0 is any other
     F_ACCEPT_ENCODING = 25
     F_IF_MODIFIED_SINCE = 26
     F_RANGE = 27
-    F_KNOWN = 28            # how many ids there are
+    F_REFRESH = 28
+    F_KNOWN = 29            # how many ids there are; at most 32: they are bits of masks
 
 cdef enum FieldFlag:
     FF_HOP = 1              # hop-by-hop: fixed list of RFC 9110 section 7.6.1, `Proxy`, or named by Connection
@@ -387,6 +388,8 @@ ctypedef struct Request:    # one exchange of a client with an upstream; lies at
     char* up_text           # copy of the head of its answer (Location.uses), or NULL
     Head* up_head
     Str sent_head           # copy of the head that the client was sent (Location.uses)
+    int64_t up_first        # when the first server was chosen
+    uint16_t left           # servers that may still be asked, the present one included
     uint64_t sent           # bytes given to the client, head included
     uint64_t body_sent      # without the head
     uint64_t received       # bytes of head and body from the client
@@ -509,6 +512,74 @@ ctypedef struct SetHeader:
     Value value
     uint8_t id              # FieldId
 
+ctypedef struct AddField:   # add_header, add_trailer
+    Str name
+    Value value
+    uint8_t always
+
+ctypedef struct Swap:       # proxy_redirect, proxy_cookie_domain, proxy_cookie_path
+    Value pattern
+    Value replacement
+
+cdef enum CookieFlag:
+    SC_SECURE = 1
+    SC_NO_SECURE = 2
+    SC_HTTPONLY = 4
+    SC_NO_HTTPONLY = 8
+    SC_SAMESITE = 48        # two bits: 16 Strict, 32 Lax, 48 None
+    SC_NO_SAMESITE = 64
+
+ctypedef struct CookieRule: # proxy_cookie_flags
+    Value name
+    uint16_t flags          # CookieFlag
+
+cdef enum ExpiresKind:
+    EX_OFF = 0
+    EX_EPOCH = 1
+    EX_MAX = 2
+    EX_ACCESS = 3
+    EX_MODIFIED = 4
+    EX_DAILY = 5
+
+ctypedef struct Shape:      # what a location makes of an answer's fields (shape.pxd)
+    Str* hide               # proxy_hide_header
+    uint32_t nhide
+    Str* passed             # proxy_pass_header
+    uint32_t npassed
+    uint32_t own            # bit per FieldId: Date and Server that pass
+    Swap* redirects
+    uint32_t nredirects
+    Swap* domains
+    uint32_t ndomains
+    Swap* paths
+    uint32_t npaths
+    CookieRule* flags
+    uint32_t nflags
+    AddField* adds
+    uint32_t nadds
+    AddField* trailers
+    uint32_t ntrailers
+    uint8_t expires         # ExpiresKind
+    int64_t expires_seconds
+
+cdef enum Next:             # proxy_next_upstream
+    NX_ERROR = 1
+    NX_TIMEOUT = 2
+    NX_INVALID = 4
+    NX_500 = 8
+    NX_502 = 16
+    NX_503 = 32
+    NX_504 = 64
+    NX_403 = 128
+    NX_404 = 256
+    NX_429 = 512
+    NX_NON_IDEMPOTENT = 1024
+
+ctypedef struct NextRule:
+    uint16_t mask           # Next
+    uint16_t tries          # 0: no limit
+    int64_t timeout         # 0: no limit
+
 cdef enum Handler:
     DO_NOT_FOUND = 0
     DO_PROXY = 1
@@ -550,6 +621,14 @@ ctypedef struct Location:
     uint8_t exact
     uint8_t handler         # Handler
     uint8_t http10          # proxy_http_version 1.0
+    uint8_t bare            # proxy_pass_request_headers off
+    uint8_t no_body         # proxy_pass_request_body off
+    uint8_t has_body        # proxy_set_body: `body`
+    Value body
+    Value method            # proxy_method; n 0: the client's
+    NextRule next
+    Shape* shape            # NULL: an answer's fields pass as they are
+    uint32_t special        # bit per FieldId of an answer's fields that do not simply pass
     Str pattern
     Upstream* ups
     Str proxy_host
@@ -587,6 +666,7 @@ ctypedef struct Name:       # a server_name on a listener
 
 ctypedef struct StreamServer:
     Upstream* ups
+    NextRule next
     int64_t connect_timeout
     int64_t timeout
     AccessLog* logs
@@ -646,7 +726,7 @@ ctypedef struct Stats:      # one per worker, in memory shared with the master; 
 cdef enum:
     SCRATCH = 65536         # bytes of one read
     HEADROOM = 20480        # before them: where an answer's head is put in front of its body
-    TAILROOM = 64           # behind them: the end of a chunk
+    TAILROOM = 8192         # behind them: the end of a chunk, and trailers
     HEADS = 131072          # where heads are written: a client's largest head, what is added, and a first body
     MAX_HEAD = 32768        # largest head of a client (4 buffers of 8k, as nginx) or a server
     MAX_FIELDS = 1000       # as nginx's max_headers

@@ -13,6 +13,7 @@ cdef enum Why:                  # why a try failed
     WHY_BROKEN = 1              # it broke before it answered
     WHY_TIMEOUT = 2             # connect or read timeout
     WHY_INVALID = 3             # its answer is no HTTP
+    WHY_STATUS = 4              # its answer has a status that proxy_next_upstream names
 
 
 # ---- passive health and the life of a peer
@@ -135,6 +136,8 @@ cdef void up_start(Request* r) noexcept nogil:
     cdef int e
     if r.ups.key.n and r.key.p == NULL:
         hash_key(r)
+    if r.tries == 0:
+        tries_begin(r)
     while True:
         p = choose(r.ups, r, &loop.env)
         if p == NULL:
@@ -332,12 +335,50 @@ cdef bint idempotent(Request* r) noexcept nogil:
     return r.h.method not in (M_OTHER, M_POST, M_PATCH)
 
 
-cdef bint may_retry(Request* r) noexcept nogil:
+cdef bint may_retry(Request* r, uint32_t why, bint stale) noexcept nogil:
+    """Does proxy_next_upstream let another server be asked? `stale`: a pooled connection may always have ended."""
+    cdef NextRule* n = &r.stream.next if r.flags & RQ_TCP else &r.loc.next
     if r.flags & (RQ_STARTED | RQ_NO_REPLAY):
         return False
     if r.flags & RQ_TCP:
-        return not r.flags & RQ_SENT
-    return not r.flags & RQ_SENT or idempotent(r)
+        if r.flags & RQ_SENT:
+            return False
+    elif r.flags & RQ_SENT and not idempotent(r) and not n.mask & NX_NON_IDEMPOTENT:
+        return False
+    if stale:
+        return True
+    return n.mask & why and r.left > 1 and not (n.timeout and loop.now - r.up_first >= n.timeout)
+
+
+cdef uint32_t next_bit(int why, int status) noexcept nogil:
+    """The condition of proxy_next_upstream (Next) that has come true."""
+    if why == WHY_TIMEOUT:
+        return NX_TIMEOUT
+    if why == WHY_INVALID:
+        return NX_INVALID
+    if why != WHY_STATUS:
+        return NX_ERROR
+    if status == 500: return NX_500
+    if status == 502: return NX_502
+    if status == 503: return NX_503
+    if status == 504: return NX_504
+    if status == 403: return NX_403
+    if status == 404: return NX_404
+    if status == 429: return NX_429
+    return 0
+
+
+cdef void tries_begin(Request* r) noexcept nogil:
+    """As nginx: no more tries than there are servers, backup ones included, or than proxy_next_upstream_tries."""
+    cdef Table* t = r.ups.table
+    cdef NextRule* n = &r.stream.next if r.flags & RQ_TCP else &r.loc.next
+    cdef uint32_t most = 65535
+    if t != NULL and t.rank[0].n + t.rank[1].n < most:
+        most = t.rank[0].n + t.rank[1].n
+    if n.tries and n.tries < most:
+        most = n.tries
+    r.left = <uint16_t> most
+    r.up_first = loop.now
 
 
 cdef void up_failed(Request* r, int why) noexcept nogil:
@@ -349,34 +390,34 @@ cdef void up_failed(Request* r, int why) noexcept nogil:
 cdef bint up_next(Request* r, int why) noexcept nogil:
     """Let go of the failed server. True: another try is due; False: the request has got its final answer."""
     cdef bint stale = why == WHY_BROKEN and r.flags & RQ_REUSED
-    cdef bint again = may_retry(r) and why != WHY_INVALID
-    r.up_status = 504 if why == WHY_TIMEOUT else 502
-    if not stale:
+    cdef uint32_t bit = next_bit(why, r.up_status)
+    cdef bint again = may_retry(r, bit, stale)
+    cdef int status
+    if why != WHY_STATUS:
+        r.up_status = 504 if why == WHY_TIMEOUT else 502
+    status = r.up_status
+    if not stale and not bit & (NX_403 | NX_404):
         peer_fail(r.peer)
     if again and not stale:         # a pooled connection may always have ended: the server is not to blame
         again = tried_add(r, r.peer)
+        r.left -= 1
     up_release(r, False)
     try_add(r, r.peer)
     if again:
         r.flags &= ~(RQ_SENT | RQ_REUSED)
         loop.st.retries += 1
         return True
-    up_final(r, r.up_status)
+    up_final(r, status)
     return False
 
 
 cdef void up_exhausted(Request* r) noexcept nogil:
-    """No server is left to try."""
-    cdef Table* t = r.ups.table
+    """No server is left to try: the group's name stands for it in $upstream_addr."""
+    loop.st.no_live += 1
     r.peer = NULL
-    if t == NULL or r.tries < t.rank[0].n + t.rank[1].n or r.tries == 0:
-        try_none(r)
-    if r.tries == 0:
-        loop.st.no_live += 1
-        log_request(LOG_ERR, r, b"no live upstreams while connecting to upstream", 0, b"")
-        up_final(r, 502)
-        return
-    up_final(r, r.up_status if r.up_status else 502)
+    log_request(LOG_ERR, r, b"no live upstreams while connecting to upstream", 0, b"")
+    try_none(r)
+    up_final(r, 502)
 
 
 cdef void up_final(Request* r, int status) noexcept nogil:

@@ -407,7 +407,8 @@ cdef inline void write_var(Out* o, Request* r, Env* env, Piece* v) noexcept nogi
         write_connection_var(o, r, env, var)
     elif var in (V_HOSTNAME, V_PID, V_MSEC, V_TIME_ISO8601, V_TIME_LOCAL, V_NGINX_VERSION, V_REQUEST_ID):
         write_env_var(o, env, var)
-    elif var in (V_STATUS, V_BYTES_SENT, V_BODY_BYTES_SENT, V_REQUEST_LENGTH, V_BYTES_RECEIVED, V_REQUEST_TIME, V_PROXY_HOST, V_PROXY_PORT):
+    elif var in (V_STATUS, V_BYTES_SENT, V_BODY_BYTES_SENT, V_REQUEST_LENGTH, V_BYTES_RECEIVED, V_REQUEST_TIME, V_PROXY_HOST,
+                 V_PROXY_PORT):
         write_outcome_var(o, r, env, var)
     else:
         write_head_var(o, r, var)

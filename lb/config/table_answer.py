@@ -1,0 +1,266 @@
+"""What becomes of an answer's fields: hidden, passed, rewritten, added. `shape` gathers a scope's for the model."""
+
+from __future__ import annotations
+
+import re
+
+from lb.config.directive import AS_NGINX, Context, Directive, once
+from lb.config.errors import Refused
+from lb.config.model import AddField, CookieFlags, Expires, Shape, Swap
+from lb.config.scope import LocationScope, Scope
+from lb.config.table_proxy import TOKEN, check_one_line
+from lb.config.tree import Node
+from lb.config.values import parse_seconds
+from lb.config.variables import compile_value
+
+_LEVELS: tuple[Context, ...] = ("http", "server", "location")
+_FLAGS = (
+    "secure",
+    "nosecure",
+    "httponly",
+    "nohttponly",
+    "samesite=strict",
+    "samesite=lax",
+    "samesite=none",
+    "nosamesite",
+)
+
+
+def _field_name(scope: Scope, node: Node) -> None:
+    name = node.args[0]
+    if not TOKEN.fullmatch(name):
+        raise Refused(f'invalid header name "{name}"')
+    scope.values.setdefault(node.name, []).append(name.lower())
+
+
+def _add(scope: Scope, node: Node) -> None:
+    name, text, *rest = node.args
+    if rest and rest[0] != "always":
+        raise Refused(f'invalid parameter "{rest[0]}"')
+    if not TOKEN.fullmatch(name):
+        raise Refused(f'invalid header name "{name}"')
+    if name.lower() in ("content-length", "transfer-encoding", "connection", "trailer", "upgrade"):
+        raise Refused(f'invalid header name "{name}"', "lb itself writes the fields that frame a message")
+    value = compile_value(text)
+    check_one_line(value, "header value")
+    scope.values.setdefault(node.name, []).append(AddField(name, value, bool(rest)))
+
+
+def _off(scope: Scope, node: Node) -> bool:
+    """`off` stands alone on its level."""
+    found = scope.values.get(node.name)
+    if node.args[0] != "off" or len(node.args) > 1:
+        if found == []:
+            raise Refused(f'"{node.name}" directive is duplicate')
+        return False
+    if found is not None:
+        raise Refused(f'"{node.name}" directive is duplicate')
+    scope.values[node.name] = []
+    return True
+
+
+def proxy_redirect(scope: Scope, node: Node) -> None:
+    if _off(scope, node):
+        return
+    if len(node.args) == 1:
+        if node.args[0] != "default":
+            raise Refused(f'invalid parameter "{node.args[0]}"')
+        target = scope.values.get("proxy_pass")
+        if not isinstance(scope, LocationScope) or target is None:
+            raise Refused('"proxy_redirect default" should be placed after the "proxy_pass" directive')
+        if "$" in str(target):
+            raise Refused('"proxy_redirect default" cannot be used with "proxy_pass" directive with variables')
+        scope.values.setdefault(node.name, []).append(None)  # worked out when the location is whole
+        return
+    _swap(scope, node)
+
+
+def _swap(scope: Scope, node: Node, prefix: str = "") -> None:
+    pattern, replacement = node.args[0].removeprefix(prefix), node.args[1]
+    if pattern.startswith("~"):
+        raise Refused(f'invalid parameter "{pattern}"', f"regular expressions in {node.name} are not there yet")
+    swap = Swap(compile_value(pattern), compile_value(replacement))
+    check_one_line(swap.replacement, "replacement")
+    scope.values.setdefault(node.name, []).append(swap)
+
+
+def cookie_swap(scope: Scope, node: Node) -> None:
+    if _off(scope, node):
+        return
+    if len(node.args) == 1:
+        raise Refused(f'invalid parameter "{node.args[0]}"')
+    dot = "." if node.name == "proxy_cookie_domain" else ""  # a leading dot of a domain says nothing
+    _swap(scope, node, dot)
+
+
+def proxy_cookie_flags(scope: Scope, node: Node) -> None:
+    if _off(scope, node):
+        return
+    name, *flags = node.args
+    if name.startswith("~"):
+        raise Refused(f'invalid parameter "{name}"', "regular expressions in proxy_cookie_flags are not there yet")
+    for flag in flags:
+        if flag.lower() not in _FLAGS:
+            raise Refused(f'invalid proxy_cookie_flags parameter "{flag}"')
+    rule = CookieFlags(compile_value(name), tuple(flag.lower() for flag in flags))
+    scope.values.setdefault(node.name, []).append(rule)
+
+
+def expires(scope: Scope, node: Node) -> None:
+    once(scope, node)
+    text = node.args[-1]
+    modified = len(node.args) == 2
+    if modified and node.args[0] != "modified":
+        raise Refused(f'invalid parameter "{node.args[0]}"')
+    if "$" in text:
+        raise Refused(f'invalid value "{text}"', "variables in expires are not there yet")
+    scope.values[node.name] = parse_expires(text, modified)
+
+
+def parse_expires(text: str, modified: bool) -> Expires:
+    if not modified and text in ("epoch", "max", "off"):
+        return Expires(text)  # type: ignore[arg-type]
+    daily = text.startswith("@")
+    if daily and modified:
+        raise Refused('daily time cannot be used with "modified" parameter')
+    match = re.fullmatch(r"[@]?([+-]?)(.+)", text)
+    seconds = parse_seconds(match[2]) if match else None
+    if match is None or seconds is None or (daily and match[1]):
+        raise Refused(f'invalid value "{text}"')
+    if daily and seconds > 24 * 60 * 60:
+        raise Refused("daily time value must be less than 24 hours")
+    kind = "daily" if daily else "modified" if modified else "access"
+    return Expires(kind, -seconds if match[1] == "-" else seconds)  # type: ignore[arg-type]
+
+
+def shape(scope: Scope) -> Shape:
+    """Everything of this scope; `proxy_redirect default` and its absence mean the location's own proxy_pass."""
+    off = Expires("off")
+    expiry = scope.inherited("expires", off)
+    return Shape(
+        hide=_names(scope, "proxy_hide_header"),
+        passed=_names(scope, "proxy_pass_header"),
+        redirects=_redirects(scope),
+        cookie_domains=tuple(scope.inherited("proxy_cookie_domain", ())),
+        cookie_paths=tuple(scope.inherited("proxy_cookie_path", ())),
+        cookie_flags=tuple(scope.inherited("proxy_cookie_flags", ())),
+        add=tuple(scope.inherited("add_header", ())),
+        trailers=tuple(scope.inherited("add_trailer", ())),
+        expires=None if expiry == off else expiry,
+    )
+
+
+def _names(scope: Scope, name: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(scope.inherited(name, ())))
+
+
+def _redirects(scope: Scope) -> tuple[Swap, ...]:
+    target = scope.values.get("proxy_pass")
+    if not isinstance(scope, LocationScope) or target is None:
+        return ()
+    found: list[Swap | None] = scope.inherited("proxy_redirect", [None])
+    return tuple(filter(None, (swap or _default_redirect(scope, str(target)) for swap in found)))
+
+
+def _default_redirect(scope: LocationScope, target: str) -> Swap | None:
+    """proxy_pass http://u/two/ in location /one/: http://u/two/ becomes /one/; without a URI http://u/ becomes /."""
+    if "$" in target:
+        return None
+    has_uri = "/" in target[7:] if not target[7:].startswith("unix:") else ":" in target[12:]
+    return Swap((target,), (scope.pattern,)) if has_uri else Swap((target + "/",), ("/",))
+
+
+DIRECTIVES = (
+    Directive(
+        "proxy_hide_header",
+        _LEVELS,
+        "NAME",
+        (1, 1),
+        "",
+        "Keeps a field of the server's answer from the client; Date, Server, X-Pad and X-Accel-* are always hidden.",
+        AS_NGINX,
+        _field_name,
+    ),
+    Directive(
+        "proxy_pass_header",
+        _LEVELS,
+        "NAME",
+        (1, 1),
+        "",
+        "Passes a field of the server's answer that is hidden otherwise, as Server or Date, to the client.",
+        AS_NGINX,
+        _field_name,
+    ),
+    Directive(
+        "proxy_redirect",
+        _LEVELS,
+        "default | off | REDIRECT REPLACEMENT",
+        (1, 2),
+        "default",
+        "Replaces the beginning of Location and Refresh in answers; `default` puts the "
+        "location in the place of proxy_pass.",
+        "differs: no regular expressions",
+        proxy_redirect,
+    ),
+    Directive(
+        "proxy_cookie_domain",
+        _LEVELS,
+        "off | DOMAIN REPLACEMENT",
+        (1, 2),
+        "off",
+        "Replaces the Domain attribute of Set-Cookie in answers.",
+        "differs: no regular expressions",
+        cookie_swap,
+    ),
+    Directive(
+        "proxy_cookie_path",
+        _LEVELS,
+        "off | PATH REPLACEMENT",
+        (1, 2),
+        "off",
+        "Replaces the beginning of the Path attribute of Set-Cookie in answers.",
+        "differs: no regular expressions",
+        cookie_swap,
+    ),
+    Directive(
+        "proxy_cookie_flags",
+        _LEVELS,
+        "off | COOKIE [FLAG ...]",
+        (1, None),
+        "off",
+        "Sets or takes away flags of a cookie in answers: secure, httponly, samesite=strict|lax|none, and with `no`.",
+        "differs: no regular expressions",
+        proxy_cookie_flags,
+    ),
+    Directive(
+        "add_header",
+        _LEVELS,
+        "NAME VALUE [always]",
+        (2, 3),
+        "",
+        "Adds a field to responses with status 200, 201, 204, 206, 301, 302, 303, 304, 307 or 308, or to all (always); "
+        "a level with any add_header inherits none.",
+        "differs: the fields that frame a message are refused",
+        _add,
+    ),
+    Directive(
+        "add_trailer",
+        _LEVELS,
+        "NAME VALUE [always]",
+        (2, 3),
+        "",
+        "Adds a field behind the body of a chunked response, worked out when the body has ended.",
+        "differs: the fields that frame a message are refused",
+        _add,
+    ),
+    Directive(
+        "expires",
+        _LEVELS,
+        "[modified] TIME | epoch | max | off",
+        (1, 2),
+        "off",
+        "Sets Expires and Cache-Control of responses with the statuses of add_header.",
+        "differs: no variables",
+        expires,
+    ),
+)

@@ -1,0 +1,142 @@
+"""What is asked of servers beside fields: the request's method and body, and when the next server is asked."""
+
+from __future__ import annotations
+
+from lb.config.directive import AS_NGINX, Context, Directive, flag, msec, number, once
+from lb.config.errors import Refused
+from lb.config.scope import Scope
+from lb.config.table_proxy import TOKEN
+from lb.config.tree import Node
+from lb.config.variables import compile_value
+
+_LEVELS: tuple[Context, ...] = ("http", "server", "location")
+_STREAM: tuple[Context, ...] = ("stream", "stream server")
+_CONDITIONS = (
+    "error", "timeout", "invalid_header", "non_idempotent", "http_500", "http_502", "http_503", "http_504", "http_403",
+    "http_404", "http_429", "off",
+)  # fmt: skip
+
+
+def next_upstream(scope: Scope, node: Node) -> None:
+    once(scope, node)
+    for word in node.args:
+        if word not in _CONDITIONS:
+            raise Refused(f'invalid value "{word}"')
+    scope.values[node.name] = () if "off" in node.args else tuple(dict.fromkeys(node.args))
+
+
+def proxy_method(scope: Scope, node: Node) -> None:
+    once(scope, node)
+    if "$" not in node.args[0] and not TOKEN.fullmatch(node.args[0]):
+        raise Refused(f'invalid method "{node.args[0]}"')
+    scope.values[node.name] = compile_value(node.args[0])
+
+
+def proxy_set_body(scope: Scope, node: Node) -> None:
+    once(scope, node)
+    scope.values[node.name] = compile_value(node.args[0])
+
+
+DIRECTIVES = (
+    Directive(
+        "proxy_next_upstream",
+        _LEVELS,
+        "error | timeout | invalid_header | http_500 | http_502 | http_503 | http_504 | http_403 | http_404 | "
+        "http_429 | non_idempotent | off ...",
+        (1, None),
+        "error timeout",
+        "When a request is passed on to the next server, as long as nothing of an answer was sent to the client.",
+        AS_NGINX,
+        next_upstream,
+    ),
+    Directive(
+        "proxy_next_upstream_tries",
+        _LEVELS,
+        "NUMBER",
+        (1, 1),
+        "0",
+        "How many servers are asked for a request, the first included; 0 sets no limit.",
+        AS_NGINX,
+        number,
+    ),
+    Directive(
+        "proxy_next_upstream_timeout",
+        _LEVELS,
+        "TIME",
+        (1, 1),
+        "0",
+        "How long after the first server was chosen another may still be asked; 0 sets no limit.",
+        AS_NGINX,
+        msec,
+    ),
+    Directive(
+        "proxy_next_upstream",
+        _STREAM,
+        "on | off",
+        (1, 1),
+        "on",
+        "Whether a connection that cannot be made to one server is passed to the next.",
+        AS_NGINX,
+        flag,
+    ),
+    Directive(
+        "proxy_next_upstream_tries",
+        _STREAM,
+        "NUMBER",
+        (1, 1),
+        "0",
+        "How many servers are asked for a connection, the first included; 0 sets no limit.",
+        AS_NGINX,
+        number,
+    ),
+    Directive(
+        "proxy_next_upstream_timeout",
+        _STREAM,
+        "TIME",
+        (1, 1),
+        "0",
+        "How long after the first server was chosen another may still be asked; 0 sets no limit.",
+        AS_NGINX,
+        msec,
+    ),
+    Directive(
+        "proxy_method",
+        _LEVELS,
+        "METHOD",
+        (1, 1),
+        "",
+        "The method of requests to servers instead of the client's.",
+        "differs: a method that is no token is refused",
+        proxy_method,
+    ),
+    Directive(
+        "proxy_set_body",
+        _LEVELS,
+        "VALUE",
+        (1, 1),
+        "",
+        "The body of requests to servers instead of the client's.",
+        AS_NGINX,
+        proxy_set_body,
+    ),
+    Directive(
+        "proxy_pass_request_headers",
+        _LEVELS,
+        "on | off",
+        (1, 1),
+        "on",
+        "Whether the fields of the client's request are passed to servers.",
+        AS_NGINX,
+        flag,
+    ),
+    Directive(
+        "proxy_pass_request_body",
+        _LEVELS,
+        "on | off",
+        (1, 1),
+        "on",
+        "Whether the body of the client's request is passed to servers.",
+        AS_NGINX,
+        flag,
+    ),
+)

@@ -18,7 +18,18 @@ _REASONS = {
 _NO_FILES = ("alias", "index", "try_files", "autoindex", "sendfile", "default_type", "types")
 _NO_TLS = ("ssl_", "proxy_ssl_")
 _LATER = "a directive of nginx that lb does not have yet"
-_NEW = {"http2", "keepalive_time", "proxy_socket_keepalive", "ssl_reject_handshake", "max_headers", "sticky", "pass"}
+_NEW = {
+    "proxy_cookie_flags",
+    "early_hints",
+    "proxy_pass_trailers",
+    "http2",
+    "keepalive_time",
+    "proxy_socket_keepalive",
+    "ssl_reject_handshake",
+    "max_headers",
+    "sticky",
+    "pass",
+}
 
 
 def reason(name: str) -> str:

@@ -186,7 +186,7 @@ class Served:
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.listener.setblocking(False)
         self.port: int = self.listener.getsockname()[1]
-        self.server = StatusServer(self.loop, make_view, self.log)
+        self.server = StatusServer(self.loop, make_view, make_view, self.log)
         self.server.listen([self.listener])
         self.ending = False
         self.thread = threading.Thread(target=self.run)

@@ -9,6 +9,8 @@ inherit    listening sockets that were there before: an old binary's, systemd's
 upgrade    SIGUSR2: another binary takes over
 signals    signalfd: what arrived and who sent it
 logfiles   the log files that master and workers write to
+pulse      heartbeats: stuck workers are killed
+systemd    what systemd is told (sd_notify)
 handover   what workers have learned of their servers, for the next generation
 reports    what the workers say about Consul's lists; the dump files
 totals     counters of all workers, over deaths and reloads

@@ -21,11 +21,13 @@ from lb.master.crew import Worker
 from lb.master.crews import Crews, obituary
 from lb.master.inherit import Inherited
 from lb.master.loop import READ, Loop
+from lb.master.pulse import Pulse
 from lb.master.reload import Loaded, Prepared, Reload, prepare
 from lb.master.reports import Dumps, Key, Reports, key_of
 from lb.master.signals import Caught, SignalQueue
 from lb.master.source import Source
-from lb.master.view import make_view
+from lb.master.systemd import Notifier, status_line
+from lb.master.view import make_health, make_view
 from lb.status.pages import View
 from lb.status.server import StatusServer
 from lb.upsync.report import Report
@@ -73,8 +75,11 @@ class Master:
         self._caught: list[Caught] = []
         self._loop.watch(self._signals, READ, lambda _: self._caught.extend(self._signals.read()))
         self.crews = Crews(self._loop, log, self.reports, self._on_report, self._on_death, self._release, self._alone)
+        self.pulse = Pulse(self.crews, log)
         self.dumps = Dumps(self._loop, log)
-        self._status = StatusServer(self._loop, self.view, log)
+        self._systemd = Notifier(log)
+        self._announced = False  # systemd knows that the current configuration is served
+        self._status = StatusServer(self._loop, self.view, self.health, log)
         self._reload: Reload | None = None
         self._reload_again = False  # a SIGHUP came during a reload
         self._pid_path = ""
@@ -108,12 +113,15 @@ class Master:
         if self._reload is not None and self._reload.prepared is not None:
             reload = self.crews.told_by()
         stop = self._dumps_until if self.stopping is not None else None
-        deadlines = (self.crews.deadline(), self.dumps.deadline(), self._status.deadline(), reload, stop)
+        own = (self.crews.deadline(), self.pulse.deadline(), self.dumps.deadline(), self._status.deadline())
+        deadlines = (*own, self._systemd.deadline(), reload, stop)
         return min((at for at in deadlines if at is not None), default=float("inf"))
 
     def _manage(self, now: float) -> None:
         self._step_reload(now)
         self.crews.step(now)
+        self.pulse.step(now)
+        self._tell_systemd(now)
         self.dumps.step(now)
         self._status.step(now)
 
@@ -145,6 +153,10 @@ class Master:
 
     def stop(self, mode: int) -> None:
         """Begin to end: STOP_NOW, or STOP_QUIT to finish what is in flight first."""
+        if self._successor is not None:
+            self._systemd.hand_to(self._successor)
+        elif not self._inherited.has_parent:
+            self._systemd.stopping()
         self.stopping = mode
         self._reload_again = False
         if self._reload is not None:
@@ -193,6 +205,8 @@ class Master:
             self._revive()
             return
         self.log.notice("reconfiguring")
+        self._systemd.reloading()
+        self._announced = False
         try:
             self._reload = Reload(self._source, self.crews.sockets, self._loop, self.log, time.monotonic())
         except OSError as error:
@@ -255,8 +269,8 @@ class Master:
         self._show_status()
 
     def _alone(self) -> bool:
-        """No other master uses our sockets."""
-        return self._successor is None and not self._inherited.has_parent
+        """Nobody else uses our sockets: the files of unix ones go with them."""
+        return self._successor is None and not self._inherited.has_parent and not self._inherited.keeps_files
 
     def _show_status(self) -> None:
         """Answer on the status port, unless the new binary does."""
@@ -305,6 +319,34 @@ class Master:
     def view(self) -> View:
         """What the status port shows, now."""
         return make_view(self)
+
+    def health(self) -> View:
+        """The part of it that says whether lb is well: cheap."""
+        return make_health(self)
+
+    # systemd
+
+    def _tell_systemd(self, now: float) -> None:
+        if not self._systemd.on or self._inherited.has_parent or self.stopping is not None:
+            return
+        if not self._announced and self._reload is None and self.crews.current.ready:
+            self._announced = True
+            self._systemd.ready()
+            self._systemd.keep(self.crews.sockets)
+        if self._systemd.due(now):
+            self._systemd.step(now, self._status_line(), self.pulse.fresh)
+
+    def _status_line(self) -> str:
+        said = [list(self.reports.by_worker(upstream).values()) for upstream in self._followed.values()]
+        states = [
+            (
+                bool(some) and all(one.source == "consul" and not one.error for one in some),
+                max((one.index for one in some), default=0) - min((one.index for one in some), default=0),
+            )
+            for some in said
+        ]
+        ready = sum(worker.ready for worker in self.crews.current)
+        return status_line(ready, states, self.last_reload.error if self.last_reload is not None else "")
 
     # The end
 

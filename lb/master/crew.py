@@ -43,6 +43,9 @@ class Worker:
     born: float  # time.monotonic()
     ready: bool = False
     kill_at: float | None = None
+    beat: int = 0  # heartbeat at the last look (pulse)
+    missed: int = 0  # looks in a row without a new one
+    killed: bool = False  # by pulse: it will be reaped
 
     def kill(self, number: signal.Signals) -> None:
         with contextlib.suppress(ProcessLookupError):  # it may be dead and not reaped yet

@@ -27,6 +27,7 @@ class Inherited:
     """What we were started with. `text` is the variable of the old binary, whose process is `parent`."""
 
     sockets: list[socket.socket] = field(default_factory=list)
+    keeps_files: bool = False  # the files of unix sockets are systemd's
     text: str = ""
     parent: int = 0
 
@@ -56,7 +57,8 @@ def collect(environ: MutableMapping[str, str] = os.environ) -> Inherited:
     fds = [int(piece) for piece in text.split(";") if piece.isdigit()]
     if names["LISTEN_PID"] == str(os.getpid()) and names["LISTEN_FDS"].isdigit():
         fds += range(FIRST_FD, FIRST_FD + int(names["LISTEN_FDS"]))
-    return Inherited([sock for fd in fds if (sock := _listening(fd)) is not None], text, os.getppid())
+    found = [sock for fd in fds if (sock := _listening(fd)) is not None]
+    return Inherited(found, not text and any(sock.family == socket.AF_UNIX for sock in found), text, os.getppid())
 
 
 def _listening(fd: int) -> socket.socket | None:

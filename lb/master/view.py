@@ -3,39 +3,59 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from lb import _fast
 from lb.config.model import Upstream
 from lb.master.crew import Crew, Worker
-from lb.status.pages import UpstreamView, View, WorkerView
+from lb.master.pulse import MISSED_DOUBT
+from lb.status.pages import BackOff, UpstreamView, View, WorkerView
 
 if TYPE_CHECKING:
     from lb.master.arbiter import Master
 
 
-def make_view(master: Master) -> View:
+def make_health(master: Master) -> View:
+    """Without upstreams and totals, which cost a look at everything."""
     crews = master.crews
     now = time.monotonic()
-    workers = {worker.pid: _worker(crew, worker, now) for crew, worker in crews.workers()}
-    living = [_fast.read_stats(crew.shm, worker.slot) for crew, worker in crews.workers()]
-    config = crews.current.config
     last = master.last_reload
     return View(
         generation=crews.current.number,
-        size=config.worker_processes,
+        size=crews.current.config.worker_processes,
         stopping=crews.current.stopping is not None,
-        workers=tuple(workers.values()),
-        upstreams=tuple(_upstream(master, workers, number, one) for number, one in enumerate(config.upstreams)),
-        totals=crews.totals.sum(living),
+        workers=tuple(_worker(crew, worker, now) for crew, worker in crews.workers()),
+        upstreams=(),
+        totals={},
         last_reload=None if last is None else (last.at, last.error),
         dump_errors=master.dumps.failing(),
+        waiting=_waiting(crews.current, now),
     )
+
+
+def make_view(master: Master) -> View:
+    health, crews = make_health(master), master.crews
+    workers = {worker.pid: worker for worker in health.workers}
+    living = [_fast.read_stats(crew.shm, worker.slot) for crew, worker in crews.workers()]
+    upstreams = (_upstream(master, workers, number, one) for number, one in enumerate(crews.current.config.upstreams))
+    return replace(health, upstreams=tuple(upstreams), totals=crews.totals.sum(living))
 
 
 def _worker(crew: Crew, worker: Worker, now: float) -> WorkerView:
     state = "stopping" if crew.stopping is not None else "ready" if worker.ready else "starting"
+    if worker.missed >= MISSED_DOUBT and crew.stopping is None:
+        state = "stuck"
     return WorkerView(worker.slot, worker.pid, crew.number, state, now - worker.born)
+
+
+def _waiting(crew: Crew, now: float) -> tuple[BackOff, ...]:
+    """The slots of a crash loop."""
+    return tuple(
+        BackOff(slot.number, slot.deaths, max(0.0, slot.fork_at - now))
+        for slot in crew.slots
+        if slot.fork_at is not None and slot.deaths
+    )
 
 
 def _upstream(master: Master, workers: dict[int, WorkerView], number: int, upstream: Upstream) -> UpstreamView:

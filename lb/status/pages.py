@@ -26,13 +26,22 @@ STUB_STATUS: Final = ("clients", "accepts", "handled", "requests", "reading", "w
 
 @dataclass(frozen=True, slots=True)
 class WorkerView:
-    """One live worker process. `state`: starting, ready or stopping."""
+    """One live worker process. `state`: starting, ready, stuck (no heartbeat for some seconds) or stopping."""
 
     slot: int
     pid: int
     generation: int
     state: str
     age_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class BackOff:
+    """A slot whose workers died one after the other, soon after their start, and that waits for the next."""
+
+    slot: int
+    deaths: int
+    next_in_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +66,7 @@ class View:
     totals: Mapping[str, int]  # lb.master.totals: counters of all workers since the start, gauges of now
     last_reload: tuple[float, str] | None  # Unix time, and the error or ""
     dump_errors: Mapping[str, str]  # path -> why this dump file cannot be written
+    waiting: tuple[BackOff, ...] = ()  # the crash loops there are
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,15 +77,20 @@ class Answer:
     headers: tuple[tuple[str, str], ...] = ()
 
 
-def respond(method: str, target: str, accept: str, view: Callable[[], View]) -> Answer:
-    """The answer to one request. `target` is the request target as received; the view is made only if it is needed."""
+def respond(
+    method: str, target: str, accept: str, view: Callable[[], View], health: Callable[[], View] | None = None
+) -> Answer:
+    """The answer to one request. `target` is the request target as received; the view is made only if it is needed.
+
+    `health`: a view without upstreams and totals, which /healthz has no use for: it may be asked for all the time.
+    """
     if method not in ("GET", "HEAD"):
         return Answer(405, b"method not allowed\n", headers=(("Allow", "GET, HEAD"),))
     path, _, query = target.partition("?")
     page = PAGES.get(path)
     if page is None:
         return Answer(404, b"not found\n")
-    return page(view(), query, accept)
+    return page((health or view)() if page is healthz else view(), query, accept)
 
 
 # /upstream_show
@@ -206,7 +221,9 @@ def stub_status(view: View, _query: str, _accept: str) -> Answer:
 
 def healthz(view: View, _query: str, _accept: str) -> Answer:
     ready = sum(worker.state == "ready" for worker in view.workers)
-    text = f"{ready} of {view.size} workers ready"
+    stuck = sum(worker.state == "stuck" for worker in view.workers)
+    text = f"{ready} of {view.size} workers ready" + (f", {stuck} stuck" if stuck else "")
+    text += "".join(f", worker {one.slot} died {one.deaths} times in a row" for one in view.waiting)
     if view.stopping:
         return Answer(503, f"stopping, {text}\n".encode())
     return Answer(200 if ready else 503, f"{'ok' if ready else 'no worker'}, {text}\n".encode())

@@ -51,9 +51,10 @@ class Connection:
 
 
 class StatusServer:
-    def __init__(self, loop: Loop, view: Callable[[], View], log: Log) -> None:
+    def __init__(self, loop: Loop, view: Callable[[], View], health: Callable[[], View], log: Log) -> None:
         self._loop = loop
         self._view = view
+        self._health = health
         self._log = log
         self._listeners: list[socket.socket] = []
         self._connections: set[Connection] = set()
@@ -178,7 +179,7 @@ class StatusServer:
         assert request is not None
         accept = b",".join(value for name, value in request.headers if name == b"accept")
         try:
-            return respond(_text(request.method), _text(request.target), _text(accept), self._view)
+            return respond(_text(request.method), _text(request.target), _text(accept), self._view, self._health)
         except Exception:
             self._log.traceback("alert", "a page of the status port failed")
             return Answer(500, b"internal error, see the error log\n")

@@ -69,6 +69,7 @@ class Lb:
         self.process: subprocess.Popen[bytes] | None = None
         self.values: dict[str, str] = {}
         self.expected: list[str] = []
+        self.env: dict[str, str] = {}  # for start() and spawn(), besides the test's own
         self.seen: dict[int, psutil.Process] = {}  # every worker pid that this lb was seen with
         self.baseline: dict[int, int] = {}  # worker pid -> open fds when it was ready
 
@@ -95,7 +96,12 @@ class Lb:
         command = [str(BINARY), "-p", f"{self.directory}/", "-c", str(self.file), *arguments]
         with (self.directory / "stderr.log").open("ab") as stderr:
             self.process = subprocess.Popen(
-                command, cwd=self.directory, env=environment(), stdin=subprocess.DEVNULL, stdout=stderr, stderr=stderr
+                command,
+                cwd=self.directory,
+                env={**environment(), **self.env},
+                stdin=subprocess.DEVNULL,
+                stdout=stderr,
+                stderr=stderr,
             )
         return self.process
 

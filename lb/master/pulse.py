@@ -1,0 +1,62 @@
+"""Whether every worker is alive in fact: its loop writes a heartbeat each turn, at least once a second.
+
+The master looks once a second and counts for itself how often in a row it saw no change, so that a machine that slept
+(where the master saw nothing either) is not taken for stuck workers.  A worker that is stuck, or never gets ready, is
+killed; its death then goes the usual way: it is replaced, and backed off if that happens again and again.
+"""
+
+from __future__ import annotations
+
+import signal
+from typing import Final
+
+from lb import _fast
+from lb.log import Log
+from lb.master.crew import Crew, Worker
+from lb.master.crews import Crews
+
+CHECK_S: Final = 1.0
+MISSED_DOUBT: Final = 2  # looks without a heartbeat: the watchdog of systemd hears nothing any more
+MISSED_MOST: Final = 4  # then it is killed
+MISSED_AT_END: Final = 15  # for one that stops: after its loop it ends its threads, which may take some seconds
+READY_WITHIN_S: Final = 30.0  # from the fork; the wait for Consul's first lists is 2 s of it at most
+
+
+class Pulse:
+    def __init__(self, crews: Crews, log: Log) -> None:
+        self._crews = crews
+        self._log = log
+        self._at = 0.0  # time.monotonic() of the next look
+
+    def step(self, now: float) -> None:
+        if now < self._at:
+            return
+        self._at = now + CHECK_S
+        for crew, worker in self._crews.workers():
+            if not worker.killed:
+                self._look(crew, worker, now)
+
+    def _look(self, crew: Crew, worker: Worker, now: float) -> None:
+        if not worker.ready:
+            if now - worker.born >= READY_WITHIN_S:
+                self._kill(worker, f"is not ready after {READY_WITHIN_S:.0f} s")
+            return
+        beat = _fast.read_stats(crew.shm, worker.slot)["heartbeat_ms"]
+        worker.missed = worker.missed + 1 if beat == worker.beat else 0
+        worker.beat = beat
+        if worker.missed >= (MISSED_MOST if crew.stopping is None else MISSED_AT_END):
+            self._kill(worker, f"is stuck: no heartbeat for {worker.missed} s")
+
+    def _kill(self, worker: Worker, why: str) -> None:
+        self._log.alert(f"worker process {worker.pid} {why}: killed")
+        worker.killed = True
+        worker.kill(signal.SIGKILL)
+
+    @property
+    def fresh(self) -> bool:
+        """Every worker that serves was alive at the last looks, and there is one."""
+        serving = [worker for _, worker in self._crews.workers() if worker.ready]
+        return bool(serving) and all(worker.missed < MISSED_DOUBT for worker in serving)
+
+    def deadline(self) -> float:
+        return self._at

@@ -1,7 +1,4 @@
-"""Nothing that epoll says is lost: events that come together, ends that come early, connections that both sides leave.
-
-To make events come together, the worker is stopped (SIGSTOP) while the other parties act.
-"""
+"""Nothing that epoll says is lost: events that come together, ends that come early, connections that both leave."""
 
 from __future__ import annotations
 
@@ -11,11 +8,10 @@ import socket
 import tempfile
 import threading
 import time
-from signal import SIGCONT, SIGSTOP
 
-import psutil
 import pytest
 
+from tests.engine_tools import stopped
 from tests.harness import backend as raw
 from tests.harness.backend import Reply
 from tests.harness.lb import connections
@@ -50,18 +46,6 @@ def http(run_lb):
 @pytest.fixture
 def stream(run_lb):
     return lambda *servers: run_lb(STREAM, servers=" ".join(f"server {server};" for server in servers))
-
-
-@contextlib.contextmanager
-def stopped(lb):
-    """The worker does not run inside."""
-    worker = lb.workers[0]
-    worker.send_signal(SIGSTOP)
-    wait_for(lambda: worker.status() == psutil.STATUS_STOPPED)
-    try:
-        yield
-    finally:
-        worker.send_signal(SIGCONT)
 
 
 def test_server_that_answers_before_it_is_asked(http, raw_backend, connect):

@@ -1,11 +1,15 @@
-"""What lb writes from what clients sent: heads for servers, log lines. Nothing gets out of its line, and nothing is lost."""
+"""What lb writes from what clients sent: heads for servers, log lines. Nothing gets out of its line or is lost."""
 
 from __future__ import annotations
 
-import os
 import re
+import threading
+import time
 
 import pytest
+
+from tests.harness.backend import Reply
+from tests.harness.wait import wait_for
 
 ONE = """
 http {
@@ -15,6 +19,7 @@ http {
         listen 127.0.0.1:@http@;
         location / { proxy_pass http://u; @inside@ }
         location /echo { return 200 "$request_uri"; }
+        location /field { return 200 "$http_field"; }
     }
 }
 """
@@ -41,15 +46,31 @@ def test_decoded_path_stays_in_its_field(before, http_backend, connect, variable
     assert re.fullmatch(r"/a +Evil: yes +GET /b", backend.requests[0].header("x-path"))
 
 
+@pytest.mark.parametrize("inside", ["proxy_pass_request_body off;", "proxy_set_body mine;"])
+@pytest.mark.parametrize("size", [0, 100_000], ids=["short", "long"])
+@pytest.mark.parametrize("chunked", [False, True], ids=["length", "chunked"])
+def test_body_that_is_not_passed_on(before, http_backend, connect, inside, size, chunked):
+    """It may look like a request: nothing of it gets behind the head, however late it comes."""
+    answer = threading.Event()
+    backend = http_backend(lambda _: Reply(wait=answer))
+    lb = before(backend, inside)
+    body = b"GET /evil HTTP/1.1\r\nHost: x\r\n\r\n" + b"x" * size
+    field = b"Transfer-Encoding: chunked" if chunked else b"Content-Length: %d" % len(body)
+    client = connect(lb.port("http"))
+    client.send(b"POST /post HTTP/1.1\r\nHost: x\r\n" + field + b"\r\n\r\n")
+    wait_for(lambda: backend.requests)
+    client.send(b"%x\r\n" % len(body) + body + b"\r\n0\r\n\r\n" if chunked else body)
+    client.send(b"GET /next HTTP/1.1\r\nHost: x\r\n\r\n")
+    time.sleep(0.3)  # lb reads the body while it waits
+    answer.set()
+    assert client.response().status == 200
+    assert client.response().status == 200
+    assert [request.target for request in backend.requests] == ["/post", "/next"]
+    assert backend.requests[0].body == (b"mine" if "mine" in inside else b"")
+
+
 def test_other_control_bytes_of_a_decoded_path(before, http_backend, connect):
     backend = http_backend()
     lb = before(backend, "proxy_set_header X-Path $uri;")
     assert connect(lb.port("http")).request(target="/%09a%01b%7fc%e4%1f").status == 200
     assert backend.requests[0].header("x-path") == "/ a b c\xe4"
-
-
-def _read(fd: int) -> bytes:
-    try:
-        return os.read(fd, 1 << 20)
-    except BlockingIOError:
-        return b""

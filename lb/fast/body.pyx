@@ -99,10 +99,11 @@ cdef bint body_up_once(Request* r) noexcept nogil:
         return False
     if used < got:
         conn_keep(c, p + used, <uint32_t> got - used)
-    r.flags |= RQ_NO_REPLAY
+    if not r.flags & RQ_BODY_DROP:
+        r.flags |= RQ_NO_REPLAY
     if not body_send(r, data, n):
         return body_unwanted(r)
-    if r.inb.kind == B_LENGTH and r.inb.left >= BULK_LEAST and may_splice(c, r.up):
+    if r.inb.kind == B_LENGTH and r.inb.left >= BULK_LEAST and not r.flags & RQ_BODY_DROP and may_splice(c, r.up):
         c.flags |= CF_BULK
     return True
 
@@ -150,6 +151,8 @@ cdef bint body_send(Request* r, char* data, uint32_t n) noexcept nogil:
     cdef Out o
     cdef char size[20]
     cdef uint32_t k
+    if r.flags & RQ_BODY_DROP:          # the head that went out says so: more bytes would be the next request
+        return True
     if r.inb.chunk_out:
         if n:
             out_init(&o, size, sizeof(size))

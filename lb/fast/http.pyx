@@ -297,6 +297,8 @@ cdef Location* location_by_path(Server* s, const char* path, uint32_t n) noexcep
 cdef void handle(Request* r) noexcept nogil:
     cdef Location* l = r.loc
     if l.handler == DO_PROXY:
+        if l.no_body or l.has_body:
+            r.flags |= RQ_BODY_DROP
         if not r.inb.done and r.h.flags & H_EXPECT_100 and r.body == NULL:
             r.flags |= RQ_CONTINUE
         up_start(r)

@@ -16,7 +16,7 @@ cdef void proxy_send(Request* r) noexcept nogil:
     cdef Conn* c = r.client
     cdef Conn* u = r.up
     cdef bint ok
-    r.inb.chunk_out = r.inb.kind == B_CHUNKED and not r.inb.done
+    r.inb.chunk_out = r.inb.kind == B_CHUNKED and not r.inb.done and not r.flags & RQ_BODY_DROP
     if r.inb.chunk_out and r.loc.http10:
         up_abandon(r)
         answer_status(r, 411)
@@ -61,7 +61,7 @@ cdef void proxy_timers(Request* r) noexcept nogil:
         timer_clear(&c.timer)
     if server_slow:
         timer_set(&loop.wheel, &u.timer, loop.now + r.loc.write_timeout)
-    elif client_slow or body_due:
+    elif client_slow or (body_due and not r.flags & RQ_BODY_DROP):
         timer_clear(&u.timer)
     else:
         timer_set(&loop.wheel, &u.timer, loop.now + r.loc.read_timeout)
@@ -71,7 +71,7 @@ cdef bint send_first(Request* r, Out* o) noexcept nogil:
     """The head at loop.heads, and the body that came with the client's head."""
     cdef char* at = o.p
     cdef uint32_t n
-    if r.body == NULL or r.loc.no_body or r.loc.has_body:
+    if r.body == NULL or r.flags & RQ_BODY_DROP:
         return conn_send(r.up, loop.heads, o.p - loop.heads)
     n = buf_len(r.body)
     if r.inb.chunk_out:

@@ -335,6 +335,7 @@ cdef enum ReqFlag:
     RQ_CONTINUE = 512       # 100 Continue is due to the client before its body is read
     RQ_HELD = 1024          # peer.active counts us
     RQ_BODY_OFF = 2048      # the server takes no more of the client's body: the rest stays unread
+    RQ_BODY_DROP = 4096     # the client's body is read but not passed on: proxy_pass_request_body off, proxy_set_body
 
 ctypedef struct Try:        # a server that a request was given to and has left
     Try* next

@@ -132,7 +132,7 @@ cdef void proxy_read(Request* r) noexcept nogil:
         if u.inb != NULL:
             n = buf_len(u.inb)
             memcpy(p, buf_data(u.inb) + u.inb.off, n)
-        got = conn_recv(u, p + n, SCRATCH - n)
+        got = conn_recv(u, p + n, SCRATCH - n if r.flags & RQ_UP_HEAD else FIRST_READ)
         if got == -1:
             return
         if got <= 0:

@@ -726,6 +726,7 @@ ctypedef struct Stats:      # one per worker, in memory shared with the master; 
 
 cdef enum:
     SCRATCH = 65536         # bytes of one read
+    FIRST_READ = 16384      # of an answer's first read: what is behind it of a long body is spliced, not copied
     HEADROOM = 20480        # before them: where an answer's head is put in front of its body
     TAILROOM = 8192         # behind them: the end of a chunk, and trailers
     HEADS = 131072          # where heads are written: a client's largest head, what is added, and a first body

@@ -11,9 +11,11 @@ from lb.config.compile import _DEFAULT_CONNECTIONS, _HTTP_FIELDS, _STREAM_FIELDS
 from lb.config.directive import AS_NGINX, AS_UPSYNC, LB_ONLY, Directive
 from lb.config.model import Config, HttpSettings, StreamServer, Upstream
 from lb.config.nginx import reason
+from lb.config.reader import Reader
 from lb.config.reference import page
-from lb.config.table import DIRECTIVES
-from lb.config.values import parse_msec, parse_number, parse_size
+from lb.config.scope import Scope
+from lb.config.table import DIRECTIVES, find
+from lb.config.tree import Node
 
 PAGE = Path(__file__).parent.parent / "doc" / "directives.md"
 
@@ -51,20 +53,16 @@ def entry(name: str, context: str) -> Directive:
 def test_documented_defaults_are_the_models(model: type, names: dict[str, str], context: str) -> None:
     defaults = {field.name: field.default for field in fields(model)}
     for field, name in names.items():
-        assert meaning(entry(name, context).default, field) == defaults[field], name
+        assert meaning(entry(name, context), context) == defaults[field], name
 
 
-def meaning(text: str, field: str) -> int | str | tuple[str, ...] | None:
-    """A documented default as the model holds it."""
-    if text in ("on", "off"):
-        return text == "on"
-    if field == "next_upstream":
-        return tuple(text.split())
-    if field.endswith("_ms"):
-        return parse_msec(text)
-    if field.endswith("_size"):
-        return parse_size(text)
-    return text if field == "proxy_http_version" else parse_number(text)
+def meaning(directive: Directive, context: str) -> object:
+    """A documented default as the directive itself stores it."""
+    if not directive.default:
+        return None
+    scope = Scope(context, Reader("x.conf", "/", find))  # type: ignore[arg-type]
+    directive.apply(scope, Node(directive.name, tuple(directive.default.split()), "x.conf", 1))
+    return scope.values[directive.name]
 
 
 def test_default_connections() -> None:

@@ -45,6 +45,17 @@ _HTTP_FIELDS = {
     "next_upstream": "proxy_next_upstream",
     "next_upstream_tries": "proxy_next_upstream_tries",
     "next_upstream_timeout_ms": "proxy_next_upstream_timeout",
+    "client_header_buffer_size": "client_header_buffer_size",
+    "large_client_header_buffers": "large_client_header_buffers",
+    "max_headers": "max_headers",
+    "underscores_in_headers": "underscores_in_headers",
+    "ignore_invalid_headers": "ignore_invalid_headers",
+    "keepalive_time_ms": "keepalive_time",
+    "keepalive_disable": "keepalive_disable",
+    "reset_timedout_connection": "reset_timedout_connection",
+    "default_type": "default_type",
+    "server_tokens": "server_tokens",
+    "tcp_nodelay": "tcp_nodelay",
 }
 _UPSTREAM_FIELDS = {
     "keepalive": "keepalive",
@@ -58,6 +69,7 @@ _STREAM_FIELDS = {
     "next_upstream": "proxy_next_upstream",
     "next_upstream_tries": "proxy_next_upstream_tries",
     "next_upstream_timeout_ms": "proxy_next_upstream_timeout",
+    "tcp_nodelay": "tcp_nodelay",
 }
 _MAIN_FIELDS = {
     "worker_processes": "worker_processes",
@@ -168,6 +180,7 @@ def _settings(scope: Scope) -> HttpSettings:
         access_logs=_access_logs(scope),
         error_logs=_error_logs(scope),
         shape=shape(scope),
+        keepalive_header_s=scope.inherited("keepalive_header", 0),
         **_given(scope, _HTTP_FIELDS),
     )
 
@@ -209,6 +222,10 @@ def _listener(draft: ListenerDraft, servers: dict[int, HttpServer]) -> Listener:
         backlog=draft.backlog,
         reuseport=draft.reuseport,
         ipv6only=draft.ipv6only,
+        sndbuf=draft.sndbuf,
+        rcvbuf=draft.rcvbuf,
+        so_keepalive=draft.so_keepalive,
+        fastopen=draft.fastopen,
         http=tuple(servers[id(scope)] for scope in draft.servers),
         default_server=position,
         stream=_stream_server(draft.stream) if draft.stream else None,

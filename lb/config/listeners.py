@@ -29,6 +29,10 @@ class ListenOptions:
     backlog: int = 511
     reuseport: bool = False
     ipv6only: bool = True
+    sndbuf: int = 0
+    rcvbuf: int = 0
+    so_keepalive: tuple[int, int, int] | bool | None = None
+    fastopen: int = 0
     given: bool = False  # any of the socket's options was written
 
 
@@ -67,6 +71,8 @@ class Listeners:
         if options.given:
             draft.backlog, draft.reuseport = options.backlog, options.reuseport
             draft.ipv6only, draft.options_set = options.ipv6only, True
+            draft.sndbuf, draft.rcvbuf = options.sndbuf, options.rcvbuf
+            draft.so_keepalive, draft.fastopen = options.so_keepalive, options.fastopen
 
     def warn_of_conflicts(self) -> None:
         """At the end of http{}: names that a second server of one address repeats."""

@@ -234,6 +234,18 @@ class HttpSettings:
     client_header_timeout_ms: int = 60_000
     client_body_timeout_ms: int = 60_000
     send_timeout_ms: int = 60_000
+    client_header_buffer_size: int = 1 << 10
+    large_client_header_buffers: tuple[int, int] = (4, 8 << 10)  # number, bytes of each
+    max_headers: int = 1000
+    underscores_in_headers: bool = False
+    ignore_invalid_headers: bool = True
+    keepalive_time_ms: int = 3_600_000
+    keepalive_header_s: int = 0  # N of `Keep-Alive: timeout=N`; 0: no such field
+    keepalive_disable: tuple[str, ...] = ()
+    reset_timedout_connection: bool = False
+    default_type: str = "text/plain"
+    server_tokens: Literal["on", "off"] = "on"
+    tcp_nodelay: bool = True
     client_max_body_size: int = 1 << 20  # 0: no limit
     access_logs: tuple[AccessLog, ...] = ()  # (): off
     error_logs: tuple[ErrorLog, ...] = ()  # (): those of Config
@@ -270,6 +282,7 @@ class StreamServer:
     upstream: int  # position in Config.upstreams
     proxy_connect_timeout_ms: int = 60_000
     proxy_timeout_ms: int = 600_000
+    tcp_nodelay: bool = True
     access_logs: tuple[AccessLog, ...] = ()
     error_logs: tuple[ErrorLog, ...] = ()  # (): those of Config
     next_upstream: bool = True
@@ -287,6 +300,10 @@ class Listener:
     backlog: int = 511
     reuseport: bool = False
     ipv6only: bool = True
+    sndbuf: int = 0  # 0: the kernel's default, as for rcvbuf
+    rcvbuf: int = 0
+    so_keepalive: tuple[int, int, int] | bool | None = None  # idle s, interval s, probes (0: the kernel's)
+    fastopen: int = 0  # length of the queue; 0: off
     http: tuple[HttpServer, ...] = ()  # servers in file order
     default_server: int = 0  # position in http
     stream: StreamServer | None = None

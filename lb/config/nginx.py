@@ -15,7 +15,7 @@ _REASONS = {
     "load_module": "lb loads no modules, http and stream are built in: leave it out",
     "if": "conditions are not there yet",
 }
-_NO_FILES = ("alias", "index", "try_files", "autoindex", "sendfile", "default_type", "types")
+_NO_FILES = ("alias", "index", "try_files", "autoindex", "types")
 _NO_TLS = ("ssl_", "proxy_ssl_")
 _LATER = "a directive of nginx that lb does not have yet"
 _NEW = {

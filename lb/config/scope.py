@@ -109,6 +109,10 @@ class ListenerDraft:
     backlog: int = 511
     reuseport: bool = False
     ipv6only: bool = True
+    sndbuf: int = 0
+    rcvbuf: int = 0
+    so_keepalive: tuple[int, int, int] | bool | None = None
+    fastopen: int = 0
     options_set: bool = False  # by one `listen`; a second one that sets options is refused
     servers: list[HttpServerScope] = field(default_factory=list)
     default: HttpServerScope | None = None

@@ -9,6 +9,7 @@ import difflib
 
 from lb.config import (
     table_answer,
+    table_client,
     table_http,
     table_listen,
     table_log,
@@ -29,6 +30,7 @@ DIRECTIVES: tuple[Directive, ...] = (
     *table_main.DIRECTIVES,
     *table_log.DIRECTIVES,
     *table_http.DIRECTIVES,
+    *table_client.DIRECTIVES,
     *table_listen.DIRECTIVES,
     *table_proxy.DIRECTIVES,
     *table_answer.DIRECTIVES,

@@ -12,7 +12,7 @@ from lb.config.listeners import ListenOptions
 from lb.config.model import Address, UpstreamShow
 from lb.config.scope import HttpScope, HttpServerScope, LocationScope, Scope
 from lb.config.tree import Node
-from lb.config.values import ascii_lower, parse_msec
+from lb.config.values import ascii_lower, parse_msec, parse_seconds
 
 _LEVELS: tuple[Context, ...] = ("http", "server", "location")
 
@@ -95,10 +95,11 @@ def keepalive_timeout(scope: Scope, node: Node) -> None:
     value = parse_msec(node.args[0])
     if value is None:
         raise Refused('"keepalive_timeout" directive invalid value')
-    if len(node.args) > 1:
-        hint = "its second argument (a Keep-Alive field in responses) is not there yet"
-        raise Refused('invalid number of arguments in "keepalive_timeout" directive', hint)
+    header = parse_seconds(node.args[1]) if len(node.args) > 1 else 0
+    if header is None:
+        raise Refused('"keepalive_timeout" directive invalid value')
     scope.values[node.name] = value
+    scope.values["keepalive_header"] = header
 
 
 def _blocks() -> tuple[Directive, ...]:
@@ -186,11 +187,12 @@ def _client_settings() -> tuple[Directive, ...]:
         Directive(
             "keepalive_timeout",
             _LEVELS,
-            "TIME",
+            "TIME [HEADER_TIME]",
             (1, 2),
             "75s",
-            "How long an idle connection of a client is kept; 0 closes it after each response.",
-            "differs: no second argument",
+            "How long an idle connection of a client is kept; 0 closes it after each response. HEADER_TIME is told to "
+            "clients in a Keep-Alive field.",
+            AS_NGINX,
             keepalive_timeout,
         ),
         Directive(

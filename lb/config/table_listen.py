@@ -9,9 +9,9 @@ from lb.config.listeners import ListenOptions
 from lb.config.model import Address
 from lb.config.scope import HttpServerScope, Scope, StreamServerScope
 from lb.config.tree import Node
-from lb.config.values import parse_number
+from lb.config.values import parse_number, parse_seconds, parse_size
 
-_NOT_YET = ("ssl", "http2", "quic", "udp", "proxy_protocol", "deferred", "bind", "so_keepalive", "rcvbuf", "sndbuf")
+_NOT_YET = ("ssl", "http2", "quic", "udp", "proxy_protocol", "deferred", "setfib", "accept_filter")
 
 
 def listen_http(scope: HttpServerScope, node: Node) -> None:
@@ -78,9 +78,35 @@ def _socket_option(options: ListenOptions, word: str) -> bool:
         options.ipv6only = word.endswith("on")
     elif word.startswith("ipv6only=o"):
         raise Refused(f'invalid ipv6only flags "{value}"')
-    else:
+    elif key in ("sndbuf", "rcvbuf") and equals:
+        bytes_ = parse_size(value)
+        if bytes_ is None or not 0 < bytes_ < 2**31:
+            raise Refused(f'invalid {key} "{word}"')
+        setattr(options, key, bytes_)
+    elif key == "fastopen" and equals:
+        queue = parse_number(value)
+        if queue is None:
+            raise Refused(f'invalid fastopen "{word}"')
+        options.fastopen = queue
+    elif key == "so_keepalive" and equals:
+        options.so_keepalive = _keepalive(word, value)
+    elif word != "bind":  # every address is bound on its own
         return False
     return True
+
+
+def _keepalive(word: str, value: str) -> tuple[int, int, int] | bool:
+    """on, off, or IDLE:INTERVAL:COUNT, each of which may be left out."""
+    if value in ("on", "off"):
+        return value == "on"
+    parts = value.split(":")
+    idle, interval, count = [*parts, "", "", ""][:3]
+    numbers = [parse_seconds(idle) if idle else 0, parse_seconds(interval) if interval else 0]
+    numbers.append(parse_number(count) if count else 0)
+    given = [number for number, part in zip(numbers, parts, strict=False) if part]
+    if len(parts) > 3 or not given or None in given or 0 in given:
+        raise Refused(f'invalid so_keepalive value: "{word}"')
+    return numbers[0] or 0, numbers[1] or 0, numbers[2] or 0
 
 
 def status_listen(scope: Scope, node: Node) -> None:
@@ -95,7 +121,10 @@ def status_listen(scope: Scope, node: Node) -> None:
         scope.reader.main.status_listen.append((address, node))
 
 
-_SYNTAX = "ADDRESS[:PORT] | PORT | unix:PATH [default_server] [backlog=NUMBER] [reuseport] [ipv6only=on|off]"
+_SYNTAX = (
+    "ADDRESS[:PORT] | PORT | unix:PATH [default_server] [backlog=NUMBER] [reuseport] [ipv6only=on|off] [bind] "
+    "[rcvbuf=SIZE] [sndbuf=SIZE] [so_keepalive=on|off|[IDLE]:[INTERVAL]:[COUNT]] [fastopen=NUMBER]"
+)
 
 DIRECTIVES = (
     Directive(

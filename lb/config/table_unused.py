@@ -6,7 +6,7 @@ in the reference.  A directive whose effect could be missed does not belong here
 
 from __future__ import annotations
 
-from lb.config.directive import Context, Directive, full_path, once
+from lb.config.directive import Context, Directive, flag, full_path, once, size
 from lb.config.errors import Refused
 from lb.config.scope import Scope
 from lb.config.tree import Node
@@ -24,6 +24,10 @@ def temp_path(scope: Scope, node: Node) -> None:
         if not level or level > 3:
             raise Refused(f'"{node.name}" directive invalid value')
     scope.values[node.name] = True
+
+
+def pool_size(scope: Scope, node: Node) -> None:
+    size(scope, node)
 
 
 def root(scope: Scope, node: Node) -> None:
@@ -55,6 +59,36 @@ DIRECTIVES = (
         "DIRECTORY is read and not used.",
         "differs: not used",
         root,
+    ),
+    *(
+        Directive(
+            name,
+            ("http", "server"),
+            "SIZE",
+            (1, 1),
+            "",
+            "The size of nginx's memory pools. lb takes a request's memory from blocks of fixed sizes: SIZE is checked "
+            "and not used.",
+            "differs: not used",
+            pool_size,
+        )
+        for name in ("connection_pool_size", "request_pool_size")
+    ),
+    *(
+        Directive(
+            name,
+            _LEVELS,
+            "on | off",
+            (1, 1),
+            "",
+            f"{what} lb serves no files: it is checked and not used.",
+            "differs: not used",
+            flag,
+        )
+        for name, what in (
+            ("sendfile", "How nginx sends files."),
+            ("tcp_nopush", "How nginx packs the heads of files (with sendfile)."),
+        )
     ),
     _temp("FastCGI"),
     _temp("uwsgi"),

@@ -46,7 +46,7 @@ cdef const char* reason(int status) noexcept nogil:
     return b""
 
 
-cdef void head_start(Out* o, int status, const char* phrase, uint32_t n, uint32_t own) noexcept nogil:
+cdef void head_start(Out* o, Request* r, int status, const char* phrase, uint32_t n, uint32_t own) noexcept nogil:
     """Status line, Server and Date, but for what `own` says that the server's answer brings (bits of FieldId)."""
     out_put(o, b"HTTP/1.1 ", 9)
     out_padded(o, status, 3)
@@ -55,7 +55,7 @@ cdef void head_start(Out* o, int status, const char* phrase, uint32_t n, uint32_
     out_put(o, b"\r\n", 2)
     if not own & 1 << F_SERVER:
         out_put(o, b"Server: ", 8)
-        out_str(o, loop.env.version)
+        out_str(o, loop.env.product if r.loc.no_tokens else loop.env.version)
         out_put(o, b"\r\n", 2)
     if not own & 1 << F_DATE:
         out_put(o, b"Date: ", 6)
@@ -68,6 +68,10 @@ cdef void head_end(Out* o, Request* r, int64_t modified) noexcept nogil:
     if r.loc.shape != NULL:
         write_shape_end(o, r, &loop.env, modified)
     if r.flags & RQ_KEEP:
+        if r.loc.keepalive_header:
+            out_put(o, b"Keep-Alive: timeout=", 20)
+            out_uint(o, r.loc.keepalive_header)
+            out_put(o, b"\r\n", 2)
         out_put(o, b"Connection: keep-alive\r\n\r\n", 26)
     else:
         out_put(o, b"Connection: close\r\n\r\n", 21)
@@ -104,7 +108,7 @@ cdef void answer(Request* r, int status, const char* kind, const char* body, uin
     if not r.inb.done:                  # the rest of the request was not read
         r.flags &= ~RQ_KEEP
     out_init(&o, loop.heads, HEADS)
-    head_start(&o, status, phrase, <uint32_t> strlen(phrase), 0)
+    head_start(&o, r, status, phrase, <uint32_t> strlen(phrase), 0)
     if status != 204 and status != 304:
         out_put(&o, b"Content-Type: ", 14)
         out_text(&o, kind)
@@ -151,7 +155,7 @@ cdef void answer_status(Request* r, int status) noexcept nogil:
         out_char(&o, 32)
         out_text(&o, phrase)
         out_text(&o, b"</title></head>\r\n<body>\r\n<center><h1>" if i == 0 else b"</h1></center>\r\n<hr><center>")
-    out_str(&o, loop.env.version)
+    out_str(&o, loop.env.product if r.loc.no_tokens else loop.env.version)
     out_text(&o, b"</center>\r\n</body>\r\n</html>\r\n")
     answer(r, status, b"text/html", page, o.p - page)
 
@@ -164,6 +168,8 @@ cdef void answer_return(Request* r) noexcept nogil:
     if status == 444:
         r.flags &= ~RQ_KEEP
         r.status = 444
+        if r.loc.reset:
+            conn_reset(r.client)
         proxy_cut(r)
         return
     out_init(&o, text, sizeof(text))
@@ -177,7 +183,7 @@ cdef void answer_return(Request* r) noexcept nogil:
     if status >= 300 and r.loc.text.n == 0:
         answer_status(r, status)
         return
-    answer(r, status, b"text/plain", text, o.p - text)
+    answer(r, status, r.loc.default_type.p, text, o.p - text)
 
 
 cdef void answer_redirect(Request* r, const char* url, uint32_t n) noexcept nogil:
@@ -189,7 +195,7 @@ cdef void answer_redirect(Request* r, const char* url, uint32_t n) noexcept nogi
     if not r.inb.done:
         r.flags &= ~RQ_KEEP
     out_init(&o, loop.heads, HEADS)
-    head_start(&o, r.status, phrase, <uint32_t> strlen(phrase), 0)
+    head_start(&o, r, r.status, phrase, <uint32_t> strlen(phrase), 0)
     out_put(&o, b"Content-Length: 0\r\nLocation: ", 29)
     if n and url[0] == 47:
         out_put(&o, b"http://", 7)
@@ -268,6 +274,6 @@ cdef void write_answer_head(Out* o, Request* r, const char* head, Head* h) noexc
             own |= s.own & 1u << h.fields[i].id
             if h.fields[i].id == F_LAST_MODIFIED:
                 modified = date_seconds(head + h.fields[i].value, h.fields[i].value_len)
-    head_start(o, h.status, head + h.target, h.target_len, own)
+    head_start(o, r, h.status, head + h.target, h.target_len, own)
     write_answer_fields(o, r, &loop.env, head, h)
     head_end(o, r, modified)

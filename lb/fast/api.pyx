@@ -7,6 +7,7 @@ configuration lives as long as the Engine (`self.kept`).
 STOP_RELOAD = STOP_RELOAD_
 STOP_QUIT = STOP_QUIT_
 STOP_NOW = STOP_NOW_
+NGINX_VERSION = "1.31.5"        # whose behaviour lb follows
 BUILD = (<bytes> LB_BUILD_NAME).decode()
 
 cdef dict VARIABLE_IDS = {
@@ -82,6 +83,8 @@ cdef class Engine:
         loop.stop_most = config.worker_shutdown_timeout_ms
         self.logs_init(logs, error_fd, error_level, error_logs)
         self.upstreams_init(config.upstreams)
+        loop.max_fields = max([MAX_FIELDS] + [one.settings.max_headers for listener in config.listeners for one in listener.http])
+        loop.fields = <Field*> self.mem(loop.max_fields * sizeof(Field))
         loop.nlisteners = len(config.listeners)
         loop.listeners = <Listener*> self.mem(loop.nlisteners * sizeof(Listener))
         for i, listener in enumerate(config.listeners):
@@ -195,6 +198,8 @@ cdef class Engine:
         loop.heads = <char*> self.mem(HEADS)
         loop.env.hostname = self.text(platform.node())
         loop.env.version = self.text(f"lb/{__version__}")
+        loop.env.product = self.text("lb")
+        loop.env.nginx_version = self.text(NGINX_VERSION)
         memcpy(&loop.env.random, <char*> seed, 16)
         loop.second = -1
         clock_update()
@@ -308,6 +313,8 @@ cdef class Engine:
             return 0
         l.fd = fd
         os.set_blocking(fd, False)
+        l.delay = not (listener.stream.tcp_nodelay if l.tcp else listener.http[listener.default_server].settings.tcp_nodelay)
+        one = not l.delay
         if not l.local:                  # accepted sockets inherit it: no system call per connection
             setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one))
         l.conn = conn_new(fd, K_LISTEN)
@@ -321,6 +328,7 @@ cdef class Engine:
         s.ups = &loop.ups[<int> server.upstream]
         s.connect_timeout = server.proxy_connect_timeout_ms
         s.timeout = server.proxy_timeout_ms
+        s.delay = not server.tcp_nodelay
         s.nlogs = len(server.access_logs)
         s.logs = self.access_logs(server.access_logs)
         s.errors = self.errors(server.error_logs)
@@ -338,6 +346,10 @@ cdef class Engine:
             l.servers[i] = self.server(server)
             names += [(name.lower(), i) for name in server.names if name]
         l.fallback = l.servers[<int> listener.default_server]
+        for i in range(<int> l.nservers):
+            l.head_most = max(l.head_most, l.servers[i].head_most)
+            l.line_most = max(l.line_most, l.servers[i].line_most)
+            l.fields_most = max(l.fields_most, l.servers[i].fields_most)
         names.sort()
         l.nnames = len(names) if l.nservers > 1 else 0      # one server: no look-up at all
         l.names = <Name*> self.mem(len(names) * sizeof(Name))
@@ -358,7 +370,17 @@ cdef class Engine:
             s.locs[<int> i].pattern = self.text(location.pattern)
             self.location(&s.locs[<int> i], location.handler, location.settings)
         self.location(&s.fallback, server.handler, server.settings)
+        self.limits(s, server.settings)
         return s
+
+    cdef int limits(self, Server* s, settings) except -1:
+        """Of heads. A head lies whole in one read of the engine, so HEAD_MOST is the end of all limits."""
+        count, length = settings.large_client_header_buffers
+        s.line_most = min(max(length, settings.client_header_buffer_size), HEAD_MOST)
+        s.head_most = min(max(count * length, settings.client_header_buffer_size), HEAD_MOST)
+        s.fields_most = settings.max_headers
+        s.underscores = settings.underscores_in_headers or not settings.ignore_invalid_headers
+        return 0
 
     cdef int location(self, Location* l, handler, settings) except -1:
         self.uses = 0
@@ -371,6 +393,12 @@ cdef class Engine:
         l.body_timeout = settings.client_body_timeout_ms
         l.send_timeout = settings.send_timeout_ms
         l.max_body = settings.client_max_body_size
+        l.keepalive_header = settings.keepalive_header_s
+        l.keepalive_time = settings.keepalive_time_ms
+        l.keepalive_off = ("msie6" in settings.keepalive_disable) | ("safari" in settings.keepalive_disable) << 1
+        l.reset = settings.reset_timedout_connection
+        l.no_tokens = settings.server_tokens == "off"
+        l.default_type = self.text(settings.default_type)
         l.http10 = settings.proxy_http_version == "1.0"
         l.nlogs = len(settings.access_logs)
         l.logs = self.access_logs(settings.access_logs)

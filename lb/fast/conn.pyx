@@ -254,6 +254,14 @@ cdef void conn_keep(Conn* c, const char* p, uint32_t n) noexcept nogil:
         c.flags |= CF_FAILED
 
 
+cdef void conn_reset(Conn* c) noexcept nogil:
+    """Its close will be a reset, not a FIN."""
+    cdef linger how
+    how.l_onoff = 1
+    how.l_linger = 0
+    setsockopt(c.fd, SOL_SOCKET, SO_LINGER, &how, sizeof(how))
+
+
 cdef int conn_error(Conn* c) noexcept nogil:
     """The socket's pending error (SO_ERROR), which it clears."""
     cdef int e = 0

@@ -105,14 +105,15 @@ cdef bint http_parse(Conn* c, char* p, uint32_t n) noexcept nogil:
     cdef Request* r
     cdef int rc
     h.fields = loop.fields
-    h.max_fields = MAX_FIELDS
-    h.max_target = MAX_TARGET
-    rc = parse_request(p, n if n < MAX_HEAD else MAX_HEAD, &h)
+    cdef uint32_t most = c.lst.head_most
+    h.max_fields = c.lst.fields_most
+    h.max_target = c.lst.line_most
+    rc = parse_request(p, n if n < most else most, &h)
     if rc == P_MORE:
-        if n >= MAX_HEAD:
-            h.error = 414 if memchr(p, 10, MAX_HEAD) == NULL else 431
+        if n >= most:
+            h.error = 414 if memchr(p, 10, most) == NULL else 400
             h.rule = 0
-            h.error_at = MAX_HEAD
+            h.error_at = most
             http_refuse(c, p, n, &h)
             return True
         if c.inb == NULL:
@@ -190,6 +191,8 @@ cdef void http_begin(Request* r, char* rest, uint32_t n) noexcept nogil:
     loop.st.requests += 1
     framing_in(r)
     status = route(r)
+    if r.h.size > r.srv.line_most or r.h.nfields > r.srv.fields_most or r.srv.underscores:
+        status = head_limits(r, status)
     if status == 0 and r.loc.max_body and r.h.content_length > r.loc.max_body:
         log_request(LOG_ERR, r, b"client intended to send too large body", 0, b"")
         status = 413
@@ -202,6 +205,26 @@ cdef void http_begin(Request* r, char* rest, uint32_t n) noexcept nogil:
         answer_status(r, status)
         return
     handle(r)
+
+
+cdef int head_limits(Request* r, int status) noexcept nogil:
+    """The limits of this server's own, and its word on names with `_`. 0 or `status`, or the status of a refusal."""
+    cdef uint32_t i
+    cdef Field* f
+    for i in range(r.h.nfields):
+        f = &r.h.fields[i]
+        if f.value + f.value_len - f.name + 2 > r.srv.line_most:
+            status = 400
+        if r.srv.underscores:
+            f.flags &= ~FF_BAD_NAME
+    if r.h.size > r.srv.head_most or r.h.nfields > r.srv.fields_most:
+        status = 400
+    if r.h.target + r.h.target_len + 11 - r.h.start > r.srv.line_most:     # with the version and the line's end
+        status = 414
+    if status == 400 or status == 414:
+        log_request(LOG_INFO, r, b"client sent too long header line or too many headers" if status == 400
+                    else b"client sent too long URI", 0, b"")
+    return status
 
 
 cdef void framing_in(Request* r) noexcept nogil:
@@ -230,9 +253,31 @@ cdef int route(Request* r) noexcept nogil:
         return status
     r.loc = location_by_path(r.srv, r.uri, r.uri_len)
     r.ups = r.loc.ups
-    if r.client.served >= r.loc.keepalive_requests or r.loc.keepalive_timeout == 0 or loop.stopping:
+    if (r.client.served >= r.loc.keepalive_requests or r.loc.keepalive_timeout == 0 or loop.stopping
+            or loop.now - r.client.opened > r.loc.keepalive_time):
+        r.flags &= ~RQ_KEEP
+    elif r.loc.keepalive_off and no_keepalive(r):
         r.flags &= ~RQ_KEEP
     return 0
+
+
+cdef bint no_keepalive(Request* r) noexcept nogil:
+    """keepalive_disable: MSIE up to 6 after a POST, Safari on macOS; by User-Agent, as nginx."""
+    cdef Str agent = field_value(r, F_USER_AGENT)
+    cdef const char* at
+    if agent.p == NULL:
+        return False
+    at = find_text(agent, b"MSIE ")
+    if at != NULL and at + 7 < agent.p + agent.n:
+        if not r.loc.keepalive_off & 1 or r.h.method != M_POST or at[6] != 46 or find_text(agent, b"Opera") != NULL:
+            return False
+        return at[5] in (52, 53) or (at[5] == 54 and find_text(agent, b"SV1") == NULL)
+    return (r.loc.keepalive_off & 2 and find_text(agent, b"Opera") == NULL and find_text(agent, b"Chrome/") == NULL
+            and find_text(agent, b"Safari/") != NULL and find_text(agent, b"Mac OS X") != NULL)
+
+
+cdef const char* find_text(Str s, const char* what) noexcept nogil:
+    return <const char*> memmem(s.p, s.n, what, strlen(what))
 
 
 cdef int request_path(Request* r) noexcept nogil:
@@ -432,6 +477,8 @@ cdef void http_timeout(Conn* c) noexcept nogil:
         return
     if c.out != NULL or (r.up != NULL and r.up.pipe != NULL):
         log_request(LOG_INFO, r, b"client timed out", ETIMEDOUT, b"while sending response to client")
+        if r.loc.reset:
+            conn_reset(c)
         http_gone(r)
         return
     if not r.inb.done and not r.flags & RQ_ANSWERED:

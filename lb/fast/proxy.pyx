@@ -214,7 +214,7 @@ cdef bint answer_head(Request* r, char* p, uint32_t n) noexcept nogil:
     cdef int rc
     while True:
         h.fields = loop.fields
-        h.max_fields = MAX_FIELDS
+        h.max_fields = loop.max_fields
         rc = parse_response(p, n if n < MAX_HEAD else MAX_HEAD, &h)
         if rc == P_MORE and n < MAX_HEAD:
             if n:

@@ -13,6 +13,7 @@ cdef extern from "<string.h>" nogil:
     void* memmove(void* to, const void* frm, size_t n) noexcept
     void* memset(void* to, int c, size_t n) noexcept
     int memcmp(const void* a, const void* b, size_t n) noexcept
+    void* memmem(const void* hay, size_t n, const void* needle, size_t k) noexcept
     void* memchr(const void* p, int c, size_t n) noexcept
     size_t strlen(const char* s) noexcept
     char* strerror_r(int e, char* buf, size_t n) noexcept
@@ -68,6 +69,9 @@ cdef extern from "<sys/types.h>" nogil:
 cdef extern from "<sys/socket.h>" nogil:
     struct sockaddr:
         unsigned short sa_family
+    struct linger:
+        int l_onoff
+        int l_linger
     int socket(int family, int kind, int proto) noexcept
     int connect(int fd, const sockaddr* sa, socklen_t n) noexcept
     int accept4(int fd, sockaddr* sa, socklen_t* n, int flags) noexcept

@@ -23,7 +23,8 @@ cdef void tcp_begin(Conn* c) noexcept nogil:
 cdef void tcp_connected(Request* r) noexcept nogil:
     r.up.ready |= R_WRITE
     r.flags |= RQ_SENT              # from here on bytes may flow: no other server any more
-    r.up.flags |= CF_USED           # small messages both ways: TCP_NODELAY at the first send
+    # small messages both ways: TCP_NODELAY at the first send
+    r.up.flags |= CF_USED | CF_NODELAY if r.stream.delay else CF_USED
     timer_clear(&r.up.timer)
     peer_ok(r.peer)                 # as nginx: a session may last, and others wait to see that the server is back
     tcp_pump_both(r)

@@ -652,6 +652,12 @@ ctypedef struct Location:
     AccessLog* logs
     uint32_t nlogs
     ErrorLogs* errors
+    uint32_t keepalive_header   # N of `Keep-Alive: timeout=N`
+    int64_t keepalive_time
+    uint8_t keepalive_off   # 1: msie6, 2: safari
+    uint8_t reset           # reset_timedout_connection
+    uint8_t no_tokens       # server_tokens off
+    Str default_type        # ends in a zero byte
     uint32_t uses           # Uses (outcome.pxd): heads that its values need
 
 ctypedef struct Server:     # server {} of http
@@ -659,6 +665,10 @@ ctypedef struct Server:     # server {} of http
     Location* locs          # exact ones first, then prefixes, longest first
     uint32_t nlocs
     uint32_t nexact
+    uint32_t line_most      # longest line of a head
+    uint32_t head_most      # longest head
+    uint32_t fields_most    # most fields
+    uint8_t underscores     # names with `_` are kept
     Location fallback       # where no location matches
 
 ctypedef struct Name:       # a server_name on a listener
@@ -670,6 +680,7 @@ ctypedef struct StreamServer:
     NextRule next
     int64_t connect_timeout
     int64_t timeout
+    uint8_t delay           # tcp_nodelay off
     AccessLog* logs
     uint32_t nlogs
     ErrorLogs* errors
@@ -679,6 +690,10 @@ ctypedef struct Listener:
     int32_t fd
     uint8_t tcp             # a stream server
     uint8_t local           # a unix socket
+    uint8_t delay           # tcp_nodelay off
+    uint32_t head_most      # the largest of its servers, for before one is known
+    uint32_t line_most
+    uint32_t fields_most
     Server** servers
     uint32_t nservers
     Server* fallback        # default server
@@ -730,9 +745,9 @@ cdef enum:
     HEADROOM = 20480        # before them: where an answer's head is put in front of its body
     TAILROOM = 8192         # behind them: the end of a chunk, and trailers
     HEADS = 131072          # where heads are written: a client's largest head, what is added, and a first body
-    MAX_HEAD = 32768        # largest head of a client (4 buffers of 8k, as nginx) or a server
-    MAX_FIELDS = 1000       # as nginx's max_headers
-    MAX_TARGET = 8192       # longest target: one of nginx's 8k buffers
+    MAX_HEAD = 32768        # largest head of a server
+    HEAD_MOST = 61440       # largest head of a client, whatever large_client_header_buffers says
+    MAX_FIELDS = 1000       # of a server's head
     SLAB_SHIFT = 8          # connections per chunk of the slab: 256
 
 cdef enum Stop:             # what a stop asks; larger is stronger
@@ -747,7 +762,9 @@ ctypedef struct Env:        # what values need beside the request
     tm local                # broken-down wall clock, for the logs
     uint64_t pid
     Str hostname
-    Str version
+    Str version             # lb/0.1.0
+    Str product             # lb
+    Str nginx_version       # $nginx_version
     uint64_t random[2]      # state of $request_id
 
 ctypedef struct Inbox:      # what Python threads leave for the loop; each with its eventfd write
@@ -809,4 +826,5 @@ ctypedef struct Loop:       # one per worker; the only state of the machine room
     Inbox inbox
     char* scratch           # HEADROOM + SCRATCH + TAILROOM
     char* heads             # HEADS
-    Field fields[1000]      # MAX_FIELDS
+    Field* fields           # of the head that is parsed: max_fields
+    uint32_t max_fields     # the largest max_headers, at least MAX_FIELDS

@@ -385,7 +385,7 @@ cdef inline void write_env_var(Out* o, Env* env, int var) noexcept nogil:
     elif var == V_TIME_LOCAL:
         out_local(o, &env.local)
     elif var == V_NGINX_VERSION:
-        out_str(o, env.version)
+        out_str(o, env.nginx_version)
     elif var == V_REQUEST_ID:
         write_request_id(o, env)
 

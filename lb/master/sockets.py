@@ -38,6 +38,7 @@ class Want:
     count: int = 1
     reuseport: bool = False
     ipv6only: bool = True
+    listener: Listener | None = None  # its options for the socket; None: a status port
 
     @property
     def address(self) -> Address:
@@ -54,6 +55,7 @@ def wants(config: Config) -> list[Want]:
             config.worker_processes if _spreads(listener) else 1,
             _spreads(listener),
             listener.ipv6only,
+            listener,
         )
         for listener in config.listeners
     ]
@@ -123,6 +125,7 @@ class Binding:
             for sock in kept:
                 with contextlib.suppress(OSError):  # it listens anyway
                     sock.listen(want.backlog)  # the configured length may have changed
+                    set_buffers(sock, want)
             kept.extend(self._opened.pop(want.key))
         return self._have
 
@@ -160,6 +163,7 @@ def failed(error: OSError) -> str:
 
 def _set_options(sock: socket.socket, want: Want) -> None:
     sock.setblocking(False)
+    set_buffers(sock, want)
     if want.address.family == socket.AF_UNIX:
         return
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -167,6 +171,28 @@ def _set_options(sock: socket.socket, want: Want) -> None:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     if want.address.family == socket.AF_INET6:
         sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(want.ipv6only))
+
+
+def set_buffers(sock: socket.socket, want: Want) -> None:
+    """sndbuf, rcvbuf, so_keepalive and fastopen of `listen`: what is accepted inherits them."""
+    options = want.listener
+    if options is None:
+        return
+    if options.sndbuf:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, options.sndbuf)
+    if options.rcvbuf:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, options.rcvbuf)
+    if want.address.family == socket.AF_UNIX:
+        return
+    if options.so_keepalive is not None:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, int(options.so_keepalive is not False))
+    if isinstance(options.so_keepalive, tuple):
+        names = (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT)
+        for name, value in zip(names, options.so_keepalive, strict=True):
+            if value:
+                sock.setsockopt(socket.IPPROTO_TCP, name, value)
+    if options.fastopen:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_FASTOPEN, options.fastopen)
 
 
 def _bind(sock: socket.socket, address: Address) -> None:

@@ -1,0 +1,165 @@
+"""Settings for the client side of HTTP: heads and their limits, keep-alive, how connections end."""
+
+from __future__ import annotations
+
+from lb.config.directive import AS_NGINX, Context, Directive, enum, flag, msec, number, once, size
+from lb.config.errors import Refused
+from lb.config.scope import Scope
+from lb.config.tree import Node
+from lb.config.values import parse_number, parse_size
+
+_SERVER: tuple[Context, ...] = ("http", "server")
+_LEVELS: tuple[Context, ...] = ("http", "server", "location")
+_TCP: tuple[Context, ...] = ("http", "server", "location", "stream", "stream server")
+MOST_HEAD = 60 << 10  # bytes of a request head, whatever the buffers: one read of the engine
+MOST_FIELDS = 65535
+
+
+def large_client_header_buffers(scope: Scope, node: Node) -> None:
+    once(scope, node)
+    count, length = parse_number(node.args[0]), parse_size(node.args[1])
+    if not count or not length:
+        raise Refused(f'"{node.name}" directive invalid value')
+    scope.values[node.name] = (count, length)
+
+
+def max_headers(scope: Scope, node: Node) -> None:
+    number(scope, node)
+    if not 0 < scope.values[node.name] <= MOST_FIELDS:
+        raise Refused(f'"{node.name}" directive invalid value', f"it must be 1 to {MOST_FIELDS}")
+
+
+def keepalive_disable(scope: Scope, node: Node) -> None:
+    once(scope, node)
+    found: list[str] = []
+    for word in node.args:
+        if word not in ("none", "msie6", "safari"):
+            raise Refused(f'invalid value "{word}"')
+        if word in found:
+            raise Refused(f'duplicate value "{word}"')
+        found.append(word)
+    scope.values[node.name] = tuple(word for word in found if word != "none")
+
+
+def default_type(scope: Scope, node: Node) -> None:
+    once(scope, node)
+    if any(char in node.args[0] for char in "\r\n\0"):
+        raise Refused(f'invalid value "{node.args[0]}"')
+    scope.values[node.name] = node.args[0]
+
+
+DIRECTIVES = (
+    Directive(
+        "client_header_buffer_size",
+        _SERVER,
+        "SIZE",
+        (1, 1),
+        "1k",
+        "A request head up to SIZE is taken whatever large_client_header_buffers says. lb reads heads into one buffer "
+        "and keeps of a head that is not whole only what is there.",
+        AS_NGINX,
+        size,
+    ),
+    Directive(
+        "large_client_header_buffers",
+        _SERVER,
+        "NUMBER SIZE",
+        (2, 2),
+        "4 8k",
+        "The longest request line (else 414) and the longest field line (else 400) is SIZE, the longest head NUMBER "
+        "times SIZE (else 400).",
+        f"differs: a head is never longer than {MOST_HEAD >> 10}k",
+        large_client_header_buffers,
+    ),
+    Directive(
+        "max_headers",
+        _SERVER,
+        "NUMBER",
+        (1, 1),
+        "1000",
+        "The most fields of a request head, else 400.",
+        AS_NGINX,
+        max_headers,
+    ),
+    Directive(
+        "ignore_invalid_headers",
+        _SERVER,
+        "on | off",
+        (1, 1),
+        "on",
+        "Whether fields whose name holds an underscore are dropped where underscores_in_headers is off. Names that are "
+        "no token of RFC 9110 are refused with 400 in any case.",
+        "differs: never lets a name through that is no token",
+        flag,
+    ),
+    Directive(
+        "underscores_in_headers",
+        _SERVER,
+        "on | off",
+        (1, 1),
+        "off",
+        "Whether a field name may hold an underscore.",
+        AS_NGINX,
+        flag,
+    ),
+    Directive(
+        "keepalive_time",
+        _LEVELS,
+        "TIME",
+        (1, 1),
+        "1h",
+        "How long requests are taken on one connection of a client; it is closed after the request that passes it.",
+        AS_NGINX,
+        msec,
+    ),
+    Directive(
+        "keepalive_disable",
+        _LEVELS,
+        "none | msie6 | safari ...",
+        (1, None),
+        "none",
+        "Closes the connection after each response to safari (on macOS), and after a POST of msie6.",
+        "differs: the default (nginx: msie6)",
+        keepalive_disable,
+    ),
+    Directive(
+        "reset_timedout_connection",
+        _LEVELS,
+        "on | off",
+        (1, 1),
+        "off",
+        "Whether a connection that timed out, and one that `return 444` closes, is ended with a reset.",
+        AS_NGINX,
+        flag,
+    ),
+    Directive(
+        "default_type",
+        _LEVELS,
+        "TYPE",
+        (1, 1),
+        "text/plain",
+        "The media type of the text of `return`.",
+        "differs: of nothing else, lb serves no files",
+        default_type,
+    ),
+    Directive(
+        "server_tokens",
+        _LEVELS,
+        "on | off",
+        (1, 1),
+        "on",
+        "Whether the version stands in the Server field and on error pages.",
+        "differs: on and off only",
+        enum("on", "off"),
+    ),
+    Directive(
+        "tcp_nodelay",
+        _TCP,
+        "on | off",
+        (1, 1),
+        "on",
+        "Whether small writes leave at once (TCP_NODELAY); for clients it is set on the address that they connect to.",
+        "differs: for http the default server of the address decides",
+        flag,
+    ),
+)

@@ -67,7 +67,8 @@ bench: build  ## lb against nginx and HAProxy (NGINX=, HAPROXY=, BENCH="http_kee
 	@.ci/get-consul
 	@$(PY) -c 'import matplotlib' 2>/dev/null || $(PIP) 'matplotlib>=3.8,<4'
 	@mkdir -p build/bench
-	@if [ bench/load.c -nt build/bench/load ]; then gcc -O2 -g -Wall -Wextra -o build/bench/load bench/load.c -lm; fi
+	@for tool in load floor; do if [ bench/$$tool.c -nt build/bench/$$tool ]; then \
+		gcc -O2 -g -Wall -Wextra -o build/bench/$$tool bench/$$tool.c -lm; fi; done
 	@$(PY) -m bench $(BENCH)
 
 clean:  ## remove what was built (.venv and .cache stay)

@@ -36,7 +36,7 @@ def arguments(known: dict[str, Scenario]) -> argparse.Namespace:
     parser.add_argument("scenarios", nargs="*", metavar="SCENARIO", help=f"of: {' '.join(known)} (default: all)")
     parser.add_argument("--rounds", type=int, default=5, help="runs of each contestant (default 5)")
     parser.add_argument("--seconds", type=int, default=3, help="of load in one run (default 3)")
-    parser.add_argument("--kinds", default=",".join(KINDS), help="contestants, of nginx,haproxy,lb")
+    parser.add_argument("--kinds", default=",".join(KINDS), help="contestants, of nginx,haproxy,lb,floor")
     parser.add_argument("--no-picture", action="store_true", help="leave the pictures out")
     parser.add_argument("--list", action="store_true", help="list the scenarios")
     given = parser.parse_args()

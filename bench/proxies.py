@@ -22,7 +22,8 @@ import psutil
 
 from bench.machine import WORKER_CORE, Cpu, cpu_of, rss_bytes, version
 
-KINDS = ("nginx", "haproxy", "lb")
+KINDS = ("nginx", "haproxy", "lb", "floor")
+FLOOR = Path(__file__).resolve().parents[1] / "build/bench/floor"  # bench/floor.c: a bare relay, no rival
 
 
 def free_port() -> int:
@@ -59,6 +60,8 @@ def binary(kind: str) -> str | None:
     if kind == "lb":
         own = os.environ.get("LB") or str(Path(sys.executable).with_name("lb"))
         return own if Path(own).exists() else None
+    if kind == "floor":
+        return str(FLOOR) if FLOOR.exists() else None
     named = os.environ.get(kind.upper()) or kind
     return shutil.which(named, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
 
@@ -90,9 +93,11 @@ class Proxy:
 
     @property
     def version(self) -> str:
-        return version(self.kind, self.binary)
+        return "floor: bench/floor.c" if self.kind == "floor" else version(self.kind, self.binary)
 
     def command(self) -> list[str]:
+        if self.kind == "floor":
+            return [self.binary, *self.config.split()]
         if self.kind == "haproxy":
             return [self.binary, "-db" if not self.reloadable else "-Ws", "-f", str(self.file)]
         return [self.binary, "-p", f"{self.directory}/", "-c", str(self.file)]
@@ -120,13 +125,18 @@ class Proxy:
         assert self.process is not None
         if self.process.poll() is not None:
             raise RuntimeError(f"{self.label} ended with {self.process.returncode}")
-        return len(self.pids()) >= (1 if self.kind == "haproxy" else self.workers) and answers(self.port)
+        return len(self.pids()) >= (1 if self.lone else self.workers) and answers(self.port)
 
     def pids(self) -> list[int]:
         """Of the workers (HAProxy without a master: its only process)."""
         assert self.process is not None
         children = [child.pid for child in psutil.Process(self.process.pid).children()]
-        return children if self.kind != "haproxy" or self.reloadable else [self.process.pid]
+        return [self.process.pid] if self.lone else children
+
+    @property
+    def lone(self) -> bool:
+        """One process, no master."""
+        return self.kind == "floor" or (self.kind == "haproxy" and not self.reloadable)
 
     def cpu(self) -> Cpu:
         return cpu_of(self.pids())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bench import configs
 from bench.proxies import Proxy
-from bench.scenario import Contestant, Result, Scenario, against
+from bench.scenario import Contestant, Ratio, Result, Scenario, against
 from bench.stand import Stand
 
 ORDER = 40
@@ -24,9 +24,10 @@ SCENARIO = Scenario(
             "haproxy", configs.haproxy("tcp", backend=f"server s1 {SERVER}", defaults="option splice-auto")
         ),
         "lb": Contestant("lb", configs.nginx_stream("lb", server=SERVER)),
+        "floor": Contestant("floor", "@port@ @tcp_1m@ 256"),
     },
     run=run,
     unit="CPU us/MiB",
     tool="bench/load.c (closed loop)",
-    ratios=against(nginx=0.55, haproxy=0.80),
+    ratios=(*against(nginx=0.55, haproxy=0.80), Ratio("lb", "floor")),
 )

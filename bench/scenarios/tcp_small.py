@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bench import configs
 from bench.proxies import Proxy
-from bench.scenario import Contestant, Result, Scenario, against
+from bench.scenario import Contestant, Ratio, Result, Scenario, against
 from bench.stand import Stand
 
 ORDER = 20
@@ -22,9 +22,10 @@ SCENARIO = Scenario(
         "nginx": Contestant("nginx", configs.nginx_stream("nginx", server=SERVER)),
         "haproxy": Contestant("haproxy", configs.haproxy("tcp", backend=f"server s1 {SERVER}")),
         "lb": Contestant("lb", configs.nginx_stream("lb", server=SERVER)),
+        "floor": Contestant("floor", "@port@ @tcp_small@ 256"),
     },
     run=run,
     unit="CPU us/exchange",
     tool="bench/load.c (closed loop)",
-    ratios=against(nginx=1.00),
+    ratios=(*against(nginx=1.00), Ratio("lb", "floor")),
 )

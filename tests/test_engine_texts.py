@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 import threading
 import time
@@ -44,6 +45,17 @@ def test_decoded_path_stays_in_its_field(before, http_backend, connect, variable
     assert len(backend.requests) == 1
     assert backend.requests[0].all("evil") == []
     assert re.fullmatch(r"/a +Evil: yes +GET /b", backend.requests[0].header("x-path"))
+
+
+def test_remote_user_stays_in_its_field(before, http_backend, connect):
+    """$remote_user is decoded, too."""
+    backend = http_backend()
+    lb = before(backend, "proxy_set_header X-User $remote_user;")
+    login = base64.b64encode(b"me\r\nEvil: yes\r\n\r\nGET /b:secret").decode()
+    assert connect(lb.port("http")).request(headers=f"Authorization: Basic {login}\r\n").status == 200
+    assert len(backend.requests) == 1
+    assert backend.requests[0].all("evil") == []
+    assert backend.requests[0].header("x-user") == "me  Evil"
 
 
 @pytest.mark.parametrize("inside", ["proxy_pass_request_body off;", "proxy_set_body mine;"])

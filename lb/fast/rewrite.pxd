@@ -5,8 +5,7 @@ each line is written from what the parser found (http-strictness rule 1), so tha
 from libc.stdint cimport uint32_t
 from lb.fast.types cimport (B_CHUNKED, B_LENGTH, Env, F_CONNECTION, F_CONTENT_LENGTH, F_DATE, F_EXPECT, F_HOST, F_KEEP_ALIVE,
                             F_PROXY, F_PROXY_CONNECTION, F_SERVER, F_TE, F_TRAILER, F_TRANSFER_ENCODING, F_UPGRADE,
-                            F_X_ACCEL, F_X_PAD, FF_BAD_NAME, FF_HOP, Field, H_TARGET_QUOTED, Head, Location, Out, Request,
-                            SetHeader)
+                            F_X_ACCEL, F_X_PAD, FF_BAD_NAME, FF_HOP, Field, Head, Location, Out, Request, SetHeader)
 from lb.fast.out cimport out_char, out_init, out_int, out_put, out_str, out_uint
 from lb.fast.shape cimport clean, write_shaped
 from lb.fast.sys cimport memcpy, memmove, strncasecmp
@@ -64,8 +63,8 @@ cdef inline void write_target(Out* o, Request* r) noexcept nogil:
 
 
 cdef inline void write_set(Out* o, Request* r, Env* env, SetHeader* s) noexcept nogil:
-    """One proxy_set_header; an empty value leaves the field out (nginx). Bytes of a parsed head or of the configuration hold
-    no line end, those of a decoded path ($uri) may: each control byte becomes a space (RFC 9110 section 5.5)."""
+    """One proxy_set_header; an empty value leaves the field out (nginx). Decoded values ($uri, $remote_user) may hold line
+    ends: each control byte becomes a space (RFC 9110 section 5.5)."""
     cdef char* start = o.p
     cdef char* value
     out_str(o, s.name)
@@ -75,8 +74,7 @@ cdef inline void write_set(Out* o, Request* r, Env* env, SetHeader* s) noexcept 
     if o.p == value:
         o.p = start
         return
-    if r.h.flags & H_TARGET_QUOTED:
-        clean(value, o.p)
+    clean(value, o.p)
     out_put(o, b"\r\n", 2)
 
 

@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from tests.engine_tools import stopped
 from tests.harness.backend import Reply
 from tests.harness.wait import wait_for
 
@@ -86,3 +87,16 @@ def test_other_control_bytes_of_a_decoded_path(before, http_backend, connect):
     lb = before(backend, "proxy_set_header X-Path $uri;")
     assert connect(lb.port("http")).request(target="/%09a%01b%7fc%e4%1f").status == 200
     assert backend.requests[0].header("x-path") == "/ a b c\xe4"
+
+
+def test_no_line_is_too_long_for_the_access_log(before, http_backend, connect):
+    """Long heads, every byte escaped, in one turn of the loop: each has its whole line, whatever waits before it."""
+    lb = before(http_backend())
+    clients = [connect(lb.port("http")) for _ in range(8)]
+    with stopped(lb):
+        for client in clients:
+            client.send(b"GET /echo HTTP/1.1\r\nHost: x\r\nUser-Agent: " + b"\xff" * 20_000 + b"\r\n\r\n")
+    assert {client.response().status for client in clients} == {200}
+    log = lb.directory / "access.log"
+    wait_for(lambda: log.read_text().count("\n") == 8, lambda: f"{log.read_text()[:1000]}")
+    assert [line.count("\\xFF") for line in log.read_text().splitlines()] == [20_000] * 8

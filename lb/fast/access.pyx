@@ -84,28 +84,37 @@ cdef void log_user(Out* o, Request* r) noexcept nogil:
 
 
 cdef void log_combined(LogFile* f, Request* r) noexcept nogil:
-    """nginx's `combined` format."""
+    """nginx's `combined` format, with the second try of log_formatted."""
     cdef Out o
-    cdef uint32_t n = 0
     if not log_room(f, &o, LOG_LINE):
         return
-    write_address(&o, r.client.addr, r.client.addr_len)
-    out_put(&o, b" - ", 3)
-    log_user(&o, r)
-    out_put(&o, b" [", 2)
-    out_local(&o, &loop.env.local)
-    out_put(&o, b"] \"", 3)
+    write_combined(&o, r)
+    if o.full and f.n:
+        log_write(f)
+        if not log_room(f, &o, LOG_LINE):
+            return
+        write_combined(&o, r)
+    log_commit(f, &o)
+
+
+cdef void write_combined(Out* o, Request* r) noexcept nogil:
+    cdef uint32_t n = 0
+    write_address(o, r.client.addr, r.client.addr_len)
+    out_put(o, b" - ", 3)
+    log_user(o, r)
+    out_put(o, b" [", 2)
+    out_local(o, &loop.env.local)
+    out_put(o, b"] \"", 3)
     if r.head != NULL:
         while r.head[r.h.start + n] not in (0, 10, 13):
             n += 1
-        out_escaped(&o, r.head + r.h.start, n)
-    out_put(&o, b"\" ", 2)
-    out_padded(&o, r.status, 3)
-    out_char(&o, 32)
-    out_uint(&o, r.body_sent)
-    out_char(&o, 32)
-    log_field(&o, r, F_REFERER)
-    out_char(&o, 32)
-    log_field(&o, r, F_USER_AGENT)
-    out_char(&o, 10)
-    log_commit(f, &o)
+        out_escaped(o, r.head + r.h.start, n)
+    out_put(o, b"\" ", 2)
+    out_padded(o, r.status, 3)
+    out_char(o, 32)
+    out_uint(o, r.body_sent)
+    out_char(o, 32)
+    log_field(o, r, F_REFERER)
+    out_char(o, 32)
+    log_field(o, r, F_USER_AGENT)
+    out_char(o, 10)

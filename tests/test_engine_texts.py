@@ -100,3 +100,16 @@ def test_no_line_is_too_long_for_the_access_log(before, http_backend, connect):
     log = lb.directory / "access.log"
     wait_for(lambda: log.read_text().count("\n") == 8, lambda: f"{log.read_text()[:1000]}")
     assert [line.count("\\xFF") for line in log.read_text().splitlines()] == [20_000] * 8
+
+
+def test_a_return_of_the_longest_target(before, http_backend, connect):
+    lb = before(http_backend())
+    target = "/echo" + "x" * 8_000
+    assert connect(lb.port("http")).request(target=target).body == target.encode()
+    longest = "/echo" + "x" * (8192 - 5)
+    assert connect(lb.port("http")).request(target=longest).body == longest.encode()
+
+
+def test_a_return_of_the_longest_field(before, http_backend, connect):
+    lb = before(http_backend())
+    assert connect(lb.port("http")).request(target="/field", headers=f"Field: {'x' * 30_000}\r\n").body == b"x" * 30_000

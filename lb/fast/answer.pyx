@@ -163,7 +163,7 @@ cdef void answer_status(Request* r, int status) noexcept nogil:
 cdef void answer_return(Request* r) noexcept nogil:
     """`return CODE [TEXT]`, `return URL`; 444 closes without an answer, as nginx."""
     cdef Out o
-    cdef char text[8192]
+    cdef char* text = loop.scratch          # what was read has been parsed and kept
     cdef int status = r.loc.status
     if status == 444:
         r.flags &= ~RQ_KEEP
@@ -172,7 +172,7 @@ cdef void answer_return(Request* r) noexcept nogil:
             conn_reset(r.client)
         proxy_cut(r)
         return
-    out_init(&o, text, sizeof(text))
+    out_init(&o, text, HEADROOM + SCRATCH)
     write_value(&o, r, &loop.env, &r.loc.text)
     if o.full:
         answer_status(r, 500)

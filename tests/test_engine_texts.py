@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import os
 import re
+import subprocess
 import threading
 import time
 
@@ -11,6 +13,7 @@ import pytest
 
 from tests.engine_tools import stopped
 from tests.harness.backend import Reply
+from tests.harness.lb import BINARY, environment
 from tests.harness.wait import wait_for
 
 ONE = """
@@ -113,3 +116,20 @@ def test_a_return_of_the_longest_target(before, http_backend, connect):
 def test_a_return_of_the_longest_field(before, http_backend, connect):
     lb = before(http_backend())
     assert connect(lb.port("http")).request(target="/field", headers=f"Field: {'x' * 30_000}\r\n").body == b"x" * 30_000
+
+
+def test_blocked_stderr_does_not_stop_the_loop(world, connect):
+    """error_log stderr, and nobody reads it: a pipe that waits is not written to."""
+    lb = world.new_lb()
+    lb.write("error_log stderr info; " + ONE, server="127.0.0.1:1", inside="")
+    unread, stderr = os.pipe()
+    try:
+        command = [str(BINARY), "-p", f"{lb.directory}/", "-c", str(lb.file)]
+        lb.process = subprocess.Popen(command, cwd=lb.directory, env=environment(), stderr=stderr)
+        lb.wait_ready()
+        for _ in range(600):  # a line each, and more than the pipe holds
+            assert connect(lb.port("http")).send(b"GET /" + b"x" * 200 + b"\r\n\r\n").response().status == 400
+        assert len(os.read(unread, 1 << 20)) > 50_000
+    finally:
+        os.close(stderr)
+        os.close(unread)

@@ -230,7 +230,7 @@ cdef class Engine:
         loop.line = <char*> self.mem(LOG_LINE)
         for path, fd in {"": error_fd, **logs}.items():
             self.log_index[path] = i
-            loop.logs[i].fd = fd
+            log_open(&loop.logs[i], fd)
             loop.logs[i].fresh = -1
             loop.logs[i].room = LOG_ROOM
             loop.logs[i].buf = <char*> self.mem(LOG_ROOM)

@@ -14,6 +14,7 @@ cdef enum:
     LOG_INFO = 7
     LOG_DEBUG = 8
     LOG_ROOM = 131072           # bytes of a file's buffer
+    LOG_PAGE = 4096             # PIPE_BUF: what a pipe that takes anything takes whole
     LOG_LINE = 4096             # longest line of the error log
 
 
@@ -65,13 +66,13 @@ cdef void log_write_first(LogFile* f, uint32_t end) noexcept nogil:
 
 
 cdef void log_write(LogFile* f) noexcept nogil:
-    """One write, which never waits: files are opened O_NONBLOCK. A pipe that is full keeps its lines here until the buffer
+    """One write, which never waits: files are opened O_NONBLOCK (but see log_some). A pipe that is full keeps its lines here until the buffer
     is full too; what a file refuses (a full disk) is dropped. Lines are counted when they are dropped, and never torn."""
     cdef ssize_t got
     cdef uint32_t gone
     if f.n == 0:
         return
-    got = write(f.fd, f.buf, f.n)
+    got = log_some(f) if f.waits else write(f.fd, f.buf, f.n)
     if got == <ssize_t> f.n:
         f.n = 0
         f.torn = 0
@@ -84,6 +85,28 @@ cdef void log_write(LogFile* f) noexcept nogil:
         f.torn = f.buf[gone - 1] != 10
         memmove(f.buf, f.buf + gone, f.n - gone)
         f.n -= gone
+
+
+cdef ssize_t log_some(LogFile* f) noexcept nogil:
+    """write(2) to a pipe, socket or terminal that would wait for its reader: a page at a time, as long as there is room for one."""
+    cdef pollfd p
+    cdef ssize_t got
+    cdef uint32_t done = 0
+    p.fd = f.fd
+    p.events = POLLOUT
+    while done < f.n:
+        if poll(&p, 1, 0) != 1 or p.revents != POLLOUT:
+            break
+        got = write(f.fd, f.buf + done, f.n - done if f.n - done < LOG_PAGE else LOG_PAGE)
+        if got < 0:
+            return done if done else -1
+        done += <uint32_t> got
+    return done
+
+
+cdef void log_open(LogFile* f, int fd) noexcept nogil:
+    f.fd = fd
+    f.waits = not fcntl(fd, F_GETFL, 0) & O_NONBLOCK
 
 
 cdef void log_drop(LogFile* f) noexcept nogil:
@@ -140,7 +163,7 @@ cdef void logs_reopen() noexcept nogil:
         if f.fresh >= 0:
             if f.fd > 2:
                 close(f.fd)
-            f.fd = <int> f.fresh
+            log_open(f, <int> f.fresh)
             f.fresh = -1
 
 

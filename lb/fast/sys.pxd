@@ -61,7 +61,7 @@ cdef extern from "<fcntl.h>" nogil:
     int pipe2(int* fds, int flags) noexcept
     int fcntl(int fd, int cmd, int arg) noexcept
     enum:
-        O_NONBLOCK, O_CLOEXEC, F_SETPIPE_SZ, SPLICE_F_MOVE, SPLICE_F_NONBLOCK
+        O_NONBLOCK, O_CLOEXEC, F_GETFL, F_SETPIPE_SZ, SPLICE_F_MOVE, SPLICE_F_NONBLOCK
 
 cdef extern from "<sys/types.h>" nogil:
     ctypedef unsigned int socklen_t
@@ -116,6 +116,15 @@ cdef extern from "<sys/un.h>" nogil:
     struct sockaddr_un:
         unsigned short sun_family
         char sun_path[108]
+
+cdef extern from "<poll.h>" nogil:
+    struct pollfd:
+        int fd
+        short events
+        short revents
+    int poll(pollfd* fds, unsigned long n, int ms) noexcept
+    enum:
+        POLLOUT
 
 cdef extern from "<sys/epoll.h>" nogil:
     ctypedef union epoll_data:

@@ -594,6 +594,7 @@ ctypedef struct LogFile:    # access or error log: lines gather here and are wri
     uint32_t keep           # buffer=: bytes that may wait; 0: written every turn
     int64_t flush           # flush=: how long they may wait; 0: no limit
     int64_t since           # when the first of them came
+    uint8_t waits           # not ours alone, so not O_NONBLOCK: stderr
     uint8_t torn            # buf begins with the rest of a line whose start was written
     char* buf
     uint64_t dropped        # lines lost to a full or failing file

@@ -113,7 +113,9 @@ cdef class Engine:
         for path, i in self.log_index.items():
             fd = error_fd if path == "" else logs.get(path, -1)
             if fd >= 0:
-                loop.logs[<int> i].fresh = fd
+                old = <int64_t> lb_atomic_swap(<void**> &loop.logs[<int> i].fresh, <void*> <size_t> <int> fd)
+                if old >= 0:            # the loop has not come to it yet
+                    close(<int> old)
         lb_atomic_store(&loop.inbox.reopen, 1)
         self.wake()
 

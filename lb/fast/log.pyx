@@ -157,14 +157,15 @@ cdef void logs_reopen() noexcept nogil:
     """Python threads left new fds (USR1): what waits goes to the old ones."""
     cdef uint32_t i
     cdef LogFile* f
+    cdef int64_t fd
     logs_flush(True)
     for i in range(loop.nlogs):
         f = &loop.logs[i]
-        if f.fresh >= 0:
+        fd = <int64_t> lb_atomic_swap(<void**> &f.fresh, <void*> <size_t> -1)
+        if fd >= 0:
             if f.fd > 2:
                 close(f.fd)
-            log_open(f, <int> f.fresh)
-            f.fresh = -1
+            log_open(f, <int> fd)
 
 
 # ---- error log

@@ -598,7 +598,7 @@ ctypedef struct LogFile:    # access or error log: lines gather here and are wri
     uint8_t torn            # buf begins with the rest of a line whose start was written
     char* buf
     uint64_t dropped        # lines lost to a full or failing file
-    int64_t fresh           # fd to use from the next turn on (reopen); -1: none
+    int64_t fresh           # fd to use from the next turn on (reopen), swapped atomically; -1: none
 
 cdef enum Escape:           # of log_format
     ESC_DEFAULT = 0         # \xHH, and `-` for what is not there

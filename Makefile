@@ -15,7 +15,7 @@ TESTS ?= tests
 BENCH ?=
 export LB_BUILD PYTHON
 
-.PHONY: help deps venv build debug asan consul run run-consul lint test reloads bench clean
+.PHONY: help deps venv build debug asan consul run run-consul lint test reloads package bench clean
 
 help:  ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -61,6 +61,9 @@ test: lint build consul  ## everything: set-up, lint, build, pytest (TESTS=tests
 
 reloads: build  ## 100 reloads under load: no client may notice
 	LB_RELOADS=100 $(PY) -m pytest -q tests/test_reload_load.py
+
+package: venv  ## build a wheel and try it in a fresh virtual environment
+	$(PY) -m pytest -q -m package tests/test_package.py
 
 bench: build  ## lb against nginx and HAProxy (NGINX=, HAPROXY=, BENCH="http_keepalive tcp_small"): bench/README.md
 	@.ci/install-packages bench

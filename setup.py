@@ -99,6 +99,12 @@ def rooms() -> list[str]:
     return sorted(str(path.relative_to(ROOT)) for path in found)
 
 
+def named(mode: Mode) -> list[str]:
+    """The mode and its flags as texts, for `lb -V`."""
+    flags = " ".join([*BASE_CFLAGS, *mode.cflags, *march_flags()])
+    return [f'-DLB_BUILD_NAME="{MODE}"', f'-DLB_BUILD_FLAGS="{flags}"']
+
+
 def extension(name: str, source: str) -> Extension:
     mode = MODES[MODE]
     return Extension(
@@ -107,7 +113,7 @@ def extension(name: str, source: str) -> Extension:
         depends=[*rooms(), "setup.py"],
         include_dirs=["lb/fast"],
         libraries=LIBRARIES,
-        extra_compile_args=[*BASE_CFLAGS, *mode.cflags, *march_flags(), f'-DLB_BUILD_NAME="{MODE}"'],
+        extra_compile_args=[*BASE_CFLAGS, *mode.cflags, *march_flags(), *named(mode)],
         extra_link_args=list(mode.ldflags),
     )
 

@@ -12,6 +12,7 @@ STOP_NOW: int  # close everything
 
 VARIABLES: frozenset[str]  # names that a Value may use; a name that ends in "_" is a family: "http_"
 BUILD: str  # "release", "debug", "asan", "profile" or "coverage"
+BUILT: dict[str, str]  # with what the engine was built: mode, flags, compiler, cython
 
 class Engine:
     """One worker's event loop. Made in the worker after the fork; one per process."""

@@ -25,7 +25,7 @@ from lb.master.source import Source
 PREFIX: Final = "/usr/local/lb/"
 CONF: Final = "conf/lb.conf"
 ERROR_LOG: Final = "logs/error.log"
-LIBRARIES: Final = ("crossplane", "h11", "psutil", "py-consul")
+LIBRARIES: Final = ("crossplane", "h11", "prometheus-client", "psutil", "py-consul", "setproctitle")
 
 SIGNALS: Final = {
     "stop": signal.SIGTERM,
@@ -143,10 +143,16 @@ def _build() -> str:
     libraries = ", ".join(f"{name} {_version(name)}" for name in LIBRARIES)
     return (
         f"built with {platform.python_implementation()} {platform.python_version()}, {platform.python_compiler()}\n"
-        f"extension mode: {_fast.BUILD}\n"
+        f"engine built by {_compiler()}, Cython {_fast.BUILT['cython']}\n"
+        f"extension mode: {_fast.BUILD}, flags: {_fast.BUILT['flags']}\n"
         f"libraries: {libraries}\n"
         f"configure arguments: --prefix={PREFIX} --conf-path={CONF} --error-log-path={ERROR_LOG}"
     )
+
+
+def _compiler() -> str:
+    text = _fast.BUILT["compiler"]
+    return text if text.lower().startswith("clang") else f"gcc {text}"
 
 
 def _version(name: str) -> str:

@@ -112,7 +112,9 @@ def test_big_v_tells_with_what_it_was_built() -> None:
     done = run(BINARY, "-V")
     assert (done.returncode, done.stdout) == (0, "")
     assert done.stderr.startswith(f"lb version: lb/{__version__}\nbuilt with CPython 3.")
-    assert "extension mode: " in done.stderr
+    assert re.search(r"^engine built by (gcc|Clang) \d+\.\d+.*, Cython 3\.\d+\.\d+$", done.stderr, re.MULTILINE)
+    assert re.search(r"^extension mode: [a-z]+, flags: -g .*-O\d", done.stderr, re.MULTILINE)
+    assert re.search(r"^libraries: crossplane \d.*, psutil \d", done.stderr, re.MULTILINE)
     assert "configure arguments: --prefix=/usr/local/lb/ " in done.stderr
 
 
@@ -277,3 +279,34 @@ def test_e_gives_way_to_an_explicit_error_log(tmp_path: Path) -> None:
         assert "bind() to 192.0.2.77:80 failed" in (tmp_path / used).read_text()
         for log in ("logs/error.log", "e.log"):
             (tmp_path / log).unlink(missing_ok=True)
+
+
+def test_errors_show_the_place(tmp_path: Path) -> None:
+    """All errors of a run, each with its line and a caret below the word."""
+    file = tmp_path / "one.conf"
+    file.write_text(
+        "events {}\nhttp {\n\tlissten 80;\n    server { listen 127.0.0.1:1;\n"
+        "        location / { proxy_set_header\n            X\n            $nosuchvar; } }\n}\n"
+    )
+    done = run(BINARY, "-t", "-p", f"{tmp_path}/", "-c", str(file), "-e", "stderr")
+    assert done.returncode == 1
+    lines = done.stderr.splitlines()
+    first = lines.index(f'lb: [emerg] unknown directive "lissten" in {file}:3')
+    assert lines[first + 1 : first + 3] == ["    lissten 80;", "    ^"]
+    second = next(i for i, line in enumerate(lines) if 'unknown "nosuchvar" variable' in line)
+    assert lines[second + 1 : second + 3] == ["    $nosuchvar; } }", "     ^"]
+
+
+def test_warns_of_what_is_legal_and_dangerous(tmp_path: Path) -> None:
+    """The file is good all the same."""
+    (tmp_path / "logs").mkdir()
+    file = tmp_path / "one.conf"
+    file.write_text(
+        "worker_rlimit_nofile 100;\nevents { worker_connections 4096; }\nhttp { access_log off; upstream u { server "
+        "127.0.0.1:1; upsync 127.0.0.1:1/v1/kv/u upsync_type=consul strong_dependency=on; }\n"
+        "server { listen 127.0.0.1:1; location / { proxy_pass http://u; } } }\n"
+    )
+    done = run(BINARY, "-t", "-p", f"{tmp_path}/", "-c", str(file))
+    assert done.returncode == 0
+    assert "lb: [warn] 4096 worker_connections exceed open file resource limit: 100\n" in done.stderr
+    assert 'lb: [warn] upstream "u" depends on Consul and names no "upsync_dump_path": ' in done.stderr

@@ -156,6 +156,10 @@ def finish(scope: UpstreamScope, node: Node) -> None:
             message = f'"upsync_dump_path" has no effect without "upsync" in upstream "{scope.name}"'
             scope.reader.warn(message, scope.values["upsync_dump_path.node"])
     else:
+        if scope.upsync.strong_dependency and "upsync_dump_path" not in scope.values:
+            message = f'upstream "{scope.name}" depends on Consul and names no "upsync_dump_path": '
+            message += f"a start without Consul uses {dump}, which anybody on this machine may have written"
+            scope.reader.warn(message, node)
         scope.upsync = replace(scope.upsync, dump_path=dump)
         _check_own_dump(scope, dump, scope.values.get("upsync_dump_path.node", node))
     _check_lb(scope)

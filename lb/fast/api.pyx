@@ -9,6 +9,12 @@ STOP_QUIT = STOP_QUIT_
 STOP_NOW = STOP_NOW_
 NGINX_VERSION = "1.31.5"        # whose behaviour lb follows
 BUILD = (<bytes> LB_BUILD_NAME).decode()
+BUILT = {
+    "mode": BUILD,
+    "flags": (<bytes> LB_BUILD_FLAGS).decode(),
+    "compiler": (<bytes> LB_COMPILER).decode(),
+    "cython": f"{CYTHON_HEX_VERSION >> 24}.{CYTHON_HEX_VERSION >> 16 & 255}.{CYTHON_HEX_VERSION >> 8 & 255}",
+}
 
 cdef dict VARIABLE_IDS = {
     "host": V_HOST, "http_": V_HTTP_, "arg_": V_ARG_, "cookie_": V_COOKIE_, "remote_addr": V_REMOTE_ADDR,

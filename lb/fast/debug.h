@@ -20,6 +20,7 @@
 
 #ifndef LB_BUILD_NAME
 #define LB_BUILD_NAME "release"
+#define LB_BUILD_FLAGS ""
 #endif
 
 #define lb_likely(x) __builtin_expect(!!(x), 1)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from lb.config import ConfigError, load
+from lb.config.excerpt import explain
 from lb.config.model import Config, ErrorLog
 from lb.log import Log
 from lb.master import logfiles
@@ -56,7 +57,7 @@ def read(source: Source) -> Loaded | tuple[str, ...]:
         config = load(source.path, prefix=source.prefix, globals=source.globals)
         return Loaded(config, resolve(config))
     except ConfigError as error:
-        return tuple(str(problem) for problem in error.errors)
+        return tuple(explain(problem) for problem in error.errors)
     except UnknownName as error:
         return (str(error),)
 

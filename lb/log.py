@@ -58,8 +58,8 @@ class Log:
         self.console = console
         self.lost = 0
 
-    def write(self, level: str, text: str) -> None:
-        """A text of several lines becomes several lines of the log, each with the time."""
+    def write(self, level: str, text: str, shown: str = "") -> None:
+        """A text of several lines becomes several lines of the log, each with the time. `shown`: for the console."""
         rank = LEVELS[level]
         head = f"{time.strftime('%Y/%m/%d %H:%M:%S')} [{level}] {os.getpid()}#0: "
         lines = [_line(head + line) for line in text.splitlines()]
@@ -67,7 +67,7 @@ class Log:
             if rank <= target.level:
                 self.lost += sum(not target.write(line) for line in lines)
         if self.console and rank <= LEVELS["warn"] and not any(target.fd == 2 for target in self.targets):
-            print_error(f"lb: [{level}] {text}")
+            print_error(f"lb: [{level}] {shown or text}")
 
     def emerg(self, text: str) -> None:
         self.write("emerg", text)

@@ -381,3 +381,22 @@ def test_reload_does_not_wait_for_a_stuck_worker(run_lb) -> None:
     wait_replaced(lb, {stuck.pid}, 1)
     lb.wait_ready()
     assert lb.client().request().body == b"two"
+
+
+def test_status_port_shows_a_failed_reload(run_lb) -> None:
+    lb = run_lb(f"status_listen 127.0.0.1:@status@;\n{ONE}")
+
+    def health() -> tuple[int, str]:
+        with lb.client("status") as client:
+            answer = client.request(target="/healthz")
+            return answer.status, answer.body.decode()
+
+    good = lb.file.read_text()
+    lb.file.write_text(good.replace("return", "retrun"))
+    lb.expect_log(r"\[emerg\] .*(unknown directive|did you mean)", "stays as it was")
+    lb.signal(signal.SIGHUP)
+    lb.wait_log("stays as it was")
+    told = f'last reload failed: unknown directive "retrun" in {lb.file}:{lb.file.read_text().count(chr(10))}'
+    assert health() == (200, f"ok, 1 of 1 workers ready, {told}\n")
+    reload_and_see(lb, good)
+    wait_for(lambda: health() == (200, "ok, 1 of 1 workers ready\n"), lambda: str(health()))

@@ -12,6 +12,7 @@ import resource
 import time
 
 from lb import __version__
+from lb.config.excerpt import explain
 from lb.config.model import Config
 from lb.log import Log, Target, print_error, targets
 from lb.master import daemon, inherit, logfiles, pidfile, sockets, title
@@ -41,8 +42,8 @@ def load(source: Source, log: Log) -> Loaded | None:
     """Read the configuration and say what is wrong with it; None if it cannot be used."""
     loaded = read(source)
     if not isinstance(loaded, Loaded):
-        for text in loaded:
-            log.emerg(text)
+        for problem in loaded:
+            log.write("emerg", str(problem), shown=explain(problem))
         return None
     for warning in loaded.config.warnings:
         log.warn(warning)

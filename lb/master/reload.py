@@ -11,8 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from lb.config import ConfigError, load
-from lb.config.excerpt import explain
+from lb.config import ConfigError, Problem, load
 from lb.config.model import Config, ErrorLog
 from lb.log import Log
 from lb.master import logfiles
@@ -51,15 +50,15 @@ class Prepared:
         self.binding.close_copies()
 
 
-def read(source: Source) -> Loaded | tuple[str, ...]:
+def read(source: Source) -> Loaded | tuple[Problem, ...]:
     """Load and look up everything that may wait. A tuple: the errors."""
     try:
         config = load(source.path, prefix=source.prefix, globals=source.globals)
         return Loaded(config, resolve(config))
     except ConfigError as error:
-        return tuple(explain(problem) for problem in error.errors)
+        return error.errors
     except UnknownName as error:
-        return (str(error),)
+        return (Problem(str(error)),)
 
 
 def prepare(loaded: Loaded, source: Source, have: Sockets, log: Log) -> Prepared | None:
@@ -104,9 +103,9 @@ class Reload:
             self._log.alert(outcome.error)
             self.failed = outcome.error.splitlines()[-1]
         elif not isinstance(outcome.value, Loaded):
-            for text in outcome.value:
-                self._log.emerg(text)
-            self.failed = outcome.value[0].splitlines()[0]
+            for problem in outcome.value:
+                self._log.emerg(str(problem))
+            self.failed = str(outcome.value[0]).splitlines()[0]
         else:
             self._preparing = prepare(outcome.value, self._source, self._have, self._log)
             self.failed = "" if self._preparing else "a log file cannot be opened"

@@ -224,6 +224,8 @@ def healthz(view: View, _query: str, _accept: str) -> Answer:
     stuck = sum(worker.state == "stuck" for worker in view.workers)
     text = f"{ready} of {view.size} workers ready" + (f", {stuck} stuck" if stuck else "")
     text += "".join(f", worker {one.slot} died {one.deaths} times in a row" for one in view.waiting)
+    if view.last_reload is not None and view.last_reload[1]:
+        text += f", last reload failed: {view.last_reload[1]}"
     if view.stopping:
         return Answer(503, f"stopping, {text}\n".encode())
     return Answer(200 if ready else 503, f"{'ok' if ready else 'no worker'}, {text}\n".encode())

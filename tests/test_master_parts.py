@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import resource
 import socket
@@ -9,16 +10,18 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lb.config.model import Address, Server, Upstream, Upsync
+from lb.config.model import Address, Config, Server, Upstream, Upsync
 from lb.log import MAX_LINE, Log, Target
-from lb.master import totals
+from lb.master import inherit, totals
 from lb.master.chore import Chore
 from lb.master.crew import delay_after_death
+from lb.master.handover import Handover
 from lb.master.loop import Loop
 from lb.master.reports import Dumps, Reports
 from lb.upsync.report import Report
@@ -495,3 +498,63 @@ def test_log_to_a_full_pipe_loses_lines_and_does_not_wait() -> None:
     os.close(reader)
     log.info("nobody reads")  # EPIPE
     os.close(writer)
+
+
+# What one generation tells the next
+
+
+def crew_of(number: int, *upstreams: str) -> SimpleNamespace:
+    named = tuple(Upstream("http", name, ()) for name in upstreams)
+    return SimpleNamespace(number=number, config=Config("", "/", worker_processes=2, upstreams=named))
+
+
+def test_handover_follows_names_and_slots() -> None:
+    handover = Handover()
+    old, new = crew_of(1, "a", "b"), crew_of(2, "b", "c", "a")
+    handover.begin(old, {0, 1}, 100.0)  # type: ignore[arg-type]
+    handover.take(1, 0, [[[1, 0], {"s 0": [1, 5, 0.0]}], [[2, 0], {}]])
+    assert handover.until() > 100.0  # one is missing
+    handover.take(1, 1, [[[3, 0], {}], [[4, 0], {}]])
+    assert handover.until() == 0
+    assert handover.give(new.config) == {
+        0: {0: [[2, 0], {}], 2: [[1, 0], {"s 0": [1, 5, 0.0]}]},
+        1: {0: [[4, 0], {}], 2: [[3, 0], {}]},
+    }
+    assert handover.give(new.config) == {}  # told once
+
+
+def test_handover_with_more_workers_and_with_a_silent_one() -> None:
+    """They take what the first knows, each at a place of its own."""
+    handover = Handover()
+    old = crew_of(7, "a")
+    handover.begin(old, {0, 1}, 100.0)  # type: ignore[arg-type]
+    handover.take(6, 0, "an older generation is not listened to")
+    handover.take(7, 0, [[[5, 0], {"s 0": [2, 9, 0.0]}]])
+    told = handover.give(dataclasses.replace(old.config, worker_processes=3))
+    assert [told[slot][0][0] for slot in range(3)] == [[5, 0], [6, 1], [7, 2]]
+    assert all(told[slot][0][1] == {"s 0": [2, 9, 0.0]} for slot in range(3))
+
+
+def test_handover_refuses_what_no_engine_says() -> None:
+    handover = Handover()
+    handover.begin(crew_of(1, "a", "b"), {0}, 100.0)  # type: ignore[arg-type]
+    for wrong in None, [], [[[0, 0], {}]]:
+        with pytest.raises(ValueError, match="not one entry per upstream"):
+            handover.take(1, 0, wrong)
+
+
+# Sockets that were there before
+
+
+def test_inherited_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are taken out of the environment; what is no listening socket, and others' variables, are passed over."""
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.socket() as idle:
+        fds = os.dup(server.fileno()), os.dup(idle.fileno())
+        environ = {"LB": f"{fds[0]};{fds[1]};", "LISTEN_FDS": "1", "LISTEN_PID": "1", "HOME": "/"}
+        found = inherit.collect(environ)
+        assert environ == {"HOME": "/"}
+        assert found.text == f"{fds[0]};{fds[1]};" and found.has_parent and not found.keeps_files
+        assert [inherit.address_of(sock).port for sock in found.sockets] == [server.getsockname()[1]]
+        assert found.take([]) == {} and found.sockets == []
+    for other in "north", "5", ";;":
+        assert inherit.collect({"LB": other}) == inherit.Inherited(parent=os.getppid())

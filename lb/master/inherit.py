@@ -10,6 +10,7 @@ bound to it; one that nobody asks for is closed.
 from __future__ import annotations
 
 import os
+import re
 import socket
 from collections.abc import Iterable, MutableMapping
 from dataclasses import dataclass, field
@@ -53,8 +54,10 @@ class Inherited:
 def collect(environ: MutableMapping[str, str] = os.environ) -> Inherited:
     """Everything the environment says we have."""
     text = environ.pop(VARIABLE, "")
+    if not re.fullmatch(r"(\d+;)+", text):  # somebody else's variable
+        text = ""
     names = {name: environ.pop(name, "") for name in ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES")}
-    fds = [int(piece) for piece in text.split(";") if piece.isdigit()]
+    fds = [int(piece) for piece in text.split(";") if piece]
     if names["LISTEN_PID"] == str(os.getpid()) and names["LISTEN_FDS"].isdigit():
         fds += range(FIRST_FD, FIRST_FD + int(names["LISTEN_FDS"]))
     found = [sock for fd in fds if (sock := _listening(fd)) is not None]

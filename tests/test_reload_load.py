@@ -137,3 +137,25 @@ def test_nobody_notices_reloads(run_lb, http_backend, raw_backend) -> None:
     clients.end()
     assert not clients.failures, clients.failures[:20]
     assert all(clients.done[name] for name in ("session", "keep-alive with long pauses", "own answer"))
+
+
+def test_keep_alive_client_gets_one_more_answer(run_lb) -> None:
+    """And the word that it is the last; who stays idle is closed a little later, by a QUIT at once."""
+    lb = run_lb("http { access_log off; server { listen 127.0.0.1:@http@; return 200 own; } }")
+    talks, idle = lb.client(), lb.client()
+    with talks, idle:
+        for client in talks, idle:
+            assert client.request().header("connection") != "close"
+        lb.signal(signal.SIGHUP)
+        while "gracefully shutting down" not in lb.log:
+            pass  # no pause: the old worker waits for a second
+        answer = talks.request()
+        assert answer.body == b"own" and answer.header("connection") == "close"
+        talks.expect_closed()
+        idle.expect_closed()
+    lb.wait_ready()
+    with lb.client() as client:
+        assert client.request().header("connection") != "close"
+        lb.signal(signal.SIGQUIT)
+        client.expect_closed()
+    assert lb.stop(signal.SIGQUIT) == 0

@@ -15,7 +15,7 @@ TESTS ?= tests
 BENCH ?=
 export LB_BUILD PYTHON
 
-.PHONY: help deps venv build debug asan consul run run-consul lint test reloads package bench clean
+.PHONY: wire help deps venv build debug asan consul run run-consul lint test reloads package bench clean
 
 help:  ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -64,6 +64,8 @@ reloads: build  ## 100 reloads under load: no client may notice
 
 package: venv  ## build a wheel and try it in a fresh virtual environment
 	$(PY) -m pytest -q -m package tests/test_package.py
+wire: build  ## the wire cases through a real lb, split at every byte (a few minutes)
+	LB_WIRE=full $(PY) -m pytest -q tests/test_traffic_wire.py
 
 bench: build  ## lb against nginx and HAProxy (NGINX=, HAPROXY=, BENCH="http_keepalive tcp_small"): bench/README.md
 	@.ci/install-packages bench

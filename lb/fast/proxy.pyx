@@ -228,6 +228,11 @@ cdef bint answer_head(Request* r, char* p, uint32_t n) noexcept nogil:
         n -= h.size
         if h.status >= 200:
             break
+        r.interim += 1
+        if r.interim > INTERIM_MOST:
+            log_try(r, b"upstream sent too many interim responses", 0, b"while reading response header from upstream")
+            up_failed(r, WHY_INVALID)
+            return False
     r.up_status = h.status
     r.up_header = loop.now - r.up_start
     if h.status >= 403 and r.loc.next.mask > NX_INVALID and may_retry(r, next_bit(WHY_STATUS, h.status), False):

@@ -376,6 +376,7 @@ ctypedef struct Request:    # one exchange of a client with an upstream; lies at
     Str key                 # of `hash`; p NULL: not worked out yet
     Try* first_try          # servers that were left, in order
     Try* last_try
+    uint8_t interim         # 1xx heads that its servers sent
     uint8_t redirected      # the present server follows an internal redirect
     int64_t start           # when its head was whole, or the session accepted
     int64_t up_start        # when the present server was chosen; the next three are ms from there, -1: not yet
@@ -747,6 +748,7 @@ cdef enum:
     TAILROOM = 8192         # behind them: the end of a chunk, and trailers
     HEADS = 131072          # where heads are written: a client's largest head, what is added, and a first body
     MAX_HEAD = 32768        # largest head of a server
+    INTERIM_MOST = 32       # 1xx heads before an answer
     HEAD_MOST = 61440       # largest head of a client, whatever large_client_header_buffers says
     MAX_FIELDS = 1000       # of a server's head
     SLAB_SHIFT = 8          # connections per chunk of the slab: 256

@@ -122,7 +122,7 @@ def head_is_bad(case) -> bool:
 
 
 def settle(lb, recorder: Recorder) -> int:
-    """One more request all the way through, so that what was under way before it has arrived. Its bytes at the backend."""
+    """One more request, so that what was under way before it has arrived. Its bytes at the backend."""
     marker = f"/marker-{time.monotonic_ns()}".encode()
     with lb.client() as client:
         assert client.request(target=marker.decode()).status == 200
@@ -170,7 +170,7 @@ def body_ended(data: bytes) -> bool:
 
 
 def in_two(lb, raw: bytes) -> list[Client]:
-    """Connections that have sent the request in two parts, each at another place. What is refused early may be closed."""
+    """Connections that have sent the request in two parts, each at another place."""
     places = range(1, len(raw))
     if not FULL and len(raw) > SPLITS:
         places = sorted({1 + round(i * (len(raw) - 2) / (SPLITS - 1)) for i in range(SPLITS)})
@@ -287,7 +287,7 @@ def letters(data: bytes) -> list[tuple[object, ...]]:
 # ---- answers
 
 ANSWERED = {  # (status, body) that the client gets
-    **{id_: (200, b"ok") for id_ in ("S01", "S02", "S22", "S43", "S47", "S59")},
+    **dict.fromkeys(("S01", "S02", "S22", "S43", "S47", "S59"), (200, b"ok")),
     "S39": (204, b""),
     "S61": (426, b"ok"),
 }

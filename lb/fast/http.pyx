@@ -159,7 +159,7 @@ cdef void http_refuse(Conn* c, char* p, uint32_t n, Head* h) noexcept nogil:
         return
     memcpy(r.head, p, keep)
     r.head[keep] = 0
-    r.inb.done = 0                      # what follows is unknown: linger
+    r.inb.done = h.error == 408         # what follows is unknown: linger; but not for one who only drips
     c.served += 1
     conn_state(c, S_BUSY)
     log_refused(r, h)

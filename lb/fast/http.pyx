@@ -89,7 +89,8 @@ cdef void http_read(Conn* c) noexcept nogil:
     if c.state == S_IDLE:
         conn_state(c, S_HEAD)
         timer_clear(&c.timer)
-    http_parse(c, p, n + <uint32_t> got)
+    if not http_parse(c, p, n + <uint32_t> got) and c.ready & R_READ:
+        post(c)                         # its end came with the bytes: no further event will tell of it
 
 
 cdef void http_ended(Conn* c) noexcept nogil:

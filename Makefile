@@ -64,6 +64,7 @@ reloads: build  ## 100 reloads under load: no client may notice
 
 package: venv  ## build a wheel and try it in a fresh virtual environment
 	$(PY) -m pytest -q -m package tests/test_package.py
+
 wire: build  ## the wire cases through a real lb, split at every byte (a few minutes)
 	LB_WIRE=full $(PY) -m pytest -q tests/test_traffic_wire.py
 

@@ -42,6 +42,8 @@ include "fast/log.pyx"          # log files, the error log
 include "fast/access.pyx"       # access logs
 include "fast/accept.pyx"       # clients come in
 include "fast/request.pyx"      # an exchange and its memory
+include "fast/spool.pyx"        # temporary files
+include "fast/gather.pyx"       # a request's body, whole before a server is chosen
 include "fast/http.pyx"         # HTTP clients: heads in, keep-alive, the end
 include "fast/body.pyx"         # the client's body on its way to the server
 include "fast/answer.pyx"       # answers that lb makes itself

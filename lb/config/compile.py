@@ -20,6 +20,7 @@ from lb.config.model import (
     Location,
     NotFound,
     StreamServer,
+    TempPath,
     Upstream,
 )
 from lb.config.reader import Reader
@@ -39,6 +40,10 @@ _HTTP_FIELDS = {
     "send_timeout_ms": "send_timeout",
     "client_max_body_size": "client_max_body_size",
     "proxy_method": "proxy_method",
+    "proxy_request_buffering": "proxy_request_buffering",
+    "client_body_buffer_size": "client_body_buffer_size",
+    "client_body_in_file_only": "client_body_in_file_only",
+    "client_body_in_single_buffer": "client_body_in_single_buffer",
     "proxy_set_body": "proxy_set_body",
     "proxy_pass_request_headers": "proxy_pass_request_headers",
     "proxy_pass_request_body": "proxy_pass_request_body",
@@ -181,8 +186,16 @@ def _settings(scope: Scope) -> HttpSettings:
         error_logs=_error_logs(scope),
         shape=shape(scope),
         keepalive_header_s=scope.inherited("keepalive_header", 0),
+        client_body_temp=_temp(scope, "client_body_temp"),
+        proxy_temp=_temp(scope, "proxy_temp"),
         **_given(scope, _HTTP_FIELDS),
     )
+
+
+def _temp(scope: Scope, name: str) -> TempPath:
+    default = TempPath(scope.reader.full_name(name))
+    found: TempPath = scope.inherited(f"{name}_path", default)
+    return found
 
 
 def _given(scope: Scope, fields: dict[str, str]) -> dict[str, Any]:

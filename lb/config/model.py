@@ -173,6 +173,14 @@ Handler = ProxyPass | Return | UpstreamShow | NotFound
 
 
 @dataclass(frozen=True, slots=True)
+class TempPath:
+    """A directory for temporary files, with the digits of its levels of directories."""
+
+    directory: str  # absolute, no slash at its end
+    levels: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class AddField:
     """One add_header or add_trailer."""
 
@@ -254,6 +262,12 @@ class HttpSettings:
     proxy_set_body: Value | None = None
     proxy_pass_request_headers: bool = True
     proxy_pass_request_body: bool = True
+    proxy_request_buffering: bool = True
+    client_body_buffer_size: int = 16 << 10
+    client_body_in_file_only: Literal["on", "clean", "off"] = "off"
+    client_body_in_single_buffer: bool = False
+    client_body_temp: TempPath = TempPath("client_body_temp")
+    proxy_temp: TempPath = TempPath("proxy_temp")
     next_upstream: tuple[str, ...] = ("error", "timeout")
     next_upstream_tries: int = 0  # 0: no limit
     next_upstream_timeout_ms: int = 0  # 0: no limit

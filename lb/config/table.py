@@ -9,6 +9,7 @@ import difflib
 
 from lb.config import (
     table_answer,
+    table_body,
     table_client,
     table_http,
     table_listen,
@@ -35,6 +36,7 @@ DIRECTIVES: tuple[Directive, ...] = (
     *table_proxy.DIRECTIVES,
     *table_answer.DIRECTIVES,
     *table_retry.DIRECTIVES,
+    *table_body.DIRECTIVES,
     *table_upstream.DIRECTIVES,
     *table_upsync.DIRECTIVES,
     *table_stream.DIRECTIVES,

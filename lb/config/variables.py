@@ -42,6 +42,8 @@ VARIABLES: dict[str, str] = {
     "remote_addr": "The client's address.",
     "remote_port": "The client's port.",
     "request": "The request line as received.",
+    "request_body": "The request's body, where it was read whole before a server was chosen and lies in memory.",
+    "request_body_file": "The name of the file that holds the request's body, where it lies in one.",
     "request_id": "16 random bytes in hexadecimal, made once for each request.",
     "request_length": "Bytes of the request: line, head and body.",
     "request_method": "GET, POST, ...",

@@ -105,7 +105,7 @@ cdef void answer(Request* r, int status, const char* kind, const char* body, uin
     cdef Out o
     cdef const char* phrase = reason(status)
     r.status = status
-    if not r.inb.done:                  # the rest of the request was not read
+    if not r.inb.done and not may_discard(r):       # the rest of the request was not read, and stays so
         r.flags &= ~RQ_KEEP
     out_init(&o, loop.heads, HEADS)
     head_start(&o, r, status, phrase, <uint32_t> strlen(phrase), 0)
@@ -192,7 +192,7 @@ cdef void answer_redirect(Request* r, const char* url, uint32_t n) noexcept nogi
     cdef uint32_t i
     cdef const char* phrase = reason(r.loc.status)
     r.status = r.loc.status
-    if not r.inb.done:
+    if not r.inb.done and not may_discard(r):
         r.flags &= ~RQ_KEEP
     out_init(&o, loop.heads, HEADS)
     head_start(&o, r, r.status, phrase, <uint32_t> strlen(phrase), 0)

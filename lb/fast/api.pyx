@@ -26,6 +26,7 @@ cdef dict VARIABLE_IDS = {
     "content_length": V_CONTENT_LENGTH, "content_type": V_CONTENT_TYPE, "connection": V_CONNECTION,
     "connection_requests": V_CONNECTION_REQUESTS, "hostname": V_HOSTNAME, "pid": V_PID, "msec": V_MSEC,
     "time_iso8601": V_TIME_ISO8601, "time_local": V_TIME_LOCAL, "nginx_version": V_NGINX_VERSION,
+    "request_body": V_REQUEST_BODY, "request_body_file": V_REQUEST_BODY_FILE,
     "request_id": V_REQUEST_ID, "status": V_STATUS, "bytes_sent": V_BYTES_SENT, "body_bytes_sent": V_BODY_BYTES_SENT,
     "request_length": V_REQUEST_LENGTH, "request_time": V_REQUEST_TIME, "upstream_addr": V_UPSTREAM_ADDR,
     "upstream_status": V_UPSTREAM_STATUS, "protocol": V_PROTOCOL, "bytes_received": V_BYTES_RECEIVED,
@@ -47,7 +48,7 @@ cdef tuple COUNTERS = ("pid", "heartbeat_ms", "accepting", "clients", "accepts",
                        "writing", "waiting", "upstream_connects", "upstream_reuses", "upstream_open", "upstream_idle",
                        "retries", "failures", "no_live", "bytes_in", "bytes_out", "refused", "status_none", "status_1xx",
                        "status_2xx", "status_3xx", "status_4xx", "status_5xx", "accept_errors", "no_slots", "log_dropped",
-                       "tables", "odd", "turns")
+                       "tables", "odd", "turns", "spools")
 
 
 def stats_size(int workers):

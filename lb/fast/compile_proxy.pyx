@@ -4,6 +4,7 @@ Memory and texts come from the Engine and live as long as it does.
 """
 
 cdef frozenset FRAMING = frozenset({"content-length", "transfer-encoding"})
+cdef dict BODY_FILES = {"off": BODY_FILE_OFF, "on": BODY_FILE_ON, "clean": BODY_FILE_CLEAN}
 cdef dict NEXT = {"error": NX_ERROR, "timeout": NX_TIMEOUT, "invalid_header": NX_INVALID, "http_500": NX_500,
                   "http_502": NX_502, "http_503": NX_503, "http_504": NX_504, "http_403": NX_403, "http_404": NX_404,
                   "http_429": NX_429, "non_idempotent": NX_NON_IDEMPOTENT}
@@ -20,11 +21,25 @@ cdef int compile_proxy(Engine e, Location* l, settings) except -1:
     if settings.proxy_set_body is not None:
         l.has_body = 1
         l.body = e.value(settings.proxy_set_body)
+    l.stream_body = not settings.proxy_request_buffering
+    l.body_buffer = settings.client_body_buffer_size
+    l.body_file = BODY_FILES[settings.client_body_in_file_only]
+    l.single_buffer = settings.client_body_in_single_buffer
+    compile_temp(e, &l.body_path, settings.client_body_temp)
+    compile_temp(e, &l.answer_path, settings.proxy_temp)
     for word in settings.next_upstream:
         l.next.mask |= <uint16_t> NEXT[word]
     l.next.tries = min(settings.next_upstream_tries, 65535)
     l.next.timeout = settings.next_upstream_timeout_ms
     compile_shape(e, l, settings.shape)
+    return 0
+
+
+cdef int compile_temp(Engine e, TempPath* t, path) except -1:
+    t.dir = e.text(path.directory)
+    t.n = len(path.levels)
+    for i, level in enumerate(path.levels):
+        t.levels[<int> i] = level
     return 0
 
 

@@ -23,6 +23,12 @@ cdef void http_event(Conn* c) noexcept nogil:
     if r == NULL:
         http_read(c)
         return
+    if r.flags & (RQ_GATHER | RQ_DISCARD):
+        if r.flags & RQ_GATHER:
+            gather_read(r)
+        else:
+            discard_read(r)
+        return
     if r.up != NULL and r.up.pipe != NULL and c.ready & R_WRITE and not proxy_bulk(r):
         return
     if not r.inb.done and not r.flags & (RQ_ANSWERED | RQ_BODY_OFF):
@@ -343,11 +349,7 @@ cdef Location* location_by_path(Server* s, const char* path, uint32_t n) noexcep
 cdef void handle(Request* r) noexcept nogil:
     cdef Location* l = r.loc
     if l.handler == DO_PROXY:
-        if l.no_body or l.has_body:
-            r.flags |= RQ_BODY_DROP
-        if not r.inb.done and r.h.flags & H_EXPECT_100 and r.body == NULL:
-            r.flags |= RQ_CONTINUE
-        up_start(r)
+        proxy_begin(r)
     elif l.handler == DO_RETURN:
         answer_return(r)
     elif l.handler == DO_SHOW:
@@ -376,10 +378,19 @@ cdef void http_answered(Request* r) noexcept nogil:
 cdef void http_done(Request* r) noexcept nogil:
     """Everything was sent: log it, and see what becomes of the connection."""
     cdef Conn* c = r.client
+    request_log(r)
+    if not r.inb.done and may_discard(r) and loop.stopping != STOP_NOW_:
+        discard_begin(r)
+        return
+    http_next(r)
+
+
+cdef void http_next(Request* r) noexcept nogil:
+    """The exchange is over: the next one, or the end."""
+    cdef Conn* c = r.client
     cdef bint keep = r.flags & RQ_KEEP and r.inb.done and c.pipe == NULL and not loop.stopping == STOP_NOW_
     cdef int64_t idle = r.loc.keepalive_timeout
     cdef bint rest = not r.inb.done
-    request_log(r)
     request_free(r)
     c.flags &= ~CF_BULK
     pipe_give(c)
@@ -474,6 +485,10 @@ cdef void http_timeout(Conn* c) noexcept nogil:
         if c.state == S_HEAD and c.inb != NULL:
             head_timeout(c)
             return
+        conn_close(c)
+        return
+    if r.flags & RQ_DISCARD:
+        request_free(r)
         conn_close(c)
         return
     if c.out != NULL or (r.up != NULL and r.up.pipe != NULL):

@@ -17,6 +17,8 @@ cdef void proxy_send(Request* r) noexcept nogil:
     cdef Conn* u = r.up
     cdef bint ok
     r.inb.chunk_out = r.inb.kind == B_CHUNKED and not r.inb.done and not r.flags & RQ_BODY_DROP
+    if r.spool != NULL:
+        r.spool.at = r.spool.size if r.flags & RQ_BODY_DROP else 0
     if r.inb.chunk_out and r.loc.http10:
         up_abandon(r)
         answer_status(r, 411)
@@ -38,6 +40,8 @@ cdef void proxy_send(Request* r) noexcept nogil:
     if u.ready & R_READ:                # it spoke before it was asked, and that came with "connected"
         post(u)
     if r.inb.done:
+        if spool_left(r.spool):
+            body_file_up(r)
         return
     if r.flags & RQ_CONTINUE:
         r.flags &= ~RQ_CONTINUE
@@ -81,12 +85,14 @@ cdef bint send_first(Request* r, Out* o) noexcept nogil:
         o.p = at
         if not conn_send(r.up, loop.heads, o.p - loop.heads):
             return False
+        if r.inb.done:                  # all of it is in memory
+            return conn_send(r.up, buf_data(r.body) + r.body.off, n) and send_kept(r)
         memcpy(loop.scratch + HEADROOM, buf_data(r.body), n)
         return body_send(r, loop.scratch + HEADROOM, n)
     out_put(o, buf_data(r.body), n)
     if r.inb.chunk_out:
         out_put(o, b"\r\n", 2)
-    return conn_send(r.up, loop.heads, o.p - loop.heads)
+    return conn_send(r.up, loop.heads, o.p - loop.heads) and (r.body.next == NULL or send_kept(r))
 
 
 cdef void proxy_event(Request* r) noexcept nogil:
@@ -102,12 +108,16 @@ cdef void proxy_event(Request* r) noexcept nogil:
                 body_up(r)
                 if u.req != r:
                     return
+            elif spool_left(r.spool) and not body_file_up(r):
+                return
         else:
             timer_set(&loop.wheel, &u.timer, loop.now + r.loc.write_timeout)
     elif r.client.pipe != NULL and u.ready & R_WRITE:
         body_up(r)
         if u.req != r:
             return
+    elif spool_left(r.spool) and u.out == NULL and r.flags & RQ_SENT and not body_file_up(r):
+        return
     if u.ready & R_READ:
         proxy_read(r)
 
@@ -285,7 +295,7 @@ cdef bint answer_body(Request* r, Head* h, char* p, uint32_t n) noexcept nogil:
     if used < n:
         r.flags &= ~RQ_UP_KEEP          # more than the answer: nothing of it is used, nor the connection again
         log_try(r, b"upstream sent more data than specified in the response", 0, b"while reading upstream")
-    out_init(&o, loop.heads, <uint32_t> (data - loop.scratch))
+    out_init(&o, loop.heads, HEADS)
     if h != NULL:
         write_answer_head(&o, r, p - h.size, h)
         if r.loc.uses & USES_SENT_HEAD:
@@ -298,7 +308,12 @@ cdef bint answer_body(Request* r, Head* h, char* p, uint32_t n) noexcept nogil:
     if o.full:
         log_try(r, b"answer head too large", 0, b"while reading response header from upstream")
         return answer_broken(r, True)
-    if front:
+    if front > data - loop.scratch:     # a head with very long values: by itself
+        r.sent += front
+        if not conn_send(c, loop.heads, front):
+            http_broken(c)
+            return False
+    elif front:
         data -= front
         memcpy(data, loop.heads, front)
         len += front
@@ -368,7 +383,7 @@ cdef bint answer_broken(Request* r, bint unsent) noexcept nogil:
 cdef void proxy_answered(Request* r) noexcept nogil:
     """The whole answer was read: give the server back, then see to the client."""
     cdef Conn* u = r.up
-    cdef bint keep = (r.flags & RQ_UP_KEEP and r.inb.done and u.out == NULL and u.inb == NULL
+    cdef bint keep = (r.flags & RQ_UP_KEEP and r.inb.done and u.out == NULL and u.inb == NULL and not spool_left(r.spool)
                       and not u.flags & CF_FAILED and up_quiet(u))
     peer_ok(r.peer)
     up_release(r, keep)

@@ -67,6 +67,8 @@ cdef void request_free(Request* r) noexcept nogil:
         r.client.req = NULL
     if r.body != NULL:
         buf_free_chain(&loop.pool, r.body)
+    spool_free(r.spool)
+    spool_free(r.hold)
     buf_free_chain(&loop.pool, r.mem)
 
 

@@ -36,7 +36,7 @@ cdef extern from "<errno.h>" nogil:
     int errno
     enum:
         EAGAIN, EINTR, EINPROGRESS, ECONNREFUSED, ECONNRESET, EPIPE, ETIMEDOUT, EMFILE, ENFILE, ENOBUFS, ENOMEM
-        ECONNABORTED, EPROTO, EPERM, EADDRNOTAVAIL, ENOENT, EBADF
+        ECONNABORTED, EPROTO, EPERM, EADDRNOTAVAIL, EEXIST, ENOENT, EBADF
 
 cdef extern from "<time.h>" nogil:
     ctypedef long time_t
@@ -58,13 +58,21 @@ cdef extern from "<unistd.h>" nogil:
     ssize_t write(int fd, const void* p, size_t n) noexcept
     int getpid() noexcept
     int dup(int fd) noexcept
+    int unlink(const char* path) noexcept
+    int ftruncate(int fd, int64_t n) noexcept
+    ssize_t pread(int fd, void* p, size_t n, int64_t at) noexcept
+    ssize_t pwrite(int fd, const void* p, size_t n, int64_t at) noexcept
+
+cdef extern from "<sys/stat.h>" nogil:
+    int mkdir(const char* path, unsigned int mode) noexcept
 
 cdef extern from "<fcntl.h>" nogil:
     ssize_t splice(int fd_in, void* off_in, int fd_out, void* off_out, size_t n, unsigned int flags) noexcept
     int pipe2(int* fds, int flags) noexcept
+    int file_open "open"(const char* path, int flags, int mode) noexcept
     int fcntl(int fd, int cmd, int arg) noexcept
     enum:
-        O_NONBLOCK, O_CLOEXEC, F_GETFL, F_SETPIPE_SZ, SPLICE_F_MOVE, SPLICE_F_NONBLOCK
+        O_RDWR, O_CREAT, O_EXCL, O_NONBLOCK, O_CLOEXEC, F_GETFL, F_SETPIPE_SZ, SPLICE_F_MOVE, SPLICE_F_NONBLOCK
 
 cdef extern from "<sys/types.h>" nogil:
     ctypedef unsigned int socklen_t

@@ -336,6 +336,22 @@ cdef enum ReqFlag:
     RQ_HELD = 1024          # peer.active counts us
     RQ_BODY_OFF = 2048      # the server takes no more of the client's body: the rest stays unread
     RQ_BODY_DROP = 4096     # the client's body is read but not passed on: proxy_pass_request_body off, proxy_set_body
+    RQ_GATHER = 8192        # its body is read whole before a server is chosen (gather.pyx)
+    RQ_DISCARD = 16384      # answered and logged; the rest of its body is read away
+    RQ_TUNNEL = 32768       # 101 Switching Protocols: bytes both ways (tunnel.pyx)
+    RQ_HOLD = 65536         # the answer may wait in memory and on disk for its client (hold.pyx)
+
+ctypedef struct TempPath:   # client_body_temp_path, proxy_temp_path
+    Str dir
+    uint8_t levels[3]       # digits of each level of directories
+    uint8_t n               # levels
+
+ctypedef struct Spool:      # a temporary file (spool.pyx)
+    int32_t fd
+    uint8_t keep            # the file stays
+    Str path                # ends in NUL; n 0: it has no name any more
+    uint64_t size           # bytes written
+    uint64_t at             # bytes passed on
 
 ctypedef struct Try:        # a server that a request was given to and has left
     Try* next
@@ -363,6 +379,8 @@ ctypedef struct Request:    # one exchange of a client with an upstream; lies at
     Body inb                # the client's body
     Body outb               # the server's body
     Buf* body               # body bytes that came with the head: sent after the head, kept for a retry
+    Spool* spool            # the whole body, where it is too long for memory
+    Spool* hold             # what of the answer waits on disk for the client
     char* uri               # normalised path, decoded
     uint32_t uri_len
     uint32_t args           # offset of the query in the target; 0: none
@@ -564,6 +582,11 @@ ctypedef struct Shape:      # what a location makes of an answer's fields (shape
     uint8_t expires         # ExpiresKind
     int64_t expires_seconds
 
+cdef enum BodyFile:
+    BODY_FILE_OFF = 0
+    BODY_FILE_ON = 1
+    BODY_FILE_CLEAN = 2
+
 cdef enum Next:             # proxy_next_upstream
     NX_ERROR = 1
     NX_TIMEOUT = 2
@@ -624,6 +647,18 @@ ctypedef struct Location:
     uint8_t exact
     uint8_t handler         # Handler
     uint8_t http10          # proxy_http_version 1.0
+    uint8_t stream_body     # proxy_request_buffering off
+    uint8_t body_file       # BodyFile: client_body_in_file_only
+    uint8_t single_buffer   # client_body_in_single_buffer
+    uint64_t body_buffer    # client_body_buffer_size
+    TempPath body_path
+    TempPath answer_path
+    uint8_t buffering       # proxy_buffering
+    uint32_t head_max       # proxy_buffer_size
+    uint64_t buffers        # proxy_buffers, all of them
+    uint64_t temp_max       # proxy_max_temp_file_size
+    Value* hints            # early_hints
+    uint32_t nhints
     uint8_t bare            # proxy_pass_request_headers off
     uint8_t no_body         # proxy_pass_request_body off
     uint8_t has_body        # proxy_set_body: `body`
@@ -738,7 +773,8 @@ ctypedef struct Stats:      # one per worker, in memory shared with the master; 
     uint64_t tables         # server lists swapped in
     uint64_t odd            # COUNT_IF: what should not happen
     uint64_t turns          # turns of the loop
-    uint64_t spare[31]      # the block is 512 bytes: whole cache lines
+    uint64_t spools         # temporary files in use
+    uint64_t spare[30]      # the block is 512 bytes: whole cache lines
 
 
 cdef enum:
@@ -824,6 +860,7 @@ ctypedef struct Loop:       # one per worker; the only state of the machine room
     uint32_t worker         # our slot
     uint32_t workers
     uint64_t numbers        # last $connection
+    uint32_t temps          # last number of a temporary file
     Stats* st               # our block
     Stats* all              # all workers' blocks
     Inbox inbox

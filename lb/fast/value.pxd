@@ -5,7 +5,8 @@ a variable here by the name of its enum: V_REQUEST_URI is $request_uri.
 """
 
 from libc.stdint cimport uint32_t, uint64_t
-from lb.fast.types cimport (Conn, Env, F_AUTHORIZATION, F_CONTENT_TYPE, F_X_FORWARDED_FOR, FF_BAD_NAME, FF_HOP, Field, Out,
+from lb.fast.buf cimport buf_data, buf_len
+from lb.fast.types cimport (Buf, Conn, DO_PROXY, Env, F_AUTHORIZATION, F_CONTENT_TYPE, F_X_FORWARDED_FOR, FF_BAD_NAME, FF_HOP, Field, Out,
                             Piece, Request, Str,
                             Value)
 from lb.fast.out cimport (out_char, out_int, out_iso, out_local, out_put, out_seconds, out_str, out_text, out_uint)
@@ -21,6 +22,7 @@ cdef enum Variable:
     V_CONNECTION_REQUESTS, V_HOSTNAME, V_PID, V_MSEC, V_TIME_ISO8601, V_TIME_LOCAL, V_NGINX_VERSION, V_REQUEST_ID, V_STATUS
     V_BYTES_SENT, V_BODY_BYTES_SENT, V_REQUEST_LENGTH, V_REQUEST_TIME
     V_PROTOCOL, V_BYTES_RECEIVED, V_CONNECTION_TIME, V_PIPE, V_REMOTE_USER, V_REQUEST_PORT, V_IS_REQUEST_PORT
+    V_REQUEST_BODY, V_REQUEST_BODY_FILE
 
 
 cdef inline Field* find_field(Request* r, int field) noexcept nogil:
@@ -390,6 +392,16 @@ cdef inline void write_env_var(Out* o, Env* env, int var) noexcept nogil:
         write_request_id(o, env)
 
 
+cdef inline void write_body(Out* o, Request* r) noexcept nogil:
+    """$request_body: what gather.pyx has in memory; in other locations the body is not read."""
+    cdef Buf* b = r.body
+    if r.loc == NULL or r.loc.handler != DO_PROXY or not r.inb.done:
+        return
+    while b != NULL:
+        out_put(o, buf_data(b) + b.off, buf_len(b))
+        b = b.next
+
+
 cdef inline void write_var(Out* o, Request* r, Env* env, Piece* v) noexcept nogil:
     cdef int var = v.var
     if var > V_OUTCOME:
@@ -400,6 +412,11 @@ cdef inline void write_var(Out* o, Request* r, Env* env, Piece* v) noexcept nogi
         write_pair(o, r, v, var == V_COOKIE_)
     elif var == V_SCHEME:
         out_put(o, b"http", 4)
+    elif var == V_REQUEST_BODY:
+        write_body(o, r)
+    elif var == V_REQUEST_BODY_FILE:
+        if r.spool != NULL:
+            out_str(o, r.spool.path)
     elif var == V_PROTOCOL:
         out_put(o, b"TCP", 3)
     elif var in (V_REMOTE_ADDR, V_REMOTE_PORT, V_BINARY_REMOTE_ADDR, V_SERVER_PORT, V_SERVER_ADDR, V_CONNECTION,

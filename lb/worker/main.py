@@ -30,6 +30,7 @@ from lb.upsync.follower import Follower
 from lb.upsync.puller import Puller
 from lb.upsync.report import Report
 from lb.worker.control import Control, Orders
+from lb.worker.temp import make_temp_dirs
 
 JOIN_S: Final = 2.0  # for all pullers together, at the end
 BUILDS_WITH_ATEXIT: Final = ("coverage", "profile", "asan")  # their runtime writes its findings in exit(3)
@@ -82,6 +83,7 @@ class Worker:
         self._log = job.log
         self._set_limits()
         self._lists = self._first_lists()  # a dump may lie where only root can read
+        make_temp_dirs(job.config, job.identity)
         if job.identity is not None:
             job.identity.assume()
         access, error_fd = self._files_of_engine()

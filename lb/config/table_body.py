@@ -1,0 +1,70 @@
+"""Where bodies wait: a request's body before a server is chosen, a response that its client does not keep up with."""
+
+from __future__ import annotations
+
+from lb.config.directive import AS_NGINX, Context, Directive, enum, flag, full_path, once, size
+from lb.config.errors import Refused
+from lb.config.model import TempPath
+from lb.config.scope import Scope
+from lb.config.tree import Node
+from lb.config.values import parse_number
+
+_LEVELS: tuple[Context, ...] = ("http", "server", "location")
+
+
+def temp_path(scope: Scope, node: Node) -> None:
+    """PATH [LEVEL [LEVEL [LEVEL]]]"""
+    once(scope, node)
+    path = full_path(scope, node.args[0])
+    levels = []
+    for text in node.args[1:]:
+        level = parse_number(text)
+        if not level or level > 3:
+            raise Refused(f'"{node.name}" directive invalid value')
+        levels.append(level)
+    scope.values[node.name] = TempPath(path.rstrip("/"), tuple(levels))
+
+
+def _temp(name: str, what: str) -> Directive:
+    return Directive(
+        name,
+        _LEVELS,
+        "DIRECTORY [LEVEL1 [LEVEL2 [LEVEL3]]]",
+        (1, 4),
+        name.removesuffix("_path"),
+        f"Where temporary files for {what} lie, in up to three levels of directories.",
+        AS_NGINX,
+        temp_path,
+    )
+
+
+def _flag(name: str, default: str, doc: str, compat: str = AS_NGINX) -> Directive:
+    return Directive(name, _LEVELS, "on | off", (1, 1), default, doc, compat, flag)
+
+
+def _size(name: str, default: str, doc: str, compat: str = AS_NGINX) -> Directive:
+    return Directive(name, _LEVELS, "SIZE", (1, 1), default, doc, compat, size)
+
+
+DIRECTIVES = (
+    _flag(
+        "proxy_request_buffering",
+        "on",
+        "Whether a request's body is read whole before a server is chosen; off: it is passed on as it comes, and such a "
+        "request is not sent to another server once bytes of its body have left.",
+    ),
+    _size("client_body_buffer_size", "16k", "How much of a body memory keeps; a longer one lies in a file."),
+    Directive(
+        "client_body_in_file_only",
+        _LEVELS,
+        "on | clean | off",
+        (1, 1),
+        "off",
+        "Whether every body that is read whole lies in a file; `on` leaves the files there, `clean` removes them.",
+        AS_NGINX,
+        enum("on", "clean", "off"),
+    ),
+    _flag("client_body_in_single_buffer", "off", "Whether a body that fits into memory lies there in one piece."),
+    _temp("client_body_temp_path", "request bodies"),
+    _temp("proxy_temp_path", "responses"),
+)

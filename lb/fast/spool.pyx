@@ -1,0 +1,110 @@
+"""Temporary files: where bytes wait that memory should not hold, a request's body or an answer for a slow client.
+
+Plain write and pread: they meet the page cache, and callers bound what they move in a turn. A Spool lies in its request's
+memory and goes with it (request_free); its file goes too, unless client_body_in_file_only keeps it.
+"""
+
+
+cdef Spool* spool_new(Request* r, TempPath* t, bint named) noexcept nogil:
+    """A new, empty file under `t`; without `named` it has no name. NULL: it cannot be made, which is logged."""
+    cdef Spool* s = <Spool*> request_memory(r, sizeof(Spool))
+    cdef char* path = <char*> request_memory(r, t.dir.n + 24)
+    cdef int _i
+    if s == NULL or path == NULL:
+        return NULL
+    memset(s, 0, sizeof(Spool))
+    s.path.p = path
+    for _i in range(64):                # numbers of other workers, and of kept files
+        loop.temps += 1
+        s.path.n = temp_name(t, loop.temps, path)
+        s.fd = file_open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
+        if s.fd < 0 and errno == ENOENT:
+            temp_dirs(t, path, s.path.n)
+            s.fd = file_open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
+        if s.fd >= 0 or errno != EEXIST:
+            break
+        loop.temps += <uint32_t> loop.env.pid * 97 % 9973
+    if s.fd < 0:
+        spool_failed(r, b"open() of a temporary file failed", path)
+        return NULL
+    if not named:
+        unlink(path)
+        s.path.n = 0
+    loop.st.spools += 1
+    return s
+
+
+cdef uint32_t temp_name(TempPath* t, uint32_t number, char* path) noexcept nogil:
+    """DIR[/LEVEL...]/0000000012: each level takes its digits from the end of the number, as nginx."""
+    cdef char digits[10]
+    cdef Out o
+    cdef int i, end = 10
+    for i in range(9, -1, -1):
+        digits[i] = <char> (48 + number % 10)
+        number //= 10
+    out_init(&o, path, t.dir.n + 23)
+    out_str(&o, t.dir)
+    for i in range(t.n):
+        out_char(&o, 47)
+        out_put(&o, digits + end - t.levels[i], t.levels[i])
+        end -= t.levels[i]
+    out_char(&o, 47)
+    out_put(&o, digits, 10)
+    o.p[0] = 0
+    return <uint32_t> (o.p - path)
+
+
+cdef void temp_dirs(TempPath* t, char* path, uint32_t n) noexcept nogil:
+    cdef uint32_t i
+    for i in range(t.dir.n, n):
+        if path[i] == 47:
+            path[i] = 0
+            mkdir(path, 0o700)
+            path[i] = 47
+
+
+cdef void spool_failed(Request* r, const char* text, const char* path) noexcept nogil:
+    """[crit], as nginx: nobody's request goes on like this."""
+    log_request(LOG_CRIT, r, text, errno, b"")
+
+
+cdef bint spool_write(Request* r, Spool* s, const char* p, uint32_t n) noexcept nogil:
+    """Add bytes at the end. False: they do not fit (logged)."""
+    cdef ssize_t got
+    while n:
+        got = pwrite(s.fd, p, n, s.size)
+        if got <= 0:
+            if got < 0 and errno == EINTR:
+                continue
+            spool_failed(r, b"write() to a temporary file failed", s.path.p)
+            return False
+        p += got
+        n -= <uint32_t> got
+        s.size += got
+    return True
+
+
+cdef uint32_t spool_read(Request* r, Spool* s, char* p, uint32_t n) noexcept nogil:
+    """The next bytes, at most n; 0: the file cannot be read (logged)."""
+    cdef ssize_t got
+    if s.size - s.at < n:
+        n = <uint32_t> (s.size - s.at)
+    got = pread(s.fd, p, n, s.at)
+    if got <= 0:
+        spool_failed(r, b"read() of a temporary file failed", s.path.p)
+        return 0
+    s.at += got
+    return <uint32_t> got
+
+
+cdef inline bint spool_left(Spool* s) noexcept nogil:
+    return s != NULL and s.at < s.size
+
+
+cdef void spool_free(Spool* s) noexcept nogil:
+    if s == NULL:
+        return
+    close(s.fd)
+    if s.path.n and not s.keep:
+        unlink(s.path.p)
+    loop.st.spools -= 1

@@ -50,7 +50,7 @@ DIRECTIVES = (
     _flag(
         "proxy_request_buffering",
         "on",
-        "Whether a request's body is read whole before a server is chosen; off: it is passed on as it comes, and such a "
+        "Whether a request's body is read whole before a server is chosen; off: it is passed on as it comes, and the "
         "request is not sent to another server once bytes of its body have left.",
     ),
     _size("client_body_buffer_size", "16k", "How much of a body memory keeps; a longer one lies in a file."),

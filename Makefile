@@ -68,6 +68,9 @@ package: venv  ## build a wheel and try it in a fresh virtual environment
 wire: build  ## the wire cases through a real lb, split at every byte (a few minutes)
 	LB_WIRE=full $(PY) -m pytest -q tests/test_traffic_wire.py
 
+fuzz: build  ## the coverage-guided fuzzer of the pure rooms (FUZZ_SECONDS=1800)
+	$(PY) -m tests.fuzz $(or $(FUZZ_SECONDS),1800)
+
 bench: build  ## lb against nginx and HAProxy (NGINX=, HAPROXY=, BENCH="http_keepalive tcp_small"): bench/README.md
 	@.ci/install-packages bench
 	@.ci/get-consul

@@ -322,7 +322,7 @@ def test_max_fails_0_never_takes_a_server_out(before, raw_backend, http_backend,
     bad, good = raw_backend(raw.reset_after_head), http_backend()
     client = connect(before(f"{bad.address} max_fails=0", good).port("http"))
     assert [client.request().status for _ in range(20)] == [200] * 20
-    assert bad.accepted >= 10
+    assert bad.accepted == 10  # of 20 requests: a retry does not turn the wheel
 
 
 def test_server_comes_back_after_fail_timeout(before, raw_backend, http_backend, connect):

@@ -93,7 +93,8 @@ cdef void answer_send(Request* r, Out* o, const char* body, uint64_t n) noexcept
         proxy_cut(r)
         return
     if n <= <size_t> (o.end - o.p):
-        memcpy(o.p, body, n)
+        if n:
+            memcpy(o.p, body, n)
         conn_send(c, loop.heads, head + n)
     elif conn_send(c, loop.heads, head):
         conn_send(c, body, n)

@@ -125,6 +125,7 @@ cdef inline Peer* pick_least(Group* g, Request* r, int64_t now) noexcept nogil:
 # ---- round robin
 
 cdef inline Peer* pick_next(Group* g, uint32_t* pos, Request* r, int64_t now) noexcept nogil:
+    """The next server of the sequence. A retry does not move it on: else each request would begin at the bad one of two."""
     cdef uint32_t i, _i, at = pos[0]
     cdef uint32_t steps = g.nseq if g.nseq < STEPS else STEPS
     cdef Peer* p
@@ -136,12 +137,14 @@ cdef inline Peer* pick_next(Group* g, uint32_t* pos, Request* r, int64_t now) no
         if at == g.nseq:
             at = 0
         if may_take(r, p, now):
-            pos[0] = at
+            if r.ntried == 0:
+                pos[0] = at
             return p
     for i in range(g.n):
         p = g.peers[(at + i) % g.n]
         if may_take(r, p, now):
-            pos[0] = p.first + 1
+            if r.ntried == 0:
+                pos[0] = p.first + 1
             return p
     return NULL
 

@@ -16,8 +16,9 @@ cdef inline void out_put(Out* o, const char* p, uint32_t n) noexcept nogil:
     if <size_t> (o.end - o.p) < n:
         o.full = 1
         return
-    memcpy(o.p, p, n)
-    o.p += n
+    if n:                               # `p` may be NULL without bytes
+        memcpy(o.p, p, n)
+        o.p += n
 
 
 cdef inline void out_str(Out* o, Str s) noexcept nogil:

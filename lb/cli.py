@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
+import re
 import signal
 import sys
 from dataclasses import dataclass
@@ -34,6 +35,8 @@ SIGNALS: Final = {
     "reload": signal.SIGHUP,
 }
 NEEDS: Final = {"p": "directory name", "e": "file name", "c": "file name", "g": "parameter", "s": "parameter"}
+
+TOKEN: Final = re.compile(rb"([?&]token=)[^\s&;]+")
 
 HELP: Final = f"""\
 Usage: lb [-?hvVtTq] [-s signal] [-p prefix]
@@ -207,11 +210,11 @@ def _test(source: Source, options: Options) -> int:
 
 
 def _dump(loaded: Loaded) -> None:
-    """Every file that was read, once, byte for byte, to stdout."""
+    """Every file that was read, once, to stdout: byte for byte, but for ACL tokens of Consul."""
     out = sys.stdout.buffer
     for name in loaded.config.files:
         out.write(f"# configuration file {name}:\n".encode("utf-8", "surrogateescape"))
-        out.write(Path(name).read_bytes() + b"\n")
+        out.write(TOKEN.sub(rb"\1***", Path(name).read_bytes()) + b"\n")
     out.flush()
 
 

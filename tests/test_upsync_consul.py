@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from lb.config.model import Upsync
+from lb.config.model import ShrinkGuard, Upsync
 from lb.upsync.consul_kv import ConsulKV
 from lb.upsync.stop import Stop
 from tests.harness.consul import ConsulAgent, KeySpace
@@ -144,6 +144,49 @@ def test_an_agent_that_hangs_is_given_up_and_heard_again(
     consul_agent.resume()
     space.put("test", S2)
     one.wait_names(S2, S1)
+
+
+def test_an_operator_confirms_a_held_update_with_a_key(consul: KeySpace, follow: Callable[..., Following]) -> None:
+    for name in (S1, S2, S3, S4):
+        consul.put("test", name)
+    key = "lb/confirm/test"
+    client = consul.agent.client
+    client.kv.delete(key)
+    one = follow(consul.agent.port, consul.key("test"), guard=ShrinkGuard(50)).wait_names(S4, S3, S2, S1)
+    # one change: a transaction
+    client.txn.put([{"KV": {"Verb": "delete", "Key": consul.key("test", name)}} for name in (S1, S2, S3)])
+    wait_for(lambda: one.last.held, lambda: f"the hold: {one.log.lines}")
+    for wrong in ("2", "yes"):
+        client.kv.put(key, wrong)
+        consul.put("other", S1)
+        assert len(one.applied[-1]) == 4
+    client.kv.put(key, "1")
+    one.wait_names(S4)
+    client.kv.delete(key)
+
+
+class TestFailOver:
+    """Several addresses of one cluster: here two proxies to one agent."""
+
+    def test_the_next_address_is_asked_at_once(
+        self, consul: KeySpace, fault_proxy: Callable[[int], FaultProxy], follow: Callable[..., Following]
+    ) -> None:
+        first, second = fault_proxy(consul.agent.port), fault_proxy(consul.agent.port)
+        consul.put("test", S1)
+        others = (("127.0.0.1", second.port),)
+        one = follow(first.port, consul.key("test"), others=others).wait_names(S1)
+        assert second.accepted == 0
+        first.set("reset")
+        first.break_all()
+        consul.put("test", S2)
+        one.wait_names(S2, S1)
+        assert second.accepted == 1
+        assert not one.log.having(" is lost: "), one.log.lines
+        first.set("pass")
+        second.set("reset")
+        second.break_all()
+        consul.put("test", S3)
+        one.wait_names(S3, S2, S1)
 
 
 class TestProxy:

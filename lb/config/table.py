@@ -11,6 +11,7 @@ from lb.config import (
     table_answer,
     table_body,
     table_client,
+    table_consul,
     table_http,
     table_listen,
     table_log,
@@ -39,6 +40,7 @@ DIRECTIVES: tuple[Directive, ...] = (
     *table_body.DIRECTIVES,
     *table_upstream.DIRECTIVES,
     *table_upsync.DIRECTIVES,
+    *table_consul.DIRECTIVES,
     *table_stream.DIRECTIVES,
     *table_unused.DIRECTIVES,
 )

@@ -22,7 +22,8 @@ _BOTH: tuple[Context, ...] = ("upstream", "stream upstream")
 _TYPES = ("consul", "consul_services", "consul_health")
 _HEALTH = ("strict", "warning", "passing")
 _DEFAULT_PORT = 80
-_LB_WORDS = {"roundrobin": "round_robin", "ip_hash": "ip_hash", "least_conn": "least_conn"}
+_LB_WORDS = {"roundrobin": "round_robin", "ip_hash": "ip_hash", "least_conn": "least_conn", "hash_modula": "hash"}
+_LB_WORDS["hash_ketama"] = "hash"
 
 
 @dataclass(slots=True)
@@ -210,10 +211,10 @@ DIRECTIVES = (
     Directive(
         "upsync_lb",
         _BOTH,
-        "roundrobin | ip_hash | least_conn",
+        "roundrobin | ip_hash | least_conn | hash_modula | hash_ketama",
         (1, 1),
         "",
-        "Selects nothing, as in nginx-upsync-module: lb warns if it is not what least_conn or ip_hash selected.",
+        "Selects nothing, as in nginx-upsync-module: lb warns if it is not what the upstream's own directive selected.",
         "differs: warns where the module is silent",
         upsync_lb,
     ),

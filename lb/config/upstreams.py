@@ -15,6 +15,7 @@ from lb.config.errors import Refused
 from lb.config.model import Server
 from lb.config.scope import Kind, Scope, UpstreamScope
 from lb.config.tree import Node
+from lb.config.upsync import complete
 from lb.config.values import ascii_lower
 
 if TYPE_CHECKING:
@@ -76,6 +77,11 @@ class Upstreams:
         return draft
 
     def _check(self, draft: UpstreamScope, node: Node) -> None:
+        if draft.upsync is not None:  # http{} may have set more of it after the upstream
+            try:
+                draft.upsync = complete(draft, draft.upsync)
+            except Refused as refused:
+                self.reader.refuse(refused.message, node, refused.hint)
         if draft.servers and all(server.backup for server in draft.servers):
             self.reader.refuse(f'no servers in upstream "{draft.name}"', node)
 

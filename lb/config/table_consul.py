@@ -1,0 +1,132 @@
+"""What lb adds to the module's directives: the guard against a collapsing list, the ACL token, https.
+
+All may stand in http{} or stream{} too, for every upstream in it.  Files are read when the configuration is, with the
+master's rights, so that `lb -t` finds what is wrong with them; the token is never part of a message.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lb.config.directive import LB_ONLY, Context, Directive, flag, full_path, once, path
+from lb.config.errors import Refused
+from lb.config.model import ShrinkGuard
+from lb.config.scope import Scope
+from lb.config.tree import Node
+from lb.config.values import parse_msec, parse_number
+
+_WHERE: tuple[Context, ...] = ("http", "upstream", "stream", "stream upstream")
+_MAX_TOKEN = 4096
+
+
+def shrink_guard(scope: Scope, node: Node) -> None:
+    once(scope, node)
+    first, *rest = node.args
+    if first == "off" and not rest:
+        scope.values[node.name] = None
+        return
+    percent = parse_number(first.removesuffix("%"), 99)
+    if percent is None:
+        raise Refused(f'invalid value "{first}" in "{node.name}" directive', "a share of 0% to 99%, or off")
+    for_ms = None
+    for word in rest:
+        for_ms = parse_msec(word.removeprefix("for=")) if word.startswith("for=") else None
+        if for_ms is None:
+            raise Refused(f'invalid parameter "{word}" in "{node.name}" directive', "for=TIME")
+    scope.values[node.name] = ShrinkGuard(percent, for_ms)
+
+
+def token_file(scope: Scope, node: Node) -> None:
+    once(scope, node)
+    name = full_path(scope, node.args[0])
+    try:
+        with Path(name).open("rb") as file:
+            token = file.read(_MAX_TOKEN + 1).decode("ascii").strip()
+    except OSError as error:
+        raise Refused(f'open() "{name}" failed ({error.errno}: {error.strerror})') from None
+    except ValueError:
+        token = ""
+    if not token or len(token) > _MAX_TOKEN or not token.isprintable() or " " in token:
+        raise Refused(f'no ACL token in "{name}"', "the file holds one token, in one line")
+    scope.values[node.name] = (name, token)
+
+
+def name(scope: Scope, node: Node) -> None:
+    once(scope, node)
+    scope.values[node.name] = node.args[0]
+
+
+DIRECTIVES = (
+    Directive(
+        "upsync_shrink_guard",
+        _WHERE,
+        "PERCENT [for=TIME] | off",
+        (1, 2),
+        "off",
+        "Holds back an update from Consul that would take away more than this share of the usable servers at once, "
+        "until it has lasted for TIME or the number that stays is confirmed in the key lb/confirm/UPSTREAM.",
+        LB_ONLY,
+        shrink_guard,
+    ),
+    Directive(
+        "upsync_token_file",
+        _WHERE,
+        "FILE",
+        (1, 1),
+        "",
+        "The file with Consul's ACL token; it is read again when it changes.",
+        LB_ONLY,
+        token_file,
+    ),
+    Directive("upsync_ssl", _WHERE, "on | off", (1, 1), "off", "Asks Consul by https.", LB_ONLY, flag),
+    Directive(
+        "upsync_ssl_trusted_certificate",
+        _WHERE,
+        "FILE",
+        (1, 1),
+        "the system's",
+        "The certificates of the authorities that may have signed Consul's certificate, in PEM.",
+        LB_ONLY,
+        path,
+    ),
+    Directive(
+        "upsync_ssl_certificate",
+        _WHERE,
+        "FILE",
+        (1, 1),
+        "",
+        "The certificate that lb shows Consul, in PEM.",
+        LB_ONLY,
+        path,
+    ),
+    Directive(
+        "upsync_ssl_certificate_key",
+        _WHERE,
+        "FILE",
+        (1, 1),
+        "the file of upsync_ssl_certificate",
+        "The key of that certificate, in PEM, without a password.",
+        LB_ONLY,
+        path,
+    ),
+    Directive(
+        "upsync_ssl_name",
+        _WHERE,
+        "NAME",
+        (1, 1),
+        "the host of upsync",
+        "The name that Consul's certificate must have, such as server.dc1.consul.",
+        LB_ONLY,
+        name,
+    ),
+    Directive(
+        "upsync_ssl_verify",
+        _WHERE,
+        "on | off",
+        (1, 1),
+        "on",
+        "Whether Consul's certificate is checked.",
+        LB_ONLY,
+        flag,
+    ),
+)

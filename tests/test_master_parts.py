@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import resource
 import socket
@@ -167,7 +168,10 @@ class Line:
         self.log = Lines()
         self.stops: list[int] = []
         self.opened: list[dict[str, int]] = []
-        self.control = Control(theirs, Orders(self.stops.append, self.opened.append, lambda: [[[1, 0], {}]]), self.log)
+        self.lists: list[int] = []
+        self.control = Control(
+            theirs, Orders(self.stops.append, self.opened.append, lambda: [[[1, 0], {}]], self.lists.append), self.log
+        )
         self.control.start()
 
 
@@ -302,6 +306,49 @@ def test_order_of_the_first_worker_stays() -> None:
     reports.take(1, upstream, make_report(5, 1, 2))
     reports.take(2, upstream, make_report(6, 2, 1))
     assert (ports(reports.known(upstream)), reports.known(upstream).index) == ([1, 2], 6)  # type: ignore[union-attr]
+
+
+def brief(report: Report) -> Report:
+    """As a worker sends it: without the list."""
+    return Report.from_json(json.loads(json.dumps(report.brief())))
+
+
+def test_a_list_comes_once_from_one_worker() -> None:
+    reports, upstream = Reports(), make_upstream()
+    whole = make_report(5, 1, 2)
+    for pid in (1, 2, 3):
+        reports.take(pid, upstream, brief(whole))
+    assert reports.known(upstream) is None, "a list that is not here is not known"
+    assert reports.to_ask() == [(1, 0)]
+    assert reports.to_ask() == []
+    reports.take(1, upstream, whole)
+    assert ports(reports.known(upstream)) == [1, 2]
+    assert [ports(said) for said in reports.by_worker(upstream).values()] == [[1, 2], [1, 2], [1, 2]]
+    reports.take(2, upstream, brief(make_report(6, 2, 1)))
+    assert reports.to_ask() == [], "the same servers in another order"
+    assert (ports(reports.known(upstream)), reports.known(upstream).index) == ([1, 2], 6)  # type: ignore[union-attr]
+
+
+def test_another_worker_is_asked_when_the_first_one_dies() -> None:
+    reports, upstream = Reports(), make_upstream()
+    for pid in (1, 2):
+        reports.take(pid, upstream, brief(make_report(5, 1)))
+    assert reports.to_ask() == [(1, 0)]
+    reports.forget(1)
+    assert reports.to_ask() == [(2, 0)]
+    reports.forget(2)
+    assert reports.to_ask() == []
+
+
+def test_what_is_known_stays_while_a_list_is_on_its_way() -> None:
+    reports, upstream = Reports(), make_upstream()
+    reports.take(1, upstream, make_report(5, 1))
+    reports.take(1, upstream, brief(make_report(6, 1, 2)))
+    assert (ports(reports.known(upstream)), reports.to_ask()) == ([1], [(1, 0)])
+    reports.take(1, upstream, brief(make_report(7, 3)))  # changed again before it was sent
+    assert reports.to_ask() == [(1, 0)]
+    reports.take(1, upstream, make_report(7, 3))
+    assert ports(reports.known(upstream)) == [3]
 
 
 def test_lists_of_other_keys_are_kept_apart() -> None:

@@ -207,6 +207,7 @@ class Crews:
         self._log.write(*obituary("worker process", worker.pid, status))
         self._close_channel(worker)
         self._reports.forget(worker.pid)
+        self._ask_for_lists()
         self.totals.bury(_fast.read_stats(crew.shm, worker.slot))
         _fast.clear_stats(crew.shm, worker.slot)
         delay = crew.buried(worker, now)
@@ -256,10 +257,24 @@ class Crews:
             if not 0 <= report.upstream < len(crew.config.upstreams):
                 raise ValueError(f"report of upstream {report.upstream}")
             self._on_report(worker, crew.config.upstreams[report.upstream], report)
+            self._ask_for_lists()
         elif say == "learned":
             self._handover.take(crew.number, worker.slot, frame.body.get("upstreams"))
         else:
             raise ValueError(f"unknown message {say!r}")
+
+    def _ask_for_lists(self) -> None:
+        """Each list that is new comes from one worker."""
+        wanted = self._reports.to_ask()
+        workers = {worker.pid: (crew, worker) for crew, worker in self.workers()} if wanted else {}
+        for pid, upstream in wanted:
+            if pid in workers and workers[pid][1].channel.fileno() >= 0:
+                crew, worker = workers[pid]
+                try:
+                    worker.channel.send({"cmd": "list", "upstream": upstream})
+                    self._watch(crew, worker)
+                except (OSError, ChannelError) as error:
+                    self._log.alert(f"worker process {pid} cannot be asked for a list: {error}")
 
     def _watch(self, crew: Crew, worker: Worker) -> None:
         if worker.channel.fileno() >= 0:

@@ -43,24 +43,51 @@ class Reports:
     def __init__(self) -> None:
         self._last: dict[Key, dict[int, Report]] = {}
         self._known: dict[Key, Report] = {}
+        self._asked: dict[tuple[Key, int], int] = {}  # digest of a list that is not here -> pid asked for it
+        self._to_ask: list[tuple[int, int]] = []
 
     def take(self, pid: int, upstream: Upstream, report: Report) -> None:
-        """Keep it, and learn from it."""
+        """Keep it, and learn from it if its list is here; else somebody is to be asked for it (`to_ask`)."""
         key = key_of(upstream)
-        before = self._known.get(key)
-        if before is not None and before.servers == report.servers:
-            report = replace(report, servers=before.servers)  # one list in memory instead of one per worker
         last = self._last.setdefault(key, {})
         last[pid] = report
-        best = max(last.values(), key=lambda one: (one.source == "consul", one.index, one.at))
-        if before is not None and _same_list(before, best):  # workers may differ in the order: the first one's stays
-            best = best.with_servers(before.servers, before.digest)
-        self._known[key] = best
+        lists = self._lists(key)
+        for other, said in last.items():  # one list in memory instead of one per worker
+            if said.digest in lists and said.servers is not lists[said.digest]:
+                last[other] = replace(said, servers=lists[said.digest])
+        complete = [said for said in last.values() if said.digest in lists]
+        if complete:
+            self._known[key] = max(complete, key=lambda one: (one.source == "consul", one.index, one.at))
+        if report.digest in lists:
+            self._asked.pop((key, report.digest), None)
+        else:
+            self._want(key, pid, report)
+
+    def _lists(self, key: Key) -> dict[int, tuple[Server, ...]]:
+        """The lists that are here, by digest. Workers may differ in the order: what is known comes first."""
+        known = self._known.get(key)
+        said = [known, *self._last[key].values()] if known is not None else list(self._last[key].values())
+        return {one.digest: one.servers for one in reversed(said) if len(one.servers) == one.count}
+
+    def _want(self, key: Key, pid: int, report: Report) -> None:
+        if (key, report.digest) not in self._asked:
+            self._asked[key, report.digest] = pid
+            self._to_ask.append((pid, report.upstream))
+
+    def to_ask(self) -> list[tuple[int, int]]:
+        """(pid, number of the upstream in its configuration): each list that is not here comes from one worker."""
+        found, self._to_ask = self._to_ask, []
+        return found
 
     def forget(self, pid: int) -> None:
-        """The worker is dead. What is known from it stays known."""
+        """The worker is dead. What is known from it stays known; another is asked for what it was asked for."""
         for last in self._last.values():
             last.pop(pid, None)
+        for key, digest in [wanted for wanted, asked in self._asked.items() if asked == pid]:
+            del self._asked[key, digest]
+            for other, said in self._last.get(key, {}).items():
+                if said.digest == digest:
+                    self._want(key, other, said)
 
     def known(self, upstream: Upstream) -> Report | None:
         return self._known.get(key_of(upstream))
@@ -83,10 +110,6 @@ class Reports:
         for table in (self._last, self._known):
             for key in [key for key in table if key not in keys]:
                 del table[key]
-
-
-def _same_list(one: Report, other: Report) -> bool:
-    return one.source == other.source and set(one.servers) == set(other.servers)
 
 
 @dataclass(slots=True)

@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -127,7 +128,10 @@ def _sync_line(worker: WorkerView, report: Report) -> str:
     else:
         state = f"no Consul index applied, servers from the {report.source} since {_time(report.at)}"
     trouble = f", error: {' '.join(report.error.split())}" if report.error else ""
-    return f"worker {worker.slot} pid {worker.pid}: {state}{trouble}"
+    held = f", held: {report.held}" if report.held else ""
+    retry = f", next try at {_time(report.next_try)}" if report.next_try else ""
+    skipped = f", {len(report.skipped)} entries skipped or with defaults" if report.skipped else ""
+    return f"worker {worker.slot} pid {worker.pid}: {state}{trouble}{retry}{held}{skipped}"
 
 
 def _time(at: float) -> str:
@@ -178,6 +182,8 @@ def _consul(one: UpstreamView, report: Report) -> dict[str, Any]:
         "path": upsync.path,
         "dump_path": upsync.dump_path,
         "index": report.index,
+        "in_sync": _in_sync(one),
+        "held": report.held,
         "error": report.error,
         "skipped": list(report.skipped),
         "workers": [
@@ -188,12 +194,24 @@ def _consul(one: UpstreamView, report: Report) -> dict[str, Any]:
                 "source": said.source,
                 "index": said.index,
                 "applied": _time(said.at),
-                "servers": len(said.servers),
+                "age_s": round(max(time.time() - said.at, 0.0), 3),
+                "servers": said.count,
+                "skipped": len(said.skipped),
+                "held": said.held,
                 "error": said.error,
+                "next_try": _time(said.next_try) if said.next_try else "",
             }
             for worker, said in one.applied
         ],
     }
+
+
+def _in_sync(one: UpstreamView) -> bool:
+    """Whether all workers of the newest generation have the same index of Consul, and the same list."""
+    newest = max((worker.generation for worker, _ in one.applied), default=0)
+    said = [report for worker, report in one.applied if worker.generation == newest]
+    agreed = {(report.index, report.digest) for report in said if report.source == "consul"}
+    return len(agreed) == 1 and all(report.source == "consul" for report in said)
 
 
 def _json(value: Any, status: int = 200) -> Answer:

@@ -4,9 +4,10 @@ A frame is 4 bytes of length (network order), then one JSON object.  Descriptors
 bytes of their frame, whose "fds" member says how many.  An Endpoint never waits: it buffers, and its owner calls it
 when the socket is ready.  The master's loop owns one end, the worker's control thread the other.
 
-Worker to master: {"say": "ready"}, {"say": "report", ...} (lb.worker.wire), {"say": "learned", "upstreams": [...]}.
-Master to worker: {"cmd": "stop", "mode": N}, {"cmd": "tell"} (the answer is "learned"), and {"cmd": "reopen",
-"paths": [...]} with one descriptor per path.
+Worker to master: {"say": "ready"}, {"say": "report", ...} (lb.upsync.report, mostly without its list),
+{"say": "learned", "upstreams": [...]}.
+Master to worker: {"cmd": "stop", "mode": N}, {"cmd": "tell"} (the answer is "learned"), {"cmd": "list", "upstream": N}
+(the answer is a whole report), and {"cmd": "reopen", "paths": [...]} with one descriptor per path.
 """
 
 from __future__ import annotations

@@ -28,6 +28,7 @@ class Orders:
     stop: Callable[[int], None]  # STOP_*
     reopen: Callable[[dict[str, int]], None]  # path -> descriptor, which the callee owns
     tell: Callable[[], list[Any]]  # what the engine has learned, for the next generation
+    send_list: Callable[[int], None]  # report this upstream again, with its servers
 
 
 class Control(threading.Thread):
@@ -130,6 +131,8 @@ class Control(threading.Thread):
             self._orders.stop(int(frame.body["mode"]))
         elif command == "tell":
             self.post("learned", {"say": "learned", "upstreams": self._orders.tell()})
+        elif command == "list":
+            self._orders.send_list(int(frame.body["upstream"]))
         elif command == "reopen" and not frame.lost_fds:
             self._orders.reopen(dict(zip(frame.body["paths"], frame.fds, strict=True)))
         elif command == "reopen":

@@ -98,8 +98,11 @@ class Worker:
             error_level=job.error_logs[0].level,
             error_logs=job.error_logs,
         )
-        self._control = Control(job.channel, Orders(self._stop, self._reopen, self._engine.learned), job.log)
+        self._control = Control(
+            job.channel, Orders(self._stop, self._reopen, self._engine.learned, self._send_list), job.log
+        )
         self._pullers: list[Puller] = []
+        self._told: dict[int, Report] = {}  # the last report of each upstream
         self._graceful = False  # the master has asked for a graceful stop
 
     def run(self) -> int:
@@ -149,7 +152,14 @@ class Worker:
             puller.start()
 
     def _report(self, report: Report) -> None:
-        self._control.post(f"report {report.upstream}", {"say": "report", "report": report.to_json()})
+        """Without the list: the master asks one worker for it, if it has not seen it."""
+        self._told[report.upstream] = report
+        self._control.post(f"report {report.upstream}", {"say": "report", "report": report.brief()})
+
+    def _send_list(self, upstream: int) -> None:
+        report = self._told.get(upstream)
+        if report is not None:
+            self._control.post(f"report {upstream}", {"say": "report", "report": report.to_json()})
 
     def _stop_pullers(self) -> None:
         for puller in self._pullers:

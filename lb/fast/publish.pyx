@@ -20,7 +20,8 @@ cdef bytes sockaddr_bytes(object address):
     cdef sockaddr_in v4
     cdef sockaddr_in6 v6
     cdef sockaddr_un un
-    cdef bytes host = os.fsencode(address.host)
+    cdef str text = address.host
+    cdef bytes host = os.fsencode(text) if address.family == AF_UNIX else text.encode("ascii")
     if address.family == AF_UNIX:
         if <size_t> len(host) >= sizeof(un.sun_path):
             raise ValueError(f"path of unix socket is too long: {address.host}")
@@ -205,22 +206,42 @@ cdef int sequence_build(Group* g, uint32_t* weights) except -1:
     return 0
 
 
+cdef struct Place:
+    double at                   # 0 to 1: where in the period
+    uint32_t server
+
+
+cdef int place_order(const void* a, const void* b) noexcept nogil:
+    cdef const Place* x = <const Place*> a
+    cdef const Place* y = <const Place*> b
+    if x.at != y.at:
+        return -1 if x.at < y.at else 1
+    return (x.server > y.server) - (x.server < y.server)
+
+
 cdef int sequence_spread(Group* g, uint32_t* weights, uint64_t total) except -1:
     """Large lists: the k-th of a server's w places lies at (k + 1/2) / w of the period."""
     cdef uint64_t most = max(<uint64_t> SEQ_MOST, 4 * <uint64_t> g.n)
-    cdef uint32_t i, k, w
-    cdef list places = []
+    cdef uint32_t i, k
+    cdef uint64_t n = 0
+    cdef Place* places
     for i in range(g.n):
-        w = weights[i]
         if total > most:
-            w = max(1, <uint32_t> (<double> w * most / total + 0.5))
-        for k in range(w):
-            places.append(((k + 0.5) / w, i))
-    places.sort()
-    g.nseq = len(places)
-    g.seq = <uint32_t*> need(g.nseq * sizeof(uint32_t))
-    for i in range(g.nseq):
-        g.seq[i] = places[i][1]
+            weights[i] = max(1, <uint32_t> (<double> weights[i] * most / total + 0.5))
+        n += weights[i]
+    places = <Place*> need(n * sizeof(Place))
+    n = 0
+    for i in range(g.n):
+        for k in range(weights[i]):
+            places[n].at = (k + 0.5) / weights[i]
+            places[n].server = i
+            n += 1
+    qsort(places, n, sizeof(Place), place_order)
+    g.nseq = n
+    g.seq = <uint32_t*> need(n * sizeof(uint32_t))
+    for i in range(n):
+        g.seq[i] = places[i].server
+    free(places)
     return 0
 
 

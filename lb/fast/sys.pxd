@@ -31,6 +31,7 @@ cdef extern from "<stdlib.h>" nogil:
     void free(void* p) noexcept
     int posix_memalign(void** p, size_t align, size_t n) noexcept
     void abort() noexcept
+    void qsort(void* base, size_t n, size_t size, int (*order)(const void*, const void*) noexcept nogil) noexcept
 
 cdef extern from "<errno.h>" nogil:
     int errno

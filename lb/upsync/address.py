@@ -33,6 +33,9 @@ class AddressError(ValueError):
 
 def parse(text: str) -> Address:
     """`IPv4:port`, `[IPv6]:port` or `unix:PATH` with %2F for its slashes. Raises AddressError."""
+    plain = _plain(text)
+    if plain is not None:
+        return plain
     if len(text) > MAX_TEXT:
         raise AddressError("invalid ip")
     if text.startswith("unix:%2"):
@@ -41,6 +44,21 @@ def parse(text: str) -> Address:
     if not colon:
         raise AddressError("has no port")
     return _address(host, port)
+
+
+def _plain(text: str) -> Address | None:
+    """What nearly all keys are: IPv4 as it is always written, and a port. None: look more closely."""
+    host, _, port = text.partition(":")
+    if not (port.isdigit() and port.isascii() and port[0] != "0" and len(port) <= 5) or host == "255.255.255.255":
+        return None
+    number = int(port)
+    if number > 65535:
+        return None
+    try:
+        socket.inet_pton(socket.AF_INET, host)
+    except (OSError, ValueError):  # ValueError: characters that no host has
+        return None
+    return Address(socket.AF_INET, host, number)
 
 
 def parse_dumped(text: str) -> Address:

@@ -30,7 +30,7 @@ FIRST_WAIT_S: Final = 0.25  # of a source that is as young
 JITTER: Final = 1 + 1 / 16  # Consul waits up to a sixteenth longer
 GRACE_S: Final = 5.0  # that an answer may be late
 READ_S: Final = 10.0  # for an answer that is due at once; a Consul without leader holds it for 7 s
-IDLE_S: Final = (1, 10)  # bounds of the silence after which the kernel asks whether the peer is there
+IDLE_S: Final = (1, 2)  # bounds of the silence after which the kernel asks whether the peer is there
 CONFIRM: Final = "lb/confirm/"  # + the upstream's name: the key with which an operator confirms a held update
 _SHOWN: Final = 300  # characters of an error
 

@@ -123,7 +123,8 @@ class _Reader:
         if value not in self._values:
             self._values[value] = attributes(value)
         found, problems = self._values[value]
-        return _Read(value, _server(text, address, found), tuple(f"{problem}: {_shown(key)}" for problem in problems))
+        said = tuple([f"{problem}: {_shown(key)}" for problem in problems]) if problems else ()
+        return _Read(value, _server(text, address, found), said)
 
     def listing(self) -> Listing:
         self._memo.clear()  # keys that are gone must not fill it

@@ -19,7 +19,7 @@ from typing import Any, Final
 from lb.upsync.stop import Stop
 
 CONNECT_S: Final = 3.0  # for one address
-KEEPALIVE_PROBES: Final = 3
+KEEPALIVE_PROBES: Final = 2
 
 
 class Wire(socket.socket):

@@ -15,7 +15,7 @@ TESTS ?= tests
 BENCH ?=
 export LB_BUILD PYTHON
 
-.PHONY: wire help deps venv build debug asan consul run run-consul lint test reloads package bench clean
+.PHONY: wire help deps venv build debug asan consul run run-consul lint test test-cluster reloads package bench clean
 
 help:  ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,6 +58,9 @@ lint: venv  ## ruff, mypy and cython-lint (which cannot see that the included ro
 test: lint build consul  ## everything: set-up, lint, build, pytest (TESTS=tests/test_head.py for a part)
 	@.ci/install-packages test
 	$(PY) -m pytest -q $(TESTS)
+
+test-cluster: build consul  ## three Consul servers, two lb: leader killed, hanging, back (about a minute)
+	$(PY) -m pytest -q -m cluster tests/test_cluster.py
 
 reloads: build  ## 100 reloads under load: no client may notice
 	LB_RELOADS=100 $(PY) -m pytest -q tests/test_reload_load.py

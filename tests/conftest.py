@@ -20,6 +20,12 @@ from tests.harness.world import World
 _outcome = pytest.StashKey[bool]()
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """The cluster's tests take a minute: only those who ask for them get them."""
+    if "cluster" not in config.option.markexpr:
+        items[:] = [item for item in items if item.get_closest_marker("cluster") is None]
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
     """Remember a failure: the checks at the end would only hide it behind their own."""

@@ -9,8 +9,8 @@ Every upstream's list is published before the first connection is accepted.
 from __future__ import annotations
 
 import ctypes
-import gc
 import encodings.idna  # noqa: F401  names are encoded with it later, when files may not be readable any more
+import gc
 import mmap
 import os
 import resource

@@ -11,6 +11,8 @@ answered by a fresh connection) and one when it is back.
 
 from __future__ import annotations
 
+import contextlib
+import os
 import threading
 import time
 from collections.abc import Sequence
@@ -26,6 +28,7 @@ from lb.upsync.start import STRONG_S, WEAK_S
 from lb.upsync.stop import Stop, Stopped
 
 SOURCES: Final = {"consul": ConsulKV, "consul_services": ConsulServices, "consul_health": ConsulServices}
+NICE: Final = 10  # a tenth of the core, when the loop wants all of it
 _NAMES_SHOWN: Final = 3
 
 
@@ -72,6 +75,8 @@ class Puller(threading.Thread):
 
     def pull(self) -> None:
         """Until stopped."""
+        with contextlib.suppress(OSError):  # of this thread alone, in Linux: a long list must not hold up the loop
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
         try:
             self._follow()
         except Stopped:

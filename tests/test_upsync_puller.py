@@ -279,7 +279,7 @@ def test_the_kernel_watches_the_path_of_a_silent_query() -> None:
     with Wire(socket.AF_INET, stop, 0.0) as wire:
         wire.watch_path(5)
         options = (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT, socket.TCP_USER_TIMEOUT)
-        assert [wire.getsockopt(socket.IPPROTO_TCP, option) for option in options] == [5, 1, 3, 8000]
+        assert [wire.getsockopt(socket.IPPROTO_TCP, option) for option in options] == [5, 1, 2, 7000]
         assert wire.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
     stop.close()
 

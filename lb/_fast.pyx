@@ -49,6 +49,8 @@ include "fast/body.pyx"         # the client's body on its way to the server
 include "fast/answer.pyx"       # answers that lb makes itself
 include "fast/tcp.pyx"          # TCP sessions
 include "fast/upstream.pyx"     # choose, connect, reuse, fail over
+include "fast/tunnel.pyx"       # 101 and 103
+include "fast/hold.pyx"         # an answer that waits for its client
 include "fast/proxy.pyx"        # HTTP servers: request out, answer in
 include "fast/drain.pyx"        # leaving
 include "fast/publish.pyx"      # a Python list becomes a table

@@ -266,6 +266,11 @@ class HttpSettings:
     client_body_buffer_size: int = 16 << 10
     client_body_in_file_only: Literal["on", "clean", "off"] = "off"
     client_body_in_single_buffer: bool = False
+    proxy_buffering: bool = True
+    proxy_buffer_size: int = 4 << 10
+    proxy_buffers: int = 8 * (4 << 10)  # bytes, all of them
+    proxy_max_temp_file_size: int = 1 << 30  # 0: no files
+    early_hints: tuple[Value, ...] = ()
     client_body_temp: TempPath = TempPath("client_body_temp")
     proxy_temp: TempPath = TempPath("proxy_temp")
     next_upstream: tuple[str, ...] = ("error", "timeout")

@@ -7,7 +7,8 @@ from lb.config.errors import Refused
 from lb.config.model import TempPath
 from lb.config.scope import Scope
 from lb.config.tree import Node
-from lb.config.values import parse_number
+from lb.config.values import parse_number, parse_size
+from lb.config.variables import compile_value
 
 _LEVELS: tuple[Context, ...] = ("http", "server", "location")
 
@@ -23,6 +24,21 @@ def temp_path(scope: Scope, node: Node) -> None:
             raise Refused(f'"{node.name}" directive invalid value')
         levels.append(level)
     scope.values[node.name] = TempPath(path.rstrip("/"), tuple(levels))
+
+
+def proxy_buffers(scope: Scope, node: Node) -> None:
+    once(scope, node)
+    count, length = parse_number(node.args[0]), parse_size(node.args[1], "km")
+    if not count or not length:
+        raise Refused(f'"{node.name}" directive invalid value')
+    if count < 2:
+        raise Refused('there must be at least 2 "proxy_buffers"')
+    scope.values[node.name] = count * length
+
+
+def early_hints(scope: Scope, node: Node) -> None:
+    once(scope, node)
+    scope.values[node.name] = tuple(compile_value(text) for text in node.args)
 
 
 def _temp(name: str, what: str) -> Directive:
@@ -65,6 +81,43 @@ DIRECTIVES = (
         enum("on", "clean", "off"),
     ),
     _flag("client_body_in_single_buffer", "off", "Whether a body that fits into memory lies there in one piece."),
+    _flag(
+        "proxy_buffering",
+        "on",
+        "Whether a response that its client does not keep up with is read all the same and waits in lb.",
+        "differs: nothing waits while the client keeps up; X-Accel-Buffering is not read",
+    ),
+    _size(
+        "proxy_buffer_size",
+        "4k",
+        "The largest head of a response, else 502 (upstream sent too big header).",
+        "differs: at most 48k",
+    ),
+    Directive(
+        "proxy_buffers",
+        _LEVELS,
+        "NUMBER SIZE",
+        (2, 2),
+        "8 4k",
+        "How much of a response waits in memory for its client: NUMBER times SIZE; what goes beyond lies in a file.",
+        "differs: memory is taken as it is needed, not in pieces of SIZE",
+        proxy_buffers,
+    ),
+    _size(
+        "proxy_max_temp_file_size",
+        "1024m",
+        "How much of a response waits in a file for its client before the server has to wait; 0: no file.",
+    ),
+    Directive(
+        "early_hints",
+        _LEVELS,
+        "VALUE ...",
+        (1, None),
+        "",
+        "Passes a server's 103 response to the client if one of the values is neither empty nor 0.",
+        AS_NGINX,
+        early_hints,
+    ),
     _temp("client_body_temp_path", "request bodies"),
     _temp("proxy_temp_path", "responses"),
 )

@@ -25,6 +25,14 @@ cdef int compile_proxy(Engine e, Location* l, settings) except -1:
     l.body_buffer = settings.client_body_buffer_size
     l.body_file = BODY_FILES[settings.client_body_in_file_only]
     l.single_buffer = settings.client_body_in_single_buffer
+    l.buffering = settings.proxy_buffering
+    l.head_max = min(settings.proxy_buffer_size, SCRATCH - FIRST_READ)
+    l.buffers = settings.proxy_buffers
+    l.temp_max = settings.proxy_max_temp_file_size
+    l.nhints = len(settings.early_hints)
+    l.hints = <Value*> e.mem(l.nhints * sizeof(Value))
+    for i, value in enumerate(settings.early_hints):
+        l.hints[<int> i] = e.value(value)
     compile_temp(e, &l.body_path, settings.client_body_temp)
     compile_temp(e, &l.answer_path, settings.proxy_temp)
     for word in settings.next_upstream:

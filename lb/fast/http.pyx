@@ -13,7 +13,12 @@ cdef void http_accepted(Conn* c) noexcept nogil:
 
 
 cdef void http_event(Conn* c) noexcept nogil:
-    cdef Request* r
+    cdef Request* r = c.req
+    if r != NULL and r.flags & RQ_TUNNEL:
+        tcp_event(c)
+        return
+    if r != NULL and c.out == NULL and c.ready & R_WRITE and spool_left(r.hold) and not hold_again(r):
+        return
     if c.out != NULL and c.ready & R_WRITE and not http_flush(c):
         return
     if c.state == S_LINGER:
@@ -38,6 +43,24 @@ cdef void http_event(Conn* c) noexcept nogil:
         http_gone(r)
 
 
+cdef bint hold_again(Request* r) noexcept nogil:
+    """Feed the client from disk; the end of the answer when that was all. False: the exchange has ended."""
+    cdef Conn* c = r.client
+    if not hold_feed(r):
+        return False
+    if c.out != NULL or spool_left(r.hold):
+        return True
+    if r.flags & RQ_ANSWERED:
+        timer_clear(&c.timer)
+        http_done(r)
+        return False
+    if r.up != NULL and r.up.state == S_BUSY:
+        proxy_timers(r)
+        if r.up.ready & R_READ:
+            post(r.up)
+    return True
+
+
 cdef bint http_flush(Conn* c) noexcept nogil:
     """Send on, and let the server go on when all is sent. False: the connection or its exchange has ended."""
     cdef int rc = conn_flush(c)
@@ -53,6 +76,8 @@ cdef bint http_flush(Conn* c) noexcept nogil:
     timer_clear(&c.timer)
     if r == NULL:
         return True
+    if spool_left(r.hold):
+        return hold_again(r)
     if r.flags & RQ_ANSWERED:
         http_done(r)
         return False
@@ -367,7 +392,7 @@ cdef void http_answered(Request* r) noexcept nogil:
     if c.flags & CF_FAILED:
         http_broken(c)
         return
-    if c.out == NULL:
+    if not held_up(r):
         http_done(r)
         return
     if r.peer != NULL:                  # the server may be gone before the client has read all: keep its name only
@@ -491,7 +516,10 @@ cdef void http_timeout(Conn* c) noexcept nogil:
         request_free(r)
         conn_close(c)
         return
-    if c.out != NULL or (r.up != NULL and r.up.pipe != NULL):
+    if r.flags & RQ_TUNNEL:
+        tcp_timeout(c)
+        return
+    if held_up(r) or (r.up != NULL and r.up.pipe != NULL):
         log_request(LOG_INFO, r, b"client timed out", ETIMEDOUT, b"while sending response to client")
         if r.loc.reset:
             conn_reset(c)

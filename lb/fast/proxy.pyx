@@ -54,7 +54,8 @@ cdef void proxy_timers(Request* r) noexcept nogil:
     """After progress: a deadline for each side that is waited for, none for one that the other side holds up."""
     cdef Conn* c = r.client
     cdef Conn* u = r.up
-    cdef bint client_slow = c.out != NULL or u.pipe != NULL
+    cdef bint client_slow = u.pipe != NULL or held_up(r)
+    cdef bint paused = u.pipe != NULL or not may_read_on(r)
     cdef bint server_slow = u.out != NULL or c.pipe != NULL
     cdef bint body_due = not r.inb.done and not r.flags & RQ_BODY_OFF
     if client_slow:
@@ -65,7 +66,7 @@ cdef void proxy_timers(Request* r) noexcept nogil:
         timer_clear(&c.timer)
     if server_slow:
         timer_set(&loop.wheel, &u.timer, loop.now + r.loc.write_timeout)
-    elif client_slow or (body_due and not r.flags & RQ_BODY_DROP):
+    elif paused or (body_due and not r.flags & RQ_BODY_DROP):
         timer_clear(&u.timer)
     else:
         timer_set(&loop.wheel, &u.timer, loop.now + r.loc.read_timeout)
@@ -136,7 +137,7 @@ cdef void proxy_read(Request* r) noexcept nogil:
         proxy_bulk(r)
         return
     for _i in range(4):
-        if not u.ready & R_READ or c.out != NULL:
+        if not u.ready & R_READ or not may_read_on(r):
             return
         n = 0
         if u.inb != NULL:
@@ -155,11 +156,11 @@ cdef void proxy_read(Request* r) noexcept nogil:
         if not (answer_body(r, NULL, p, n) if r.flags & RQ_UP_HEAD else answer_head(r, p, n)):
             return
         proxy_timers(r)
-        if r.outb.kind == B_LENGTH and r.outb.left >= BULK_LEAST and not r.outb.chunk_out and may_splice(u, c):
+        if r.outb.kind == B_LENGTH and r.outb.left >= BULK_LEAST and not r.outb.chunk_out and may_splice(u, c) and not held_up(r):
             u.flags |= CF_BULK
             proxy_bulk(r)
             return
-    if u.ready & R_READ and c.out == NULL:
+    if u.ready & R_READ and may_read_on(r):
         post(u)
 
 
@@ -169,13 +170,19 @@ cdef bint proxy_bulk(Request* r) noexcept nogil:
     cdef Conn* c = r.client
     cdef int64_t took, gave
     cdef int rc
-    if c.out != NULL:
+    if held_up(r):
         return True
     rc = pump(u, c, r.outb.left, &took, &gave)
     r.outb.left -= took
     r.outb.seen += took
     r.sent += gave
     r.body_sent += gave
+    if rc == PUMP_WAIT and u.pipe != NULL and r.flags & RQ_HOLD and r.loc.temp_max:
+        if not hold_pipe(r):
+            proxy_cut(r)
+            return False
+        if u.pipe == NULL and r.outb.left:
+            post(u)
     if r.outb.left == 0 and u.pipe == NULL:
         r.outb.done = 1
         u.flags &= ~CF_BULK
@@ -225,11 +232,16 @@ cdef bint answer_head(Request* r, char* p, uint32_t n) noexcept nogil:
     while True:
         h.fields = loop.fields
         h.max_fields = loop.max_fields
-        rc = parse_response(p, n if n < MAX_HEAD else MAX_HEAD, &h)
-        if rc == P_MORE and n < MAX_HEAD:
+        rc = parse_response(p, n if n < r.loc.head_max else r.loc.head_max, &h)
+        if rc == P_MORE and n < r.loc.head_max:
             if n:
                 conn_keep(r.up, p, n)
             return True
+        if rc == P_DONE and h.status == 101 and switched(r, p, &h):
+            tunnel_begin(r, p, &h, p + h.size, n - h.size)
+            return False
+        if rc == P_DONE and h.status == 103 and r.loc.nhints and hints_wanted(r):
+            hints_pass(r, p, &h)
         if rc != P_DONE or h.status == 101:
             log_invalid(r, &h, rc == P_MORE)
             up_failed(r, WHY_INVALID)
@@ -252,6 +264,8 @@ cdef bint answer_head(Request* r, char* p, uint32_t n) noexcept nogil:
     if r.loc.uses & USES_UP_HEAD:
         keep_up_head(r, p - h.size, &h)
     framing_out(r, &h)
+    if r.loc.buffering:
+        r.flags |= RQ_HOLD
     return answer_body(r, &h, p, n)
 
 
@@ -319,7 +333,7 @@ cdef bint answer_body(Request* r, Head* h, char* p, uint32_t n) noexcept nogil:
         len += front
     r.flags |= RQ_STARTED
     r.sent += len
-    if len and not conn_send(c, data, len):
+    if len and not answer_out(r, data, len):
         http_broken(c)
         return False
     if r.outb.done:
@@ -361,7 +375,7 @@ cdef bint answer_last(Request* r) noexcept nogil:
     """The last chunk by itself. False: the client has gone."""
     cdef uint32_t n = last_chunk(r, loop.heads, HEADS)
     r.sent += n
-    if not conn_send(r.client, loop.heads, n):
+    if not answer_out(r, loop.heads, n):
         http_broken(r.client)
         return False
     return True

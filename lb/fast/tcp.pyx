@@ -48,7 +48,7 @@ cdef void tcp_pump_both(Request* r) noexcept nogil:
             peer_ok(r.peer)
         tcp_end(r)
         return
-    timer_set(&loop.wheel, &c.timer, loop.now + r.stream.timeout)
+    timer_set(&loop.wheel, &c.timer, loop.now + (r.loc.read_timeout if r.flags & RQ_TUNNEL else r.stream.timeout))
 
 
 cdef bint tcp_over(Conn* a, Conn* b) noexcept nogil:
@@ -62,12 +62,13 @@ cdef bint tcp_ended(Conn* a, Conn* b) noexcept nogil:
 
 
 cdef void tcp_count(Conn* a, int64_t n) noexcept nogil:
-    if a.kind == K_TCP:
+    if a.kind != K_UP:
         loop.st.bytes_in += n
         a.req.received += n
     else:
         loop.st.bytes_out += n
         a.req.sent += n
+        a.req.body_sent += n
         if a.req.up_header < 0 and n:
             a.req.up_header = loop.now - a.req.up_start
 
@@ -133,7 +134,10 @@ cdef void tcp_timeout(Conn* c) noexcept nogil:
 cdef void tcp_end(Request* r) noexcept nogil:
     cdef Conn* c = r.client
     up_abandon(r)
-    access_logs(r.stream.logs, r.stream.nlogs, r)
+    if r.flags & RQ_TUNNEL:
+        request_log(r)
+    else:
+        access_logs(r.stream.logs, r.stream.nlogs, r)
     r.client = NULL
     c.req = NULL
     request_free(r)

@@ -277,7 +277,7 @@ cdef void up_event(Conn* u) noexcept nogil:
         conn_state(u, S_BUSY)
         up_ready(r)
         return
-    if r.flags & RQ_TCP:
+    if r.flags & (RQ_TCP | RQ_TUNNEL):
         tcp_event(u)
     else:
         proxy_event(r)

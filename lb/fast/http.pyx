@@ -402,7 +402,6 @@ cdef void http_answered(Request* r) noexcept nogil:
 
 cdef void http_done(Request* r) noexcept nogil:
     """Everything was sent: log it, and see what becomes of the connection."""
-    cdef Conn* c = r.client
     request_log(r)
     if not r.inb.done and may_discard(r) and loop.stopping != STOP_NOW_:
         discard_begin(r)

@@ -66,8 +66,11 @@ cdef void log_write_first(LogFile* f, uint32_t end) noexcept nogil:
 
 
 cdef void log_write(LogFile* f) noexcept nogil:
-    """One write, which never waits: files are opened O_NONBLOCK (but see log_some). A pipe that is full keeps its lines here until the buffer
-    is full too; what a file refuses (a full disk) is dropped. Lines are counted when they are dropped, and never torn."""
+    """One write, which never waits: files are opened O_NONBLOCK (but see log_some).
+
+    A pipe that is full keeps its lines here until the buffer is full too; what a file refuses (a full disk) is dropped.
+    Lines are counted when they are dropped, and never torn.
+    """
     cdef ssize_t got
     cdef uint32_t gone
     if f.n == 0:
@@ -88,7 +91,7 @@ cdef void log_write(LogFile* f) noexcept nogil:
 
 
 cdef ssize_t log_some(LogFile* f) noexcept nogil:
-    """write(2) to a pipe, socket or terminal that would wait for its reader: a page at a time, as long as there is room for one."""
+    """write(2) to a pipe, socket or terminal that would wait for its reader: a page at a time, while there is room for one."""
     cdef pollfd p
     cdef ssize_t got
     cdef uint32_t done = 0

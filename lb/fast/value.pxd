@@ -6,9 +6,8 @@ a variable here by the name of its enum: V_REQUEST_URI is $request_uri.
 
 from libc.stdint cimport uint32_t, uint64_t
 from lb.fast.buf cimport buf_data, buf_len
-from lb.fast.types cimport (Buf, Conn, DO_PROXY, Env, F_AUTHORIZATION, F_CONTENT_TYPE, F_X_FORWARDED_FOR, FF_BAD_NAME, FF_HOP, Field, Out,
-                            Piece, Request, Str,
-                            Value)
+from lb.fast.types cimport (Buf, Conn, DO_PROXY, Env, F_AUTHORIZATION, F_CONTENT_TYPE, F_X_FORWARDED_FOR, FF_BAD_NAME,
+                            FF_HOP, Field, Out, Piece, Request, Str, Value)
 from lb.fast.out cimport (out_char, out_int, out_iso, out_local, out_put, out_seconds, out_str, out_text, out_uint)
 from lb.fast.outcome cimport V_OUTCOME, write_missing, write_outcome, write_tries
 from lb.fast.sys cimport (AF_INET, AF_INET6, AF_UNIX, getsockname, inet_ntop, memcmp, ntohs, sockaddr, sockaddr_in,

@@ -52,6 +52,9 @@ class Engine:
     def open_handles(self) -> dict[str, int]:
         """After run(): what is still open, by kind (all zero, or the engine leaks)."""
 
+def regex_check(pattern: str, caseless: bool = False) -> tuple[int, tuple[tuple[str, int], ...]]:
+    """Groups, and named captures with their groups, of a PCRE2 expression. Raises ValueError with nginx's text."""
+
 def stats_size(workers: int) -> int: ...
 def read_stats(shm: mmap.mmap, worker: int) -> dict[str, int]:
     """Counters of one worker slot, readable by the master at any time. Keys: generation pid accepts connections

@@ -8,7 +8,7 @@ import os
 import platform
 
 from lb import __version__
-from lb.config.model import ProxyPass, Return, UpstreamShow
+from lb.config.model import Break, If, ProxyPass, Return, Rewrite, Set, UpstreamShow, Var
 from lb.upsync.show import block as show_block
 
 from cpython.bytearray cimport PyByteArray_AS_STRING
@@ -28,6 +28,8 @@ from lb.fast.rules cimport rule_text
 from lb.fast.chunk cimport chunk_decode
 from lb.fast.uri cimport uri_normalise
 from lb.fast.outcome cimport *
+from lb.fast.simd cimport lb_hex
+from lb.fast.names cimport *
 from lb.fast.value cimport *
 from lb.fast.shape cimport *
 from lb.fast.rewrite cimport *
@@ -44,7 +46,13 @@ include "fast/accept.pyx"       # clients come in
 include "fast/request.pyx"      # an exchange and its memory
 include "fast/spool.pyx"        # temporary files
 include "fast/gather.pyx"       # a request's body, whole before a server is chosen
+include "fast/regex.pyx"        # PCRE2
+include "fast/vars.pyx"         # variables of set, map and captures
 include "fast/http.pyx"         # HTTP clients: heads in, keep-alive, the end
+include "fast/route.pyx"        # server, location, phases
+include "fast/ops.pyx"          # set, rewrite, return, break, if
+include "fast/redirect.pyx"     # error_page, internal redirects
+include "fast/direct.pyx"       # proxy_pass with variables
 include "fast/body.pyx"         # the client's body on its way to the server
 include "fast/answer.pyx"       # answers that lb makes itself
 include "fast/tcp.pyx"          # TCP sessions
@@ -57,3 +65,4 @@ include "fast/publish.pyx"      # a Python list becomes a table
 include "fast/handover.pyx"     # what an old worker tells a new one
 include "fast/api.pyx"          # class Engine
 include "fast/compile_proxy.pyx"    # what api leaves to it: the settings of a proxied location
+include "fast/compile_routes.pyx"   # servers, locations, operations, maps: from the model

@@ -231,7 +231,7 @@ cdef tuple normalise(bytes text, bint at_end):
     cdef const char* p = text_memory.hold(text, at_end)
     cdef char* out = out_memory.take(len(text), at_end)
     cdef uint32_t out_len = 0xa5a5a5a5, args = 0xa5a5a5a5
-    if room_normalise(p, len(text), out, &out_len, &args) == P_BAD:
+    if room_normalise(p, len(text), out, &out_len, &args, True) == P_BAD:
         return None, rule_text(args).decode(), out_len
     return span(out, 0, out_len), text[args:] if args else None
 
@@ -253,7 +253,7 @@ def time_normalise(bytes text, rounds):
     cdef timespec begin, end
     clock_gettime(CLOCK_MONOTONIC, &begin)
     for _i in range(count):
-        room_normalise(p, n, out, &out_len, &args)
+        room_normalise(p, n, out, &out_len, &args, True)
     clock_gettime(CLOCK_MONOTONIC, &end)
     return ((end.tv_sec - begin.tv_sec) * 1e9 + end.tv_nsec - begin.tv_nsec) / count
 

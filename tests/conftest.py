@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +16,8 @@ from tests.harness.client import Client
 from tests.harness.consul import ConsulAgent, KeySpace
 from tests.harness.faults import FaultProxy
 from tests.harness.lb import Lb
+from tests.harness.nginx import BINARY, Nginx
+from tests.harness.pair import Pair, start_nginx
 from tests.harness.world import World
 
 _outcome = pytest.StashKey[bool]()
@@ -97,3 +100,24 @@ def consul(shared_consul: ConsulAgent, world: World, request: pytest.FixtureRequ
 def consul_agent(world: World) -> ConsulAgent:
     """An agent of this test alone: stop(), kill(), pause(), start()."""
     return world.consul_agent()
+
+
+@pytest.fixture
+def pair(world: World, tmp_path: Path) -> Iterator[Callable[..., Pair]]:
+    """pair(text, backend=None, **values) -> Pair: lb, and nginx with the same configuration."""
+    started: list[Nginx] = []
+
+    def start(text: str, backend: HttpBackend | None = None, **values: object) -> Pair:
+        texts = {name: str(value) for name, value in values.items()}
+        if backend is not None:
+            texts["backend"] = backend.address
+        lb = world.run_lb(text, **texts)
+        if BINARY is None:
+            return Pair(lb, None, backend)
+        nginx, port = start_nginx(tmp_path / f"nginx{len(started)}", text, lb.values)
+        started.append(nginx)
+        return Pair(lb, port, backend)
+
+    yield start
+    for nginx in started:
+        nginx.stop()

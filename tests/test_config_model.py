@@ -173,10 +173,12 @@ def test_locations_and_handlers(read: Read) -> None:
     assert found == [
         ("exact", "/a", ProxyPass(0, "u")),
         ("exact", "/b", UpstreamShow()),
-        ("prefix", "/c", Return(204)),
-        ("prefix", "/d", Return(403)),
+        ("noregex", "/c", NotFound()),
+        ("noregex", "/d", ProxyPass(0, "u")),
         ("prefix", "/", NotFound()),
     ]
+    ops = [one.ops for one in only_server(config).locations]
+    assert ops == [(), (), (Return(204), Return(500)), (Return(403),), ()]
     assert [one.where.rpartition(":")[2] for one in only_server(config).locations] == ["6", "7", "8", "9", "10"]
 
 
@@ -193,10 +195,8 @@ def test_locations_and_handlers(read: Read) -> None:
     ],
 )
 def test_returns(read: Read, line: str, expected: Return) -> None:
-    assert only_location(read(http(server(f"location / {{ {line} }}")))).handler == expected
-    # In server{} it answers before any location is looked at.
-    before = only_server(read(http(server(line, "location / { return 500; }"))))
-    assert (before.handler, before.locations) == (expected, ())
+    assert only_location(read(http(server(f"location / {{ {line} }}")))).ops == (expected,)
+    assert only_server(read(http(server(line, "location / { return 500; }")))).ops == (expected,)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from lb.config.address import AddressError, parse
 from lb.config.errors import Refused
 from lb.config.model import Address, Var
 from lb.config.values import parse_flag, parse_msec, parse_number, parse_seconds, parse_size
-from lb.config.variables import STREAM_VARIABLES, VARIABLES, compile_value, known
+from lb.config.variables import STREAM_VARIABLES, VARIABLES, compile_value, known, take_unknown
 from tests.test_config_bad import NGINX
 
 SECOND, MINUTE, HOUR, DAY = 1000, 60_000, 3_600_000, 86_400_000
@@ -141,10 +141,26 @@ def test_compiled_values(text: str, expected: tuple[str | Var, ...]) -> None:
     assert compile_value(text) == expected
 
 
-@pytest.mark.parametrize("text", ["$", "a$-", "${}", "${", "${host", "$nosuch", "$1", "$http"])
+@pytest.mark.parametrize("text", ["$", "a$-", "${}", "${", "${host"])
 def test_refused_values(text: str) -> None:
     with pytest.raises(Refused):
         compile_value(text)
+
+
+def test_names_that_only_the_configuration_can_define() -> None:
+    take_unknown()
+    assert compile_value("$nosuch$1${http}$host$12") == (
+        Var("nosuch"),
+        Var("1"),
+        Var("http"),
+        Var("host"),
+        Var("1"),
+        "2",
+    )
+    assert take_unknown() == ["nosuch", "http"]
+    assert take_unknown() == []
+    with pytest.raises(Refused, match='unknown "nosuch" variable'):
+        compile_value("$nosuch", "stream")
 
 
 def test_variables_are_those_of_the_engine() -> None:

@@ -16,15 +16,26 @@ from lb.config.model import (
     Handler,
     HttpServer,
     HttpSettings,
+    If,
     Listener,
     Location,
     NotFound,
+    Op,
     StreamServer,
     TempPath,
     Upstream,
 )
 from lb.config.reader import Reader
-from lb.config.scope import HttpServerScope, ListenerDraft, LocationScope, Scope, StreamServerScope, UpstreamScope
+from lb.config.scope import (
+    HttpServerScope,
+    IfDraft,
+    ListenerDraft,
+    LocationScope,
+    OpDraft,
+    Scope,
+    StreamServerScope,
+    UpstreamScope,
+)
 from lb.config.table_answer import shape
 
 # Field of the model -> directive.
@@ -65,6 +76,11 @@ _HTTP_FIELDS = {
     "default_type": "default_type",
     "server_tokens": "server_tokens",
     "tcp_nodelay": "tcp_nodelay",
+    "recursive_error_pages": "recursive_error_pages",
+    "proxy_intercept_errors": "proxy_intercept_errors",
+    "absolute_redirect": "absolute_redirect",
+    "port_in_redirect": "port_in_redirect",
+    "server_name_in_redirect": "server_name_in_redirect",
 }
 _UPSTREAM_FIELDS = {
     "keepalive": "keepalive",
@@ -96,6 +112,9 @@ def check_whole(reader: Reader) -> None:
         return
     if "events" not in main.values and not reader.problems:
         reader.problems.append(Problem('no "events" section in configuration'))
+    for name, node in reader.unknown:
+        if name not in reader.variables:
+            reader.refuse(f'unknown "{name}" variable', node)
     reader.listeners.check_overlap(main.status_listen)
     connections = _connections(main)
     sockets = len(reader.listeners.drafts)
@@ -126,6 +145,8 @@ def build(reader: Reader) -> Config:
         upstreams=tuple(_upstream(draft) for draft in reader.upstreams.drafts),
         listeners=listeners,
         log_paths=tuple(sorted(reader.log_paths)),
+        variables=tuple(reader.variables),
+        maps=tuple(reader.maps),
         status_listen=tuple(address for address, _ in main.status_listen),
         warnings=tuple(reader.warnings),
         **_given(main, _MAIN_FIELDS),
@@ -165,21 +186,48 @@ def _http_servers(reader: Reader) -> dict[int, HttpServer]:
 
 
 def _http_server(scope: HttpServerScope) -> HttpServer:
-    # A `return` in server{} answers before locations are looked at (nginx's server rewrite phase).
-    locations = () if scope.returned else tuple(_location(inner) for inner in scope.locations)
     return HttpServer(
         names=tuple(scope.names) or ("",),
-        locations=locations,
-        handler=scope.returned or NotFound(),
+        locations=tuple(_location(inner) for inner in scope.locations),
+        handler=NotFound(),
         settings=_settings(scope),
         where=scope.node.where if scope.node else "",
+        regexes=tuple(scope.regexes),
+        ops=_ops(scope.ops),
+        merge_slashes=scope.inherited("merge_slashes", True),
     )
 
 
 def _location(scope: LocationScope) -> Location:
-    handler: Handler = scope.returned or scope.content or NotFound()
-    where = scope.node.where if scope.node else ""
-    return Location(scope.match, scope.pattern, handler, _settings(scope), where)
+    return Location(
+        match=scope.match,
+        pattern=scope.pattern,
+        handler=_handler(scope),
+        settings=_settings(scope),
+        where=scope.node.where if scope.node else "",
+        regex=scope.regex,
+        locations=tuple(_location(inner) for inner in scope.locations),
+        ops=_ops(scope.ops) if scope.context != "if" else (),  # those of an if{} run where the if{} stands
+        internal=scope.internal,
+        except_methods=scope.except_methods,
+        except_location=_location(scope.except_scope) if scope.except_scope else None,
+    )
+
+
+def _handler(scope: LocationScope) -> Handler:
+    """An implicit location (if, limit_except) does what the one around it does, unless it says otherwise."""
+    if scope.content is None and scope.match == "none" and isinstance(scope.parent, LocationScope):
+        return _handler(scope.parent)
+    return scope.content or NotFound()
+
+
+def _ops(drafts: list[OpDraft]) -> tuple[Op, ...]:
+    return tuple(_if(draft) if isinstance(draft, IfDraft) else draft for draft in drafts)
+
+
+def _if(draft: IfDraft) -> If:
+    location = _location(draft.scope) if isinstance(draft.scope, LocationScope) else None
+    return If(draft.condition, _ops(draft.scope.ops), location)
 
 
 def _settings(scope: Scope) -> HttpSettings:
@@ -193,6 +241,7 @@ def _settings(scope: Scope) -> HttpSettings:
         early_hints=scope.inherited("early_hints", ()),
         client_body_temp=_temp(scope, "client_body_temp"),
         proxy_temp=_temp(scope, "proxy_temp"),
+        error_pages=tuple(scope.inherited("error_page", ())),
         **_given(scope, _HTTP_FIELDS),
     )
 

@@ -16,7 +16,18 @@ from lb.config.tree import Node
 from lb.config.values import parse_flag, parse_msec, parse_number, parse_size
 
 Context = Literal[
-    "main", "events", "http", "upstream", "server", "location", "stream", "stream upstream", "stream server"
+    "main",
+    "events",
+    "http",
+    "upstream",
+    "server",
+    "location",
+    "if",  # in location
+    "server if",
+    "limit_except",
+    "stream",
+    "stream upstream",
+    "stream server",
 ]
 Apply = Callable[[Any, Node], None]  # (the scope that the context makes, the statement); raises Refused
 

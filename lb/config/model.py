@@ -151,6 +151,7 @@ class ProxyPass:
     upstream: int  # position in Config.upstreams
     host: str  # $proxy_host: name[:port] as written
     uri: str | None = None  # the URI part of proxy_pass: replaces the location's prefix; None: the target as received
+    url: Value | None = None  # proxy_pass with variables: the whole URL; then upstream is -1, host and uri are unused
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +170,86 @@ class NotFound:
     """A location (or server) with no handler: lb serves no files, so 404."""
 
 
-Handler = ProxyPass | Return | UpstreamShow | NotFound
+Handler = ProxyPass | UpstreamShow | NotFound
+
+
+# ---- routing and rewriting
+
+
+@dataclass(frozen=True, slots=True)
+class Regex:
+    """A regular expression of PCRE2 that compiles. `names`: its named captures, (variable, number of the group)."""
+
+    pattern: str
+    caseless: bool = False
+    names: tuple[tuple[str, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Map:
+    """One map{}: the variable `name` is made from `source`. Keys are lower case; the first match of each kind wins."""
+
+    name: str
+    source: Value
+    default: Value = ()
+    exact: tuple[tuple[str, Value], ...] = ()  # with `hostnames` also "*.x", ".x" and "x.*"
+    regexes: tuple[tuple[Regex, Value], ...] = ()
+    hostnames: bool = False
+    volatile: bool = False  # made anew each time it is asked for
+
+
+@dataclass(frozen=True, slots=True)
+class Set:
+    name: str  # a name in Config.variables, or "args"
+    value: Value
+
+
+@dataclass(frozen=True, slots=True)
+class Rewrite:
+    """`rewrite`. `uri` is the new path, or, with `redirect`, the whole Location."""
+
+    regex: Regex
+    uri: Value
+    args: Value | None = None  # what follows the first ? of the replacement; None: there is none
+    add_args: bool = True  # the request's own arguments are added: the replacement does not end in ?
+    redirect: int = 0  # 301 or 302
+    last: bool = False  # no further operations in this round
+    here: bool = False  # flag `break`: the request stays in its location
+
+
+@dataclass(frozen=True, slots=True)
+class Break:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """Of an `if`. kind: "true" (neither empty nor 0), "=", "~" (regex), "-f", "-d", "-e", "-x"."""
+
+    kind: Literal["true", "=", "~", "-f", "-d", "-e", "-x"]
+    value: Value
+    text: Value = ()  # "=": what it is compared with
+    regex: Regex | None = None
+    negate: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class If:
+    condition: Condition
+    ops: tuple[Op, ...]
+    location: Location | None = None  # the implicit location of an `if` in a location
+
+
+Op = Set | Rewrite | Return | Break | If
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorPage:
+    """What is done instead of the built-in page of `statuses`."""
+
+    statuses: tuple[int, ...]
+    overwrite: int = -1  # the status that the client sees: -1 the same, 0 that of the page, else this one
+    target: Value = ()  # /URI with or without a query, @named, or a URL to redirect to
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,24 +356,44 @@ class HttpSettings:
     next_upstream: tuple[str, ...] = ("error", "timeout")
     next_upstream_tries: int = 0  # 0: no limit
     next_upstream_timeout_ms: int = 0  # 0: no limit
+    error_pages: tuple[ErrorPage, ...] = ()
+    recursive_error_pages: bool = False
+    proxy_intercept_errors: bool = False
+    absolute_redirect: bool = True
+    port_in_redirect: bool = True
+    server_name_in_redirect: bool = False
+
+
+Match = Literal[
+    "exact", "prefix", "noregex", "regex", "named", "none"
+]  # =, nothing, ^~, ~ or ~*, @; if, limit_except
 
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    match: Literal["exact", "prefix"]
-    pattern: str
+    match: Match
+    pattern: str  # as written, without the modifier; of a named one with the @
     handler: Handler
     settings: HttpSettings
     where: str = ""
+    regex: Regex | None = None
+    locations: tuple[Location, ...] = ()  # nested ones, in file order
+    ops: tuple[Op, ...] = ()  # run before the handler
+    internal: bool = False
+    except_methods: tuple[str, ...] = ()  # limit_except: the methods that stay here
+    except_location: Location | None = None  # where the others go
 
 
 @dataclass(frozen=True, slots=True)
 class HttpServer:
-    names: tuple[str, ...]  # lower case; "" matches a request without Host
+    names: tuple[str, ...]  # lower case; "" matches a request without Host; "*.x", ".x", "x.*"; a regex with its "~"
     locations: tuple[Location, ...]
-    handler: Handler  # what the server does where no location matches (`return` in server{})
+    handler: Handler  # what the server does where no location matches
     settings: HttpSettings
     where: str = ""
+    regexes: tuple[Regex, ...] = ()  # of the names that begin with "~", in file order
+    ops: tuple[Op, ...] = ()  # run before a location is looked for
+    merge_slashes: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -348,4 +448,6 @@ class Config:
     upstreams: tuple[Upstream, ...] = ()
     listeners: tuple[Listener, ...] = ()
     status_listen: tuple[Address, ...] = ()
+    variables: tuple[str, ...] = ()  # those that set, map and named captures define
+    maps: tuple[Map, ...] = ()
     warnings: tuple[str, ...] = field(default=())  # complete lines for the log, without "lb: [warn] "

@@ -13,7 +13,6 @@ _REASONS = {
     "accept_mutex": "lb never takes turns in accepting (EPOLLEXCLUSIVE): leave it out",
     "master_process": "lb always runs a master and workers: leave it out",
     "load_module": "lb loads no modules, http and stream are built in: leave it out",
-    "if": "conditions are not there yet",
 }
 _NO_FILES = ("alias", "index", "try_files", "autoindex", "types")
 _NO_TLS = ("ssl_", "proxy_ssl_")

@@ -6,16 +6,19 @@ A problem does not end the walk: the rest of the file is checked too, so that on
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from lb.config.address import Resolver
 from lb.config.directive import Context, Directive
 from lb.config.errors import Problem, Refused, os_error, printable
 from lb.config.listeners import Listeners
+from lb.config.model import Map
 from lb.config.scope import MainScope, Scope, UpstreamScope
 from lb.config.tree import Node, Statement, parse
 from lb.config.upstreams import Upstreams
+from lb.config.variables import take_unknown
 
 Find = Callable[[Node, Context], Directive]  # the lookup in the table; raises Refused
 
@@ -40,6 +43,11 @@ class Reader:
         self.main = MainScope("main", self)
         self.log_paths: set[str] = set()  # every file that servers and locations log to
         self.log_buffers: dict[str, tuple[int, int]] = {}  # path -> buffer and flush of its access_log
+        self.variables: dict[str, None] = {}  # defined by set, map and named captures, in order
+        self.maps: list[Map] = []
+        self.unknown: list[
+            tuple[str, Node]
+        ] = []  # names that must be among them in the end, and where
         self.syntax_error = False  # something may be missing only because a file was cut short
 
     def full_name(self, name: str) -> str:
@@ -58,6 +66,12 @@ class Reader:
 
     def read(self, path: str, scope: Scope) -> None:
         """Walk through one file. Raises Refused if it cannot be read."""
+        with self.open(path) as statements:
+            self.walk(statements, scope)
+
+    @contextlib.contextmanager
+    def open(self, path: str) -> Iterator[list[Statement]]:
+        """The statements of one file, which counts as being read meanwhile. Raises Refused if it cannot be read."""
         file = Path(path)
         try:
             with file.open("rb") as stream:
@@ -72,7 +86,7 @@ class Reader:
         if path not in self.files:
             self.files.append(path)
         self.opened.append(identity)
-        self.walk(parse(data, path), scope)
+        yield parse(data, path)
         self.opened.pop()
 
     def walk(self, statements: list[Statement], scope: Scope) -> None:
@@ -97,3 +111,5 @@ class Reader:
             file, line = (refused.file, refused.line) if refused.file else (node.file, node.line)
             self.problems.append(Problem(refused.message, file, line, refused.hint))
             # What stands in a refused block is not checked: its meaning depends on the block.
+        finally:
+            self.unknown += [(name, node) for name in take_unknown()]

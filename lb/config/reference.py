@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import get_args
 
 from lb.config.directive import Context, Directive
 from lb.config.table import DIRECTIVES
@@ -10,7 +11,7 @@ from lb.config.variables import VARIABLES
 
 _SECTIONS: tuple[tuple[str, tuple[Context, ...]], ...] = (
     ("Everywhere, main and events", ("main", "events")),
-    ("HTTP servers", ("http", "server", "location")),
+    ("HTTP servers", ("http", "server", "location", "if", "server if", "limit_except")),
     ("HTTP upstreams", ("upstream",)),
     ("TCP servers and upstreams", ("stream", "stream server", "stream upstream")),
 )
@@ -57,7 +58,7 @@ def _lines() -> Iterator[str]:
 def _entry(entry: Directive) -> Iterator[str]:
     end = "" if entry.block else ";"
     syntax = f"{entry.name} {entry.syntax}".strip()
-    everywhere = len(entry.contexts) == 9
+    everywhere = len(entry.contexts) == len(get_args(Context))
     yield f"### {entry.name}\n"
     yield f"{entry.doc}\n"
     yield f"* syntax: `{syntax}{end}`"

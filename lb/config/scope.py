@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from lb.config.address import Url
-from lb.config.model import Address, Balancer, ErrorLog, Handler, Return, Server, Upsync, Value
+from lb.config.model import Address, Balancer, Condition, ErrorLog, Handler, Match, Op, Regex, Server, Upsync, Value
 
 if TYPE_CHECKING:
     from lb.config.directive import Context
@@ -78,17 +78,41 @@ class HttpServerScope(Scope):
     node: Node | None = None
     names: list[str] = field(default_factory=list)
     locations: list[LocationScope] = field(default_factory=list)
-    returned: Return | None = None
+    ops: list[OpDraft] = field(default_factory=list)
+    regexes: list[Regex] = field(default_factory=list)
     listens: bool = False  # a listen directive was seen, good or bad
 
 
 @dataclass(slots=True)
 class LocationScope(Scope):
+    """A location{}, or the implicit one of an if{} or limit_except{} (match "none")."""
+
     node: Node | None = None
-    match: Literal["exact", "prefix"] = "prefix"
+    match: Match = "prefix"
     pattern: str = ""
-    returned: Return | None = None
+    regex: Regex | None = None
+    locations: list[LocationScope] = field(default_factory=list)
+    ops: list[OpDraft] = field(default_factory=list)
     content: Handler | None = None
+    internal: bool = False
+    except_methods: tuple[str, ...] = ()
+    except_scope: LocationScope | None = None
+
+
+@dataclass(slots=True)
+class ServerIfScope(Scope):
+    """An if{} in server{}: operations only."""
+
+    ops: list[OpDraft] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class IfDraft:
+    condition: Condition
+    scope: LocationScope | ServerIfScope
+
+
+OpDraft = Op | IfDraft
 
 
 @dataclass(slots=True)

@@ -155,7 +155,10 @@ def _names(scope: Scope, name: str) -> tuple[str, ...]:
 
 
 def _redirects(scope: Scope) -> tuple[Swap, ...]:
-    target = scope.values.get("proxy_pass")
+    inner: Scope | None = scope
+    while isinstance(inner, LocationScope) and inner.match == "none" and "proxy_pass" not in inner.values:
+        inner = inner.parent  # an if{} or limit_except{} that does what its location does
+    target = inner.values.get("proxy_pass") if inner else None
     if not isinstance(scope, LocationScope) or target is None:
         return ()
     found: list[Swap | None] = scope.inherited("proxy_redirect", [None])
@@ -234,7 +237,7 @@ DIRECTIVES = (
     ),
     Directive(
         "add_header",
-        _LEVELS,
+        (*_LEVELS, "if"),
         "NAME VALUE [always]",
         (2, 3),
         "",
@@ -245,7 +248,7 @@ DIRECTIVES = (
     ),
     Directive(
         "add_trailer",
-        _LEVELS,
+        (*_LEVELS, "if"),
         "NAME VALUE [always]",
         (2, 3),
         "",
@@ -255,7 +258,7 @@ DIRECTIVES = (
     ),
     Directive(
         "expires",
-        _LEVELS,
+        (*_LEVELS, "if"),
         "[modified] TIME | epoch | max | off",
         (1, 2),
         "off",

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 import socket
-from typing import Literal
 
 from lb.config.directive import AS_NGINX, AS_UPSYNC, Context, Directive, msec, number, once, size
 from lb.config.errors import Refused
 from lb.config.listeners import ListenOptions
 from lb.config.model import Address, UpstreamShow
 from lb.config.scope import HttpScope, HttpServerScope, LocationScope, Scope
+from lb.config.table_location import check_duplicates
 from lb.config.tree import Node
-from lb.config.values import ascii_lower, parse_msec, parse_seconds
+from lb.config.values import parse_msec, parse_seconds
 
 _LEVELS: tuple[Context, ...] = ("http", "server", "location")
 
@@ -31,59 +31,11 @@ def server(scope: HttpScope, node: Node) -> None:
     inner = HttpServerScope("server", scope.reader, scope, node=node)
     scope.servers.append(inner)
     clean = scope.reader.walk_block(node, inner)
-    _check_duplicates(inner)
+    check_duplicates(inner.locations, scope.reader)
     if clean and not inner.listens:
         port = 80 if os.geteuid() == 0 else 8000
         address = Address(socket.AF_INET, "0.0.0.0", port)
         scope.reader.listeners.add_http(address, inner, ListenOptions(), node)
-
-
-def _check_duplicates(scope: HttpServerScope) -> None:
-    seen: set[tuple[str, str]] = set()
-    for location in scope.locations:
-        key = (location.match, location.pattern)
-        if key in seen and location.node is not None:
-            scope.reader.refuse(f'duplicate location "{location.pattern}"', location.node)
-        seen.add(key)
-
-
-def server_name(scope: HttpServerScope, node: Node) -> None:
-    for name in node.args:
-        if (name[:1] == "*" and (len(name) < 3 or name[1] != ".")) or name == ".":
-            raise Refused(f'server name "{name}" is invalid')
-        if (name and name[0] in "*.~") or name.endswith(".*"):
-            raise Refused(f'server name "{name}" is invalid', "wildcard and regular expression names are not there yet")
-        if "/" in name:
-            scope.reader.warn(f'server name "{name}" has suspicious symbols', node)
-        name = socket.gethostname() if name == "$hostname" else name
-        if ascii_lower(name) not in scope.names:
-            scope.names.append(ascii_lower(name))
-
-
-def location(scope: HttpServerScope, node: Node) -> None:
-    match, pattern = _location_match(node)
-    inner = LocationScope("location", scope.reader, scope, node=node, match=match, pattern=pattern)
-    scope.locations.append(inner)
-    scope.reader.walk_block(node, inner)
-
-
-def _location_match(node: Node) -> tuple[Literal["exact", "prefix"], str]:
-    modifier, pattern = node.args if len(node.args) == 2 else _split_modifier(node.args[0])
-    if modifier in ("~", "~*"):
-        raise Refused(f'invalid location modifier "{modifier}"', "regular expression locations are not there yet")
-    if modifier not in ("", "=", "^~"):
-        raise Refused(f'invalid location modifier "{modifier}"')
-    if pattern.startswith("@") and not modifier:
-        raise Refused(f'invalid location "{pattern}"', "named locations are not there yet")
-    return ("exact" if modifier == "=" else "prefix"), pattern
-
-
-def _split_modifier(text: str) -> tuple[str, str]:
-    """The modifier may stand without a space: location =/path."""
-    for modifier in ("=", "^~", "~*", "~"):
-        if text.startswith(modifier):
-            return modifier, text[len(modifier) :]
-    return "", text
 
 
 def upstream_show(scope: LocationScope, node: Node) -> None:
@@ -108,27 +60,6 @@ def _blocks() -> tuple[Directive, ...]:
             "http", ("main",), "{ ... }", (0, 0), "", "The block for HTTP servers and upstreams.", AS_NGINX, http, True
         ),
         Directive("server", ("http",), "{ ... }", (0, 0), "", "A virtual HTTP server.", AS_NGINX, server, True),
-        Directive(
-            "location",
-            ("server",),
-            "[= | ^~] PATH { ... }",
-            (1, 2),
-            "",
-            "What is done with requests whose decoded path is PATH (=) or begins with PATH; the longest match wins.",
-            "differs: no regular expressions, no names, no location in a location",
-            location,
-            True,
-        ),
-        Directive(
-            "server_name",
-            ("server",),
-            "NAME ...",
-            (1, None),
-            '""',
-            'The host names that the server answers to; "" stands for requests without a Host field.',
-            "differs: no wildcards, no regular expressions",
-            server_name,
-        ),
         Directive(
             "upstream_show",
             ("location",),

@@ -162,6 +162,10 @@ DIRECTIVES = (
     ),
     _log_format("http"),
     _log_format("stream"),
-    _access_log(_HTTP, "FILE [FORMAT] [buffer=SIZE] [flush=TIME] [if=VALUE] | off", "logs/access.log combined"),
+    _access_log(
+        (*_HTTP, "if", "limit_except"),
+        "FILE [FORMAT] [buffer=SIZE] [flush=TIME] [if=VALUE] | off",
+        "logs/access.log combined",
+    ),
     _access_log(_STREAM, "FILE FORMAT [buffer=SIZE] [flush=TIME] [if=VALUE] | off", "off"),
 )

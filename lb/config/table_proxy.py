@@ -1,38 +1,43 @@
-"""What a location does with a request: `proxy_pass` with its settings, and `return`."""
+"""What a location does with a request: `proxy_pass` with its settings."""
 
 from __future__ import annotations
 
 import re
 
 from lb.config.address import AddressError, Url, parse
-from lb.config.directive import AS_NGINX, Context, Directive, enum, msec
+from lb.config.directive import AS_NGINX, Context, Directive, enum, flag, msec
 from lb.config.errors import Refused
-from lb.config.model import ProxyPass, Return, Value
-from lb.config.scope import HttpServerScope, LocationScope, Scope
+from lb.config.model import ProxyPass, Value
+from lb.config.scope import LocationScope, Scope
 from lb.config.tree import Node
-from lb.config.values import parse_number
 from lb.config.variables import compile_value
 
 _LEVELS: tuple[Context, ...] = ("http", "server", "location")
 TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
-_REDIRECTS = (301, 302, 303, 307, 308)
 _DEFAULT_PORT = 80
+_NO_URI_HERE = (
+    '"proxy_pass" cannot have URI part in location given by regular expression, or inside named location, or inside '
+    '"if" statement, or inside "limit_except" block'
+)
 
 
 def proxy_pass(scope: LocationScope, node: Node) -> None:
     if "proxy_pass" in scope.values:
         raise Refused('"proxy_pass" directive is duplicate')
     target = node.args[0]
-    if "$" in target:
-        raise Refused("invalid URL prefix", "variables in proxy_pass are not there yet")
     if target[:8].lower() == "https://":
         raise Refused("invalid URL prefix", "TLS to servers (https://) is not there yet")
+    scope.values["proxy_pass"] = target
+    if "$" in target:
+        scope.content = ProxyPass(-1, "", None, compile_value(target))
+        return
     if target[:7].lower() != "http://":
         raise Refused("invalid URL prefix")
-    scope.values["proxy_pass"] = target
     url = _upstream_url(target[7:], scope.reader.prefix)
     name = target[7 : len(target) - len(url.uri) - (1 if url.unix and url.uri else 0)]
     upstream = scope.reader.upstreams.use("http", url, name, node)
+    if url.uri and scope.match in ("regex", "named", "none"):
+        raise Refused(_NO_URI_HERE)
     scope.content = ProxyPass(upstream, _proxy_host(url), _uri(url.uri))
 
 
@@ -72,27 +77,6 @@ def check_one_line(value: Value, what: str) -> None:
         raise Refused(f"invalid {what}", "a line break would begin another header field")
 
 
-def return_(scope: HttpServerScope | LocationScope, node: Node) -> None:
-    """The first `return` of a block is the one that runs, as in nginx."""
-    code = parse_number(node.args[0])
-    if code is None:
-        result = _return_url(node)
-    elif not 200 <= code <= 999:
-        raise Refused(f'invalid return code "{node.args[0]}"', "it must be from 200 to 999")
-    else:
-        result = Return(code, compile_value(node.args[1]) if len(node.args) > 1 else ())
-    if result.status in _REDIRECTS:
-        check_one_line(result.text, "redirect URL")
-    scope.returned = scope.returned or result
-
-
-def _return_url(node: Node) -> Return:
-    text = node.args[0]
-    if len(node.args) > 1 or not text.startswith(("http://", "https://", "$scheme")):
-        raise Refused(f'invalid return code "{text}"')
-    return Return(302, compile_value(text))
-
-
 def _time(name: str, doc: str) -> Directive:
     return Directive(name, _LEVELS, "TIME", (1, 1), "60s", doc, AS_NGINX, msec)
 
@@ -100,12 +84,13 @@ def _time(name: str, doc: str) -> Directive:
 DIRECTIVES = (
     Directive(
         "proxy_pass",
-        ("location",),
+        ("location", "if", "limit_except"),
         "http://UPSTREAM[URI] | http://ADDRESS[:PORT][URI] | http://unix:PATH[:URI]",
         (1, 1),
         "",
-        "Passes requests to an upstream or an address; with a URI, that replaces the location's part of the path.",
-        "differs: no https://, no variables; a host name is resolved once, when the file is read",
+        "Passes requests to an upstream or an address; with a URI, that replaces the location's part of the path. "
+        "With variables the host must come out as an upstream's name or an IP address, else the answer is 502.",
+        "differs: no https://; a host name is resolved once, when the file is read; none that variables made",
         proxy_pass,
     ),
     Directive(
@@ -129,18 +114,17 @@ DIRECTIVES = (
         AS_NGINX,
         enum("1.0", "1.1"),
     ),
+    Directive(
+        "proxy_intercept_errors",
+        _LEVELS,
+        "on | off",
+        (1, 1),
+        "off",
+        "Lets error_page replace responses of servers with a status from 300 on.",
+        AS_NGINX,
+        flag,
+    ),
     _time("proxy_connect_timeout", "The longest wait for a connection to a server; then the next server is tried."),
     _time("proxy_send_timeout", "The longest pause between two writes of a request to a server."),
     _time("proxy_read_timeout", "The longest pause between two reads of a response from a server, else 504."),
-    Directive(
-        "return",
-        ("server", "location"),
-        "CODE [TEXT] | CODE URL | URL",
-        (1, 2),
-        "",
-        "Answers at once: with a text, or with a redirect to URL (302 if no code is given); "
-        "444 closes the connection without an answer.",
-        "differs: codes below 200 are refused",
-        return_,
-    ),
 )

@@ -103,6 +103,19 @@ STREAM_VARIABLES: dict[str, str] = {
 }
 
 
+_unknown: list[str] = []
+
+
+def take_unknown() -> list[str]:
+    """The names, in values compiled since the last call, that only the configuration itself can define.
+
+    Whether it does is known when all of it has been read: a variable may be used before its `set` or `map`.
+    """
+    found = _unknown[:]
+    _unknown.clear()
+    return found
+
+
 def known(name: str, kind: Kind = "http") -> bool:
     """Whether a variable of this (lower case) name exists."""
     table = VARIABLES if kind == "http" else STREAM_VARIABLES
@@ -110,7 +123,10 @@ def known(name: str, kind: Kind = "http") -> bool:
 
 
 def compile_value(text: str, kind: Kind = "http") -> Value:
-    """Text with variables as its parts. Raises Refused with nginx's texts."""
+    """Text with variables as its parts. Raises Refused with nginx's texts; see take_unknown for unknown names.
+
+    Var("1") to Var("9") are the captures of the last regular expression.
+    """
     parts: list[str | Var] = []
     position = 0
     while position < len(text):
@@ -122,6 +138,10 @@ def compile_value(text: str, kind: Kind = "http") -> Value:
             continue
         if match[3] and not match[1]:  # "$name}": the brace is text
             position -= 1
+        if kind == "http" and not match[1] and match[2][:1] in tuple("123456789"):  # "$12" is $1 and a "2"
+            position = match.start() + 2
+            parts.append(Var(match[2][0]))
+            continue
         parts.append(Var(_check_name(match, kind)))
     return tuple(parts)
 
@@ -133,7 +153,9 @@ def _check_name(match: re.Match[str], kind: Kind) -> str:
         raise Refused(f'the closing bracket in "{name}" variable is missing')
     if not name:
         raise Refused("invalid variable name")
-    if not known(name, kind):
-        captures = "captures of regular expressions are not there yet" if name.isdecimal() else ""
-        raise Refused(f'unknown "{name}" variable', captures)
+    if known(name, kind) or (kind == "http" and len(name) == 1 and name in "123456789"):
+        return name
+    if kind != "http":
+        raise Refused(f'unknown "{name}" variable')
+    _unknown.append(name)
     return name

@@ -102,14 +102,19 @@ cdef void answer_send(Request* r, Out* o, const char* body, uint64_t n) noexcept
 
 
 cdef void answer(Request* r, int status, const char* kind, const char* body, uint64_t n) noexcept nogil:
-    """An answer with a body of this media type."""
+    """An answer with a body of this media type; behind an error_page, with the status that that says."""
     cdef Out o
-    cdef const char* phrase = reason(status)
-    r.status = status
+    cdef const char* phrase
+    if r.err_status:
+        status = r.err_status
+    phrase = reason(status)
+    r.status = <uint16_t> status
     if not r.inb.done and not may_discard(r):       # the rest of the request was not read, and stays so
         r.flags &= ~RQ_KEEP
     out_init(&o, loop.heads, HEADS)
     head_start(&o, r, status, phrase, <uint32_t> strlen(phrase), 0)
+    if r.location.n:
+        write_own_location(&o, r)
     if status != 204 and status != 304:
         out_put(&o, b"Content-Type: ", 14)
         out_text(&o, kind)
@@ -141,77 +146,124 @@ cdef void answer_chunked(Request* r, Out* o, const char* body, uint64_t n) noexc
     answer_send(r, o, NULL, 0)
 
 
+cdef const char* media_type(Request* r) noexcept nogil:
+    """Of a text that `return` gives: by the path's extension (nginx's `types` without a file), else default_type."""
+    cdef uint32_t n = r.uri_len
+    cdef const char* p
+    if n > 4:
+        p = r.uri + n - 5
+        if strncasecmp(p, b".html", 5) == 0:
+            return b"text/html"
+        if strncasecmp(p + 1, b".gif", 4) == 0:
+            return b"image/gif"
+        if strncasecmp(p + 1, b".jpg", 4) == 0:
+            return b"image/jpeg"
+    return r.loc.default_type.p
+
+
 cdef void answer_status(Request* r, int status) noexcept nogil:
     """A status with a short page that names it. The connection stays after statuses that are no protocol error, as nginx."""
     cdef char page[512]
     cdef Out o
-    cdef const char* phrase = reason(status)
+    cdef const char* page_title = reason(status)
     cdef int i
     if status in (400, 408, 413, 414, 431, 500, 501, 505):
         r.flags &= ~RQ_KEEP
+    if status == 302:                   # nginx's pages say otherwise than its status lines here
+        page_title = b"Found"
+    elif status == 401:
+        page_title = b"Authorization Required"
+    r.err_status = <uint16_t> status
+    if r.loc.nerror_pages and error_page(r, status):
+        return
     out_init(&o, page, sizeof(page))
     out_put(&o, b"<html>\r\n<head><title>", 21)
     for i in range(2):
         out_uint(&o, status)
         out_char(&o, 32)
-        out_text(&o, phrase)
+        out_text(&o, page_title)
         out_text(&o, b"</title></head>\r\n<body>\r\n<center><h1>" if i == 0 else b"</h1></center>\r\n<hr><center>")
     out_str(&o, loop.env.product if r.loc.no_tokens else loop.env.version)
     out_text(&o, b"</center>\r\n</body>\r\n</html>\r\n")
     answer(r, status, b"text/html", page, o.p - page)
 
 
-cdef void answer_return(Request* r) noexcept nogil:
+cdef void answer_return(Request* r, Op* op) noexcept nogil:
     """`return CODE [TEXT]`, `return URL`; 444 closes without an answer, as nginx."""
-    cdef Out o
-    cdef char* text = loop.scratch          # what was read has been parsed and kept
-    cdef int status = r.loc.status
-    if status == 444:
+    cdef Str text
+    if op.status == 444:
         r.flags &= ~RQ_KEEP
         r.status = 444
         if r.loc.reset:
             conn_reset(r.client)
         proxy_cut(r)
         return
-    out_init(&o, text, HEADROOM + SCRATCH)
-    write_value(&o, r, &loop.env, &r.loc.text)
-    if o.full:
-        answer_status(r, 500)
-        return
-    if status in (301, 302, 303, 307, 308):
-        answer_redirect(r, text, <uint32_t> (o.p - text))
-        return
-    if status >= 300 and r.loc.text.n == 0:
-        answer_status(r, status)
-        return
-    answer(r, status, r.loc.default_type.p, text, o.p - text)
+    text = value_text(r, &op.value)
+    if op.status in (301, 302, 303, 307, 308):
+        answer_redirect(r, op.status, text)
+    elif op.status >= 300 and op.value.n == 0:
+        answer_status(r, op.status)
+    else:
+        answer(r, op.status, media_type(r), text.p, text.n)
 
 
-cdef void answer_redirect(Request* r, const char* url, uint32_t n) noexcept nogil:
-    """Location: an absolute URL when `url` is a path (absolute_redirect and port_in_redirect, nginx's defaults)."""
-    cdef Out o
+cdef void answer_redirect(Request* r, int status, Str url) noexcept nogil:
+    """A page with a Location. A value may hold what a client sent: no line end gets into a head."""
     cdef uint32_t i
-    cdef const char* phrase = reason(r.loc.status)
-    r.status = r.loc.status
-    if not r.inb.done and not may_discard(r):
-        r.flags &= ~RQ_KEEP
-    out_init(&o, loop.heads, HEADS)
-    head_start(&o, r, r.status, phrase, <uint32_t> strlen(phrase), 0)
-    out_put(&o, b"Content-Length: 0\r\nLocation: ", 29)
-    if n and url[0] == 47:
-        out_put(&o, b"http://", 7)
-        write_host(&o, r)
-        if not r.client.lst.local and not same(r.client.lst.port, b"80", 2):
-            out_char(&o, 58)
-            out_str(&o, r.client.lst.port)
-    for i in range(n):                  # a value may hold what a client sent: no line end gets into a head
-        if url[i] == 13 or url[i] == 10 or url[i] == 0:
+    for i in range(url.n):
+        if url.p[i] in (0, 10, 13):
             answer_status(r, 500)
             return
-    out_put(&o, url, n)
-    out_put(&o, b"\r\n", 2)
-    head_end(&o, r, -1)
-    answer_send(r, &o, NULL, 0)
+    r.location = url
+    answer_status(r, status)
+
+
+cdef void answer_slash(Request* r) noexcept nogil:
+    """`/x` where only `location /x/` is there, which proxies: 301 to it, with the query."""
+    cdef Str url
+    url.n = 3 * r.uri_len + 2 + r.args_len
+    url.p = <char*> request_memory(r, url.n)
+    if url.p == NULL:
+        answer_status(r, 500)
+        return
+    url.n = uri_escape(r.uri, r.uri_len, url.p)
+    url.p[url.n] = c"/"
+    url.n += 1
+    if r.args_len:
+        url.p[url.n] = c"?"
+        memcpy(url.p + url.n + 1, r.args, r.args_len)
+        url.n += 1 + r.args_len
+    answer_redirect(r, 301, url)
+
+
+cdef void write_own_location(Out* o, Request* r) noexcept nogil:
+    """Location: an absolute URL when the target is a path (absolute_redirect)."""
+    cdef Location* l = r.loc
+    out_put(o, b"Location: ", 10)
+    if r.location.n and r.location.p[0] == c"/" and l.absolute_redirect:
+        out_put(o, b"http://", 7)
+        if l.server_name_in_redirect and r.srv.name.n:
+            out_str(o, r.srv.name)
+        elif r.h.host_len:
+            write_host(o, r)
+        else:
+            write_local_address(o, r)
+        if l.port_in_redirect and not r.client.lst.local and not same(r.client.lst.port, b"80", 2):
+            out_char(o, 58)
+            out_str(o, r.client.lst.port)
+    out_str(o, r.location)
+    out_put(o, b"\r\n", 2)
+
+
+cdef void write_local_address(Out* o, Request* r) noexcept nogil:
+    """The address that the client connected to, in brackets if it is IPv6."""
+    cdef char* start = o.p
+    write_local(o, r, False)
+    if o.p > start and memchr(start, 58, o.p - start) != NULL and o.p + 2 <= o.end and memcmp(start, b"unix", 4) != 0:
+        memmove(start + 1, start, o.p - start)
+        start[0] = c"["
+        o.p[1] = c"]"
+        o.p += 2
 
 
 cdef inline bint same(Str s, const char* p, uint32_t n) noexcept nogil:
@@ -237,7 +289,7 @@ cdef void answer_show(Request* r) noexcept nogil:
         if loop.ups[i].tcp or loop.ups[i].table == NULL:
             continue
         s = loop.ups[i].table.show
-        if r.args_len and same_any_case(loop.ups[i].name, r.head + r.h.target + r.args, r.args_len):
+        if r.args_len and same_any_case(loop.ups[i].name, r.args, r.args_len):
             answer(r, 200, b"text/plain", s.p, s.n)
             return
         n += s.n + 1
@@ -270,11 +322,16 @@ cdef void write_answer_head(Out* o, Request* r, const char* head, Head* h) noexc
     cdef Shape* s = r.loc.shape
     cdef uint32_t i, own = 0
     cdef int64_t modified = -1
+    cdef const char* phrase
     if s != NULL and (s.own or s.expires == EX_MODIFIED):
         for i in range(h.nfields):
             own |= s.own & 1u << h.fields[i].id
             if h.fields[i].id == F_LAST_MODIFIED:
                 modified = date_seconds(head + h.fields[i].value, h.fields[i].value_len)
-    head_start(o, r, h.status, head + h.target, h.target_len, own)
+    if r.err_status:
+        phrase = reason(r.err_status)
+        head_start(o, r, r.err_status, phrase, <uint32_t> strlen(phrase), own)
+    else:
+        head_start(o, r, h.status, head + h.target, h.target_len, own)
     write_answer_fields(o, r, &loop.env, head, h)
     head_end(o, r, modified)

@@ -72,13 +72,19 @@ def clear_stats(shm, int worker):
 cdef class Engine:
     cdef list kept              # objects whose memory the compiled configuration points into
     cdef list registries        # per upstream: {(sockaddr, occurrence): Peer*}
+    cdef dict slots             # user variable -> place in loop.vars
+    cdef list regexes           # pcre2_code* of this Engine
+    cdef int groups             # of the regex that has most
     cdef dict log_index         # path -> place in loop.logs; "" is the error log
     cdef unsigned char[::1] shm
+    cdef uint32_t map_uses      # Uses of all maps
     cdef uint32_t uses          # Uses of the values compiled since it was cleared
 
     def __cinit__(self):
         self.kept = []
         self.registries = []
+        self.slots = {}
+        self.regexes = []
         self.log_index = {}
 
     def __init__(self, config, listeners, *, int worker, int workers, shm, logs, int error_fd, error_level, error_logs=()):
@@ -89,13 +95,16 @@ cdef class Engine:
         self.loop_init(worker, workers, config.worker_connections)
         loop.stop_most = config.worker_shutdown_timeout_ms
         self.logs_init(logs, error_fd, error_level, error_logs)
+        variables_init(self, config)
         self.upstreams_init(config.upstreams)
         loop.max_fields = max([MAX_FIELDS] + [one.settings.max_headers for listener in config.listeners for one in listener.http])
         loop.fields = <Field*> self.mem(loop.max_fields * sizeof(Field))
+        upstream_names(self, config)
         loop.nlisteners = len(config.listeners)
         loop.listeners = <Listener*> self.mem(loop.nlisteners * sizeof(Listener))
         for i, listener in enumerate(config.listeners):
             self.listener_init(&loop.listeners[i], listener, listeners[i])
+        regex_init(self.groups)
         self.special(loop.wake_fd, K_WAKE)
         self.special(loop.signal_fd, K_SIGNAL)
         for i, upstream in enumerate(config.upstreams):
@@ -167,6 +176,9 @@ cdef class Engine:
                 peer_free(<Peer*> <size_t> p)
         peers_bury()
         pool_drop(&loop.pool)
+        for code in self.regexes:
+            pcre2_code_free(<pcre2_code*> <size_t> code)
+        regex_drop()
         for i in range(loop.nchunks):
             free(loop.chunks[i])
         free(loop.chunks)
@@ -316,7 +328,7 @@ cdef class Engine:
         if l.tcp:
             l.stream = self.stream(listener.stream)
         else:
-            self.servers(l, listener)
+            servers_fill(self, l, listener)
         l.fd = -1
         if fd is None:
             return 0
@@ -344,42 +356,6 @@ cdef class Engine:
         s.next.mask = NX_ERROR | NX_TIMEOUT if server.next_upstream else 0
         s.next.tries = min(server.next_upstream_tries, 65535)
         s.next.timeout = server.next_upstream_timeout_ms
-        return s
-
-    cdef int servers(self, Listener* l, listener) except -1:
-        cdef list names = []
-        cdef int i
-        l.nservers = len(listener.http)
-        l.servers = <Server**> self.mem(l.nservers * sizeof(Server*))
-        for i, server in enumerate(listener.http):
-            l.servers[i] = self.server(server)
-            names += [(name.lower(), i) for name in server.names if name]
-        l.fallback = l.servers[<int> listener.default_server]
-        for i in range(<int> l.nservers):
-            l.head_most = max(l.head_most, l.servers[i].head_most)
-            l.line_most = max(l.line_most, l.servers[i].line_most)
-            l.fields_most = max(l.fields_most, l.servers[i].fields_most)
-        names.sort()
-        l.nnames = len(names) if l.nservers > 1 else 0      # one server: no look-up at all
-        l.names = <Name*> self.mem(len(names) * sizeof(Name))
-        for i, (name, k) in enumerate(names):
-            l.names[i].name = self.text(name)
-            l.names[i].srv = l.servers[<int> k]
-        return 0
-
-    cdef Server* server(self, server) except NULL:
-        cdef Server* s = <Server*> self.mem(sizeof(Server))
-        cdef list ordered = sorted(server.locations, key=lambda x: (x.match != "exact", -len(os.fsencode(x.pattern))))
-        s.name = self.text(server.names[0] if server.names else "")
-        s.nlocs = len(ordered)
-        s.nexact = sum(x.match == "exact" for x in ordered)
-        s.locs = <Location*> self.mem(s.nlocs * sizeof(Location))
-        for i, location in enumerate(ordered):
-            s.locs[<int> i].exact = location.match == "exact"
-            s.locs[<int> i].pattern = self.text(location.pattern)
-            self.location(&s.locs[<int> i], location.handler, location.settings)
-        self.location(&s.fallback, server.handler, server.settings)
-        self.limits(s, server.settings)
         return s
 
     cdef int limits(self, Server* s, settings) except -1:
@@ -421,14 +397,13 @@ cdef class Engine:
     cdef int handler(self, Location* l, handler) except -1:
         if isinstance(handler, ProxyPass):
             l.handler = DO_PROXY
+            if handler.url is not None:
+                l.proxy_url = value_new(self, handler.url)
+                return 0
             l.ups = &loop.ups[<int> handler.upstream]
             l.proxy_host = self.text(handler.host)
             if handler.uri is not None:
                 l.uri = self.text(handler.uri)
-        elif isinstance(handler, Return):
-            l.handler = DO_RETURN
-            l.status = handler.status
-            l.text = self.value(handler.text)
         elif isinstance(handler, UpstreamShow):
             l.handler = DO_SHOW
         return 0
@@ -462,6 +437,15 @@ cdef class Engine:
                 piece.text = self.text(part)
                 continue
             name = part.name
+            if name in self.slots:
+                piece.var = V_USER
+                self.uses |= self.map_uses
+                piece.text.n = self.slots[name]
+                continue
+            if name.isdecimal():
+                piece.var = V_CAPTURE
+                piece.text.n = int(name)
+                continue
             if name not in VARIABLE_IDS:            # a family: the rest of the name is its argument
                 family = max((one for one in VARIABLE_IDS if one.endswith("_") and name.startswith(one)), key=len)
                 name, rest = family, name[len(family):]

@@ -15,8 +15,6 @@ cdef int body_first(Request* r, char* rest, uint32_t n) noexcept nogil:
         if not body_take(&r.inb, rest, n, &used, &data, &data_n):
             return 400
         r.received += used
-        if r.loc.max_body and r.inb.seen > <uint64_t> r.loc.max_body:
-            return 413
         if data_n:
             r.body = buf_copy(&loop.pool, data, data_n)
             if r.body == NULL:

@@ -222,12 +222,11 @@ cdef void http_begin(Request* r, char* rest, uint32_t n) noexcept nogil:
     conn_state(c, S_BUSY)
     loop.st.requests += 1
     framing_in(r)
-    status = route(r)
+    r.method.p = r.head + r.h.start
+    r.method.n = r.h.method_len
+    status = route_server(r)
     if r.h.size > r.srv.line_most or r.h.nfields > r.srv.fields_most or r.srv.underscores:
         status = head_limits(r, status)
-    if status == 0 and r.loc.max_body and r.h.content_length > r.loc.max_body:
-        log_request(LOG_ERR, r, b"client intended to send too large body", 0, b"")
-        status = 413
     if status == 0:
         status = body_first(r, rest, n)
     else:
@@ -236,7 +235,7 @@ cdef void http_begin(Request* r, char* rest, uint32_t n) noexcept nogil:
         r.flags &= ~RQ_KEEP
         answer_status(r, status)
         return
-    handle(r)
+    http_route(r)
 
 
 cdef int head_limits(Request* r, int status) noexcept nogil:
@@ -272,27 +271,6 @@ cdef void framing_in(Request* r) noexcept nogil:
         r.flags |= RQ_KEEP
 
 
-cdef int route(Request* r) noexcept nogil:
-    """Server by host, location by path. 0, or the status of a refusal."""
-    cdef Listener* l = r.client.lst
-    cdef int status
-    r.srv = server_by_host(l, r.head + r.h.host, r.h.host_len) if l.nnames else l.fallback
-    r.loc = &r.srv.fallback
-    if r.h.method == M_CONNECT or r.h.method == M_TRACE:
-        return 405
-    status = request_path(r)
-    if status:
-        return status
-    r.loc = location_by_path(r.srv, r.uri, r.uri_len)
-    r.ups = r.loc.ups
-    if (r.client.served >= r.loc.keepalive_requests or r.loc.keepalive_timeout == 0 or loop.stopping
-            or loop.now - r.client.opened > r.loc.keepalive_time):
-        r.flags &= ~RQ_KEEP
-    elif r.loc.keepalive_off and no_keepalive(r):
-        r.flags &= ~RQ_KEEP
-    return 0
-
-
 cdef bint no_keepalive(Request* r) noexcept nogil:
     """keepalive_disable: MSIE up to 6 after a POST, Safari on macOS; by User-Agent, as nginx."""
     cdef Str agent = field_value(r, F_USER_AGENT)
@@ -313,7 +291,7 @@ cdef const char* find_text(Str s, const char* what) noexcept nogil:
 
 
 cdef int request_path(Request* r) noexcept nogil:
-    """r.uri: the decoded, normalised path; r.args: where the query lies. 0 or 400."""
+    """r.uri: the decoded, normalised path; r.args: the query. 0 or 400."""
     cdef char* q
     cdef uint32_t n = 0, args = 0
     cdef char* path = r.head + r.h.path
@@ -331,52 +309,23 @@ cdef int request_path(Request* r) noexcept nogil:
         args = r.uri_len + 1 if q != NULL else 0
     else:
         r.uri = <char*> request_memory(r, r.h.path_len)
-        if r.uri == NULL or uri_normalise(path, r.h.path_len, r.uri, &n, &args) != P_DONE:
+        if r.uri == NULL or uri_normalise(path, r.h.path_len, r.uri, &n, &args,
+                                                   r.srv.merge_slashes) != P_DONE:
             return 400
         r.uri_len = n
     if args:
-        r.args = r.h.path - r.h.target + args
+        r.args = path + args
         r.args_len = r.h.path_len - args
     return 0
-
-
-cdef Server* server_by_host(Listener* l, const char* host, uint32_t n) noexcept nogil:
-    """Exact server_name, without case: a binary search. The default server when there is none."""
-    cdef uint32_t low = 0, high = l.nnames, mid
-    cdef int d
-    while low < high:
-        mid = (low + high) >> 1
-        d = strncasecmp(host, l.names[mid].name.p, n if n < l.names[mid].name.n else l.names[mid].name.n)
-        if d == 0:
-            d = <int> n - <int> l.names[mid].name.n
-        if d == 0:
-            return l.names[mid].srv
-        if d < 0:
-            high = mid
-        else:
-            low = mid + 1
-    return l.fallback
-
-
-cdef Location* location_by_path(Server* s, const char* path, uint32_t n) noexcept nogil:
-    """`=` first, then the longest prefix."""
-    cdef uint32_t i
-    cdef Location* l
-    for i in range(s.nlocs):
-        l = &s.locs[i]
-        if l.pattern.n > n or (l.exact and l.pattern.n != n):
-            continue
-        if memcmp(l.pattern.p, path, l.pattern.n) == 0:
-            return l
-    return &s.fallback
 
 
 cdef void handle(Request* r) noexcept nogil:
     cdef Location* l = r.loc
     if l.handler == DO_PROXY:
-        proxy_begin(r)
-    elif l.handler == DO_RETURN:
-        answer_return(r)
+        r.proxy_host = l.proxy_host
+        r.proxy_uri = l.uri
+        if l.proxy_url == NULL or proxy_url(r):
+            proxy_begin(r)
     elif l.handler == DO_SHOW:
         answer_show(r)
     else:
@@ -414,7 +363,7 @@ cdef void http_next(Request* r) noexcept nogil:
     cdef Conn* c = r.client
     cdef bint keep = r.flags & RQ_KEEP and r.inb.done and c.pipe == NULL and not loop.stopping == STOP_NOW_
     cdef int64_t idle = r.loc.keepalive_timeout
-    cdef bint rest = not r.inb.done
+    cdef bint rest = not r.inb.done or r.flags & RQ_BODY_LEFT
     request_free(r)
     c.flags &= ~CF_BULK
     pipe_give(c)

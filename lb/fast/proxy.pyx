@@ -263,9 +263,16 @@ cdef bint answer_head(Request* r, char* p, uint32_t n) noexcept nogil:
     r.flags |= RQ_UP_HEAD
     if r.loc.uses & USES_UP_HEAD:
         keep_up_head(r, p - h.size, &h)
+    if h.status >= 300 and r.loc.intercept_errors and error_page_for(r.loc, h.status) != NULL:
+        peer_ok(r.peer)
+        up_abandon(r)
+        answer_status(r, h.status)
+        return False
     framing_out(r, &h)
     if r.loc.buffering:
         r.flags |= RQ_HOLD
+    if r.err_status:
+        status_shown(r, &h)
     return answer_body(r, &h, p, n)
 
 
@@ -292,6 +299,21 @@ cdef void framing_out(Request* r, Head* h) noexcept nogil:
         r.flags |= RQ_UP_KEEP
     if not r.inb.done or loop.stopping:
         r.flags &= ~RQ_KEEP
+
+
+cdef void status_shown(Request* r, Head* h) noexcept nogil:
+    """Behind an error_page: its status, with a framing that fits it whatever the server's status was."""
+    r.status = r.err_status
+    if r.h.method != M_HEAD and h.status in (204, 304):
+        h.content_length = 0
+    h.status = r.err_status
+    if r.err_status in (204, 304):
+        if not r.outb.done:
+            r.flags &= ~RQ_UP_KEEP
+        r.outb.kind = B_NONE
+        r.outb.done = 1
+        r.outb.chunk_out = 0
+        h.content_length = -1
 
 
 cdef bint answer_body(Request* r, Head* h, char* p, uint32_t n) noexcept nogil:

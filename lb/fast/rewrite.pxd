@@ -5,7 +5,8 @@ each line is written from what the parser found (http-strictness rule 1), so tha
 from libc.stdint cimport uint32_t
 from lb.fast.types cimport (B_CHUNKED, B_LENGTH, Env, F_CONNECTION, F_CONTENT_LENGTH, F_DATE, F_EXPECT, F_HOST, F_KEEP_ALIVE,
                             F_PROXY, F_PROXY_CONNECTION, F_SERVER, F_TE, F_TRAILER, F_TRANSFER_ENCODING, F_UPGRADE,
-                            F_X_ACCEL, F_X_PAD, FF_BAD_NAME, FF_HOP, Field, Head, Location, Out, Request, SetHeader)
+                            F_X_ACCEL, F_X_PAD, FF_BAD_NAME, FF_HOP, Field, Head, Location, Out,
+                            RQ_NO_LOCATION, RQ_URI_NEW, Request, SetHeader)
 from lb.fast.out cimport out_char, out_init, out_int, out_put, out_str, out_uint
 from lb.fast.shape cimport clean, write_shaped
 from lb.fast.sys cimport memcpy, memmove, strncasecmp
@@ -45,21 +46,24 @@ cdef inline bint is_set(Location* l, const char* head, Field* f) noexcept nogil:
 
 
 cdef inline void write_target(Out* o, Request* r) noexcept nogil:
-    """The target as received (origin form), or with proxy_pass's URI in place of the location's prefix."""
-    cdef uint32_t skip
+    """The target as received (origin form), or with proxy_pass's URI in place of the location's prefix, or as rewritten."""
+    cdef uint32_t skip = 0
     cdef Location* l = r.loc
-    if l.uri.p == NULL:
+    if r.proxy_uri.p == NULL and not r.flags & RQ_URI_NEW:
         write_path(o, r)
         return
-    out_str(o, l.uri)
-    skip = l.pattern.n if l.pattern.n < r.uri_len else r.uri_len
-    if o.p + 3 * (r.uri_len - skip) > o.end:
+    if r.proxy_uri.p != NULL and not r.flags & RQ_NO_LOCATION:
+        out_str(o, r.proxy_uri)
+        if l.proxy_url != NULL:         # made of variables: it is the whole target
+            return
+        skip = l.pattern.n if l.pattern.n < r.uri_len else r.uri_len
+    if <size_t> (o.end - o.p) < 3 * <size_t> (r.uri_len - skip):
         o.full = 1
         return
     o.p += uri_escape(r.uri + skip, r.uri_len - skip, o.p)
     if r.args_len:
         out_char(o, 63)
-        out_put(o, r.head + r.h.target + r.args, r.args_len)
+        out_put(o, r.args, r.args_len)
 
 
 cdef inline void write_set(Out* o, Request* r, Env* env, SetHeader* s) noexcept nogil:
@@ -94,13 +98,13 @@ cdef inline void write_up_head(Out* o, Request* r, Env* env) noexcept nogil:
     if l.method.n:
         write_value(o, r, env, &l.method)
     else:
-        out_put(o, r.head + r.h.start, r.h.method_len)
+        out_str(o, r.method)
     out_char(o, 32)
     write_target(o, r)
     out_put(o, b" HTTP/1.0\r\n" if l.http10 else b" HTTP/1.1\r\n", 11)
     if not (l.overridden >> F_HOST) & 1:
         out_put(o, b"Host: ", 6)
-        out_str(o, l.proxy_host)
+        out_str(o, r.proxy_host)
         out_put(o, b"\r\n", 2)
     for i in range(l.nsets):
         write_set(o, r, env, &l.sets[i])

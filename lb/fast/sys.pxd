@@ -53,6 +53,13 @@ cdef extern from "<time.h>" nogil:
     enum:
         CLOCK_MONOTONIC, CLOCK_MONOTONIC_COARSE, CLOCK_REALTIME, CLOCK_REALTIME_COARSE
 
+cdef extern from "<sys/stat.h>" nogil:
+    ctypedef struct stat_t "struct stat":
+        unsigned int st_mode
+    int stat(const char* path, stat_t* st) noexcept
+    enum:
+        S_IFMT, S_IFREG, S_IFDIR
+
 cdef extern from "<unistd.h>" nogil:
     int close(int fd) noexcept
     ssize_t read(int fd, void* p, size_t n) noexcept

@@ -4,7 +4,7 @@ Sizes are bytes, times are milliseconds of the monotonic clock (`loop.now`) unle
 """
 
 from lb.fast.sys cimport tm
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 
 # ---------------------------------------------------------------- HTTP heads (head.pxd, chunk.pxd, uri.pxd)
@@ -198,6 +198,7 @@ ctypedef struct Listener
 ctypedef struct Location
 ctypedef struct Server
 ctypedef struct StreamServer
+ctypedef struct Slot
 
 ctypedef struct Buf:        # a block from the pool (buf.pxd); its bytes follow the struct
     Buf* next               # chain, or the pool's free list
@@ -340,6 +341,12 @@ cdef enum ReqFlag:
     RQ_DISCARD = 16384      # answered and logged; the rest of its body is read away
     RQ_TUNNEL = 32768       # 101 Switching Protocols: bytes both ways (tunnel.pyx)
     RQ_HOLD = 65536         # the answer may wait in memory and on disk for its client (hold.pyx)
+    RQ_INTERNAL = 1 << 24   # an internal redirect or a rewrite made the present path
+    RQ_URI_NEW = 1 << 25    # the target as received is no longer what goes to a server
+    RQ_NO_LOCATION = 1 << 26    # rewrite ... break: proxy_pass's URI is not used
+    RQ_URI_CHANGED = 1 << 27    # a rewrite asks for another look for a location
+    RQ_ERROR_PAGE = 1 << 28     # an error_page was taken: no further one, unless recursive
+    RQ_BODY_LEFT = 1 << 29      # part of the client's body will not be read: linger at the end
 
 ctypedef struct TempPath:   # client_body_temp_path, proxy_temp_path
     Str dir
@@ -383,13 +390,24 @@ ctypedef struct Request:    # one exchange of a client with an upstream; lies at
     Spool* hold             # what of the answer waits on disk for the client
     char* uri               # normalised path, decoded
     uint32_t uri_len
-    uint32_t args           # offset of the query in the target; 0: none
     uint32_t args_len
+    char* args              # the query, without its "?"
+    Str method              # its text; GET after an error_page
+    Str location            # of a redirect that lb makes itself
+    Str proxy_host          # of the handler's proxy_pass
+    Str proxy_uri
+    Slot* slots             # user variables, or NULL before the first one is used
+    char* subject           # what the last regex matched: captures are parts of it
+    uint32_t* captures      # offsets in it: begin and end of the whole, of $1, of $2...; 4294967295: not set
+    uint32_t ncaptures      # pairs of them
+    uint16_t err_status     # status that the answer shows whatever its maker says; 0: its own
+    uint8_t uri_changes     # rewrites and internal redirects so far
     uint32_t flags          # ReqFlag
     uint16_t status         # sent to the client, 0: none yet
     uint16_t up_status      # of the last upstream answer
     uint16_t tries          # servers tried
     uint16_t ntried         # of tried[]
+    Peer* direct            # the one server of a proxy_pass whose variables gave an address
     Peer** tried            # servers that failed this request (compared, never followed)
     Str key                 # of `hash`; p NULL: not worked out yet
     Try* first_try          # servers that were left, in order
@@ -527,6 +545,94 @@ ctypedef struct Upstream:
 
 # ---------------------------------------------------------------- compiled configuration (made by api, read by the loop)
 
+# ---- routing and rewriting
+
+ctypedef struct Regex:      # a compiled regular expression (regex.pyx)
+    void* code              # pcre2_code
+    Str text                # as written, for the log
+    uint32_t groups         # captures in it
+    uint32_t nnames
+    uint32_t* slots         # named captures: user variable
+    uint32_t* nums          # and number of its group
+
+ctypedef struct DictEntry:  # of Dict
+    Str key                 # lower case; p NULL: free
+    uint32_t hash
+    void* value
+
+ctypedef struct Dict:       # text to something: open addressing, at most half full
+    uint32_t mask           # places - 1
+    uint32_t n              # 0: empty, entries is NULL
+    DictEntry* entries
+
+ctypedef struct Names:      # what a server name or a map's key is looked up in, in this order
+    Dict exact
+    Dict head               # "*.x" by ".x": the longest wins
+    Dict tail               # "x.*" by "x."
+    uint32_t nregex
+    Regex* regexes          # the first that matches
+    void** values           # of the regexes
+
+ctypedef struct Map:        # map{}
+    Value source
+    Value* fallback         # `default`
+    Names names
+    uint8_t hostnames
+    uint8_t is_volatile
+
+ctypedef struct UserVar:    # a variable of set, map or a named capture
+    Str name
+    Map* map                # or NULL
+
+cdef enum SlotState:
+    SLOT_EMPTY = 0
+    SLOT_SET = 1
+    SLOT_BUSY = 2           # its map is being looked up: a map that needs itself ends there
+
+ctypedef struct Slot:       # a user variable's value in a request
+    Str value
+    uint8_t state           # SlotState
+
+cdef enum OpKind:
+    OP_SET = 1
+    OP_REWRITE = 2
+    OP_RETURN = 3
+    OP_BREAK = 4
+    OP_IF = 5
+
+cdef enum OpTest:           # OP_IF
+    IF_TRUE = 0
+    IF_EQUAL = 1
+    IF_REGEX = 2
+    IF_FILE = 3
+    IF_DIR = 4
+    IF_EXISTS = 5
+    IF_EXEC = 6
+
+ctypedef struct Op:         # one operation of a server's or location's flat array
+    uint8_t kind            # OpKind
+    uint8_t test            # OpTest
+    uint8_t negate
+    uint8_t has_args        # OP_REWRITE: `text` is the new query
+    uint8_t add_args        # OP_REWRITE: the old query is added
+    uint8_t last            # OP_REWRITE: ends this round
+    uint8_t here            # OP_REWRITE: the location stays
+    uint8_t in_args         # OP_REWRITE to a URL: it has a "?"
+    uint16_t status         # OP_RETURN; OP_REWRITE: 301, 302 or 0
+    int32_t slot            # OP_SET: user variable; -1: $args
+    uint32_t next           # OP_IF: where to go on when it does not hold
+    Regex* regex
+    Value value             # of OP_SET and OP_RETURN; tested by OP_IF; new path or URL of OP_REWRITE
+    Value text              # OP_IF: to compare with; OP_REWRITE: new query
+    Location* loc           # OP_IF in a location: its implicit location
+
+ctypedef struct ErrorPage:  # for one status
+    uint16_t status
+    int16_t overwrite       # -1: the same status; 0: that of the page; else this one
+    uint8_t to              # first byte of the target: / @ or of a URL
+    Value target
+    Location* named
+
 ctypedef struct SetHeader:
     Str name
     Value value
@@ -608,7 +714,6 @@ ctypedef struct NextRule:
 cdef enum Handler:
     DO_NOT_FOUND = 0
     DO_PROXY = 1
-    DO_RETURN = 2
     DO_SHOW = 3
 
 ctypedef struct LogFile:    # access or error log: lines gather here and are written once per turn of the loop, or per buffer
@@ -643,6 +748,12 @@ ctypedef struct ErrorLogs:  # where messages of a level go: those of a location,
     LogFile** files
     uint32_t* levels
 
+ctypedef struct Routes:     # the locations of one level
+    Location** fixed        # exact ones first, then prefixes, longest first
+    uint32_t nfixed
+    Location** regex        # in file order
+    uint32_t nregex
+
 ctypedef struct Location:
     uint8_t exact
     uint8_t handler         # Handler
@@ -675,8 +786,6 @@ ctypedef struct Location:
     uint32_t nsets
     uint32_t overridden     # bit per FieldId that a SetHeader replaces
     uint8_t sets_other      # a SetHeader replaces a field with no id
-    uint16_t status         # DO_RETURN
-    Value text
     int64_t connect_timeout
     int64_t read_timeout
     int64_t write_timeout
@@ -696,21 +805,38 @@ ctypedef struct Location:
     uint8_t no_tokens       # server_tokens off
     Str default_type        # ends in a zero byte
     uint32_t uses           # Uses (outcome.pxd): heads that its values need
+    Op* ops                 # run before the handler
+    uint32_t nops
+    Routes routes           # locations in this one
+    Regex* regex            # of a regular expression's location
+    uint8_t noregex         # ^~
+    uint8_t internal
+    uint8_t redirect_to     # `/x/` that sends `/x` here with 301
+    uint8_t recursive_error_pages
+    uint8_t intercept_errors
+    uint8_t absolute_redirect
+    uint8_t port_in_redirect
+    uint8_t server_name_in_redirect
+    ErrorPage* error_pages
+    uint32_t nerror_pages
+    uint32_t except_methods # limit_except: bit per Method that stays here; 0: no limit_except
+    Location* except_loc    # where the others go
+    Value* proxy_url        # proxy_pass with variables, or NULL
+    Server* srv
 
 ctypedef struct Server:     # server {} of http
     Str name                # $server_name: the first name
-    Location* locs          # exact ones first, then prefixes, longest first
-    uint32_t nlocs
-    uint32_t nexact
     uint32_t line_most      # longest line of a head
     uint32_t head_most      # longest head
     uint32_t fields_most    # most fields
     uint8_t underscores     # names with `_` are kept
+    Routes routes
+    Location** named        # @ locations
+    uint32_t nnamed
+    Op* ops                 # run before a location is looked for
+    uint32_t nops
+    uint8_t merge_slashes
     Location fallback       # where no location matches
-
-ctypedef struct Name:       # a server_name on a listener
-    Str name
-    Server* srv
 
 ctypedef struct StreamServer:
     Upstream* ups
@@ -734,8 +860,8 @@ ctypedef struct Listener:
     Server** servers
     uint32_t nservers
     Server* fallback        # default server
-    Name* names             # sorted by text, for exact look-up
-    uint32_t nnames
+    Names names             # to Server*
+    uint8_t has_names       # more than one server, or captures in a name: look it up
     StreamServer* stream
     Str addr                # bound address as written, for $server_addr of wildcard listeners see value.pxd
     Str port
@@ -805,6 +931,7 @@ ctypedef struct Env:        # what values need beside the request
     Str product             # lb
     Str nginx_version       # $nginx_version
     uint64_t random[2]      # state of $request_id
+    void (*user)(Out* o, Request* r, uint32_t slot) noexcept nogil      # writes a user variable (vars.pyx)
 
 ctypedef struct Inbox:      # what Python threads leave for the loop; each with its eventfd write
     void* tables            # Table*, newest first
@@ -848,6 +975,14 @@ ctypedef struct Loop:       # one per worker; the only state of the machine room
     uint32_t nlisteners
     Upstream* ups
     uint32_t nups
+    Dict ups_names          # of http, to Upstream*
+    Upstream direct         # addresses that variables gave: one request each, nothing is kept
+    UserVar* vars           # by slot
+    uint32_t nvars
+    uint32_t max_groups     # captures of the regex that has most, and 1
+    void* match_data        # PCRE2's (regex.pyx)
+    void* match_context
+    void* jit_stack
     LogFile* logs
     uint32_t nlogs
     ErrorLogs errors        # of the main context

@@ -139,7 +139,7 @@ cdef void up_start(Request* r) noexcept nogil:
     if r.tries == 0:
         tries_begin(r)
     while True:
-        p = choose(r.ups, r, &loop.env)
+        p = choose(r.ups, r, &loop.env) if r.ups != &loop.direct else direct_take(r)
         if p == NULL:
             up_exhausted(r)
             return

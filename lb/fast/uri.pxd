@@ -17,16 +17,17 @@ cdef enum:
 
 
 cdef inline int uri_normalise(
-    const char* p, uint32_t n, char* out, uint32_t* out_len, uint32_t* args_off,
+    const char* p, uint32_t n, char* out, uint32_t* out_len, uint32_t* args_off, bint merge,
 ) noexcept nogil:
-    """The path of p[0:n] (Head.path) to `out` (room for n bytes): decoded, dot segments resolved, slashes merged.
+    """The path of p[0:n] (Head.path) to `out` (room for n bytes): decoded, dot segments resolved, slashes merged
+    (`merge`).
 
     args_off: offset of the query, behind its "?"; 0: none. A "#" in the path ends it (parse_request lets none through).
     An empty path before "?" is "/". On P_BAD, *out_len is the offset of the byte and *args_off the Rule.
     """
     cdef const uint8_t* s = <const uint8_t*> p
     cdef uint8_t* o = <uint8_t*> out
-    cdef uint32_t i = literal_prefix(s, n), w = i, rule = R_NONE
+    cdef uint32_t i = literal_prefix(s, n), w = i, rule = R_NONE, before
     cdef uint8_t c
     if i > 0:
         memcpy(o, s, i)
@@ -42,13 +43,15 @@ cdef inline int uri_normalise(
             if rule != R_NONE:
                 break
             i += 2
+        before = w
         if c == c"/":
             rule = segment_ends(o, &w)
         elif c == 0:
             rule = R_PATH_NUL
         if rule != R_NONE:
             break
-        if c != c"/" or w == 0 or o[w - 1] != c"/":
+        # the slash behind a dot segment went with it
+        if c != c"/" or w == 0 or o[w - 1] != c"/" or (not merge and w == before):
             o[w] = c
             w += 1
         i += 1
@@ -110,6 +113,24 @@ cdef inline uint32_t uri_escape(const char* p, uint32_t n, char* out) noexcept n
             out[w] = c"%"
             out[w + 1] = digits[s[i] >> 4]
             out[w + 2] = digits[s[i] & 15]
+            w += 3
+        else:
+            out[w] = p[i]
+            w += 1
+    return w
+
+
+cdef inline uint32_t uri_escape_args(const char* p, uint32_t n, char* out) noexcept nogil:
+    """Text as part of a query: space # % & + ; ? and bytes that are no printable ASCII. Returns its length, at most 3 n."""
+    cdef const char* digits = b"0123456789ABCDEF"
+    cdef uint32_t i, w = 0
+    cdef uint8_t c
+    for i in range(n):
+        c = <uint8_t> p[i]
+        if c <= 32 or c >= 127 or c in (c"#", c"%", c"&", c"+", c";", c"?"):
+            out[w] = c"%"
+            out[w + 1] = digits[c >> 4]
+            out[w + 2] = digits[c & 15]
             w += 3
         else:
             out[w] = p[i]

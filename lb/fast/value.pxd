@@ -10,6 +10,7 @@ from lb.fast.types cimport (Buf, Conn, DO_PROXY, Env, F_AUTHORIZATION, F_CONTENT
                             FF_HOP, Field, Out, Piece, Request, Str, Value)
 from lb.fast.out cimport (out_char, out_int, out_iso, out_local, out_put, out_seconds, out_str, out_text, out_uint)
 from lb.fast.outcome cimport V_OUTCOME, write_missing, write_outcome, write_tries
+from lb.fast.uri cimport uri_escape_args
 from lb.fast.sys cimport (AF_INET, AF_INET6, AF_UNIX, getsockname, inet_ntop, memcmp, ntohs, sockaddr, sockaddr_in,
                           sockaddr_in6, socklen_t, strncasecmp)
 
@@ -22,6 +23,8 @@ cdef enum Variable:
     V_BYTES_SENT, V_BODY_BYTES_SENT, V_REQUEST_LENGTH, V_REQUEST_TIME
     V_PROTOCOL, V_BYTES_RECEIVED, V_CONNECTION_TIME, V_PIPE, V_REMOTE_USER, V_REQUEST_PORT, V_IS_REQUEST_PORT
     V_REQUEST_BODY, V_REQUEST_BODY_FILE
+    V_USER                  # text.n: slot
+    V_CAPTURE, V_CAPTURE_ARG    # text.n: group; the latter in the query or URL of a rewrite
 
 
 cdef inline Field* find_field(Request* r, int field) noexcept nogil:
@@ -203,7 +206,7 @@ cdef inline void write_pair(Out* o, Request* r, Piece* v, bint cookie) noexcept 
     cdef Str s
     cdef uint32_t i
     if not cookie:
-        s = find_pair(r.head + r.h.target + r.args, r.args_len, v.text, 38, False)
+        s = find_pair(r.args, r.args_len, v.text, 38, False)
         if s.p == NULL:
             write_missing(o)
         out_str(o, s)
@@ -315,15 +318,15 @@ cdef inline void write_head_var(Out* o, Request* r, int var) noexcept nogil:
     elif var == V_REQUEST:
         write_request_line(o, r)
     elif var == V_REQUEST_METHOD:
-        out_put(o, r.head + r.h.start, r.h.method_len)
+        out_str(o, r.method)
     elif var == V_REQUEST_URI:
         write_path(o, r)
     elif var == V_URI:
         out_put(o, r.uri, r.uri_len)
     elif var == V_ARGS:
-        if r.args == 0:
+        if r.args == NULL:
             write_missing(o)
-        out_put(o, r.head + r.h.target + r.args, r.args_len)
+        out_put(o, r.args, r.args_len)
     elif var == V_IS_ARGS:
         if r.args_len:
             out_char(o, 63)
@@ -345,11 +348,11 @@ cdef inline void write_head_var(Out* o, Request* r, int var) noexcept nogil:
 
 
 cdef inline void write_proxy_port(Out* o, Request* r) noexcept nogil:
-    cdef uint32_t i = r.loc.proxy_host.n
-    while i and r.loc.proxy_host.p[i - 1] != 58 and r.loc.proxy_host.p[i - 1] != 93:
+    cdef uint32_t i = r.proxy_host.n
+    while i and r.proxy_host.p[i - 1] != 58 and r.proxy_host.p[i - 1] != 93:
         i -= 1
-    if i and r.loc.proxy_host.p[i - 1] == 58:
-        out_put(o, r.loc.proxy_host.p + i, r.loc.proxy_host.n - i)
+    if i and r.proxy_host.p[i - 1] == 58:
+        out_put(o, r.proxy_host.p + i, r.proxy_host.n - i)
     else:
         out_put(o, b"80", 2)
 
@@ -369,7 +372,7 @@ cdef inline void write_outcome_var(Out* o, Request* r, Env* env, int var) noexce
     elif var == V_REQUEST_TIME:
         out_seconds(o, env.now - r.start)
     elif var == V_PROXY_HOST:
-        out_str(o, r.loc.proxy_host)
+        out_str(o, r.proxy_host)
     elif var == V_PROXY_PORT:
         write_proxy_port(o, r)
 
@@ -401,10 +404,42 @@ cdef inline void write_body(Out* o, Request* r) noexcept nogil:
         b = b.next
 
 
+cdef inline void write_capture(Out* o, Request* r, uint32_t n, bint in_args) noexcept nogil:
+    """$1 to $9 of the last regular expression that matched; in a rewrite's query or URL escaped, if the target was."""
+    cdef char* p
+    cdef uint32_t len
+    if n >= r.ncaptures or r.captures[2 * n] == 4294967295u:
+        return
+    p = r.subject + r.captures[2 * n]
+    len = r.captures[2 * n + 1] - r.captures[2 * n]
+    if not in_args or not was_quoted(r):
+        out_put(o, p, len)
+    elif <size_t> (o.end - o.p) < 3 * <size_t> len:
+        o.full = 1
+    else:
+        o.p += uri_escape_args(p, len, o.p)
+
+
+cdef inline bint was_quoted(Request* r) noexcept nogil:
+    """Did the target's path come with a percent sign or a plus?"""
+    cdef char* p = r.head + r.h.path
+    cdef uint32_t i
+    for i in range(r.h.path_len):
+        if p[i] == 63:
+            return False
+        if p[i] == 37 or p[i] == 43:
+            return True
+    return False
+
+
 cdef inline void write_var(Out* o, Request* r, Env* env, Piece* v) noexcept nogil:
     cdef int var = v.var
     if var > V_OUTCOME:
         write_outcome(o, r, env, v)
+    elif var == V_USER:
+        env.user(o, r, v.text.n)
+    elif var == V_CAPTURE or var == V_CAPTURE_ARG:
+        write_capture(o, r, v.text.n, var == V_CAPTURE_ARG)
     elif var == V_HTTP_:
         write_http(o, r, v.text)
     elif var == V_ARG_ or var == V_COOKIE_:

@@ -1,0 +1,116 @@
+"""`map`: a variable whose value depends on another value."""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+from dataclasses import dataclass, field
+
+from lb.config import regexes
+from lb.config.directive import AS_NGINX, Directive
+from lb.config.errors import Problem, Refused
+from lb.config.model import Map, Regex, Value
+from lb.config.reader import Reader
+from lb.config.scope import HttpScope
+from lb.config.tree import Node, Statement
+from lb.config.values import ascii_lower
+from lb.config.variables import compile_value, take_unknown
+
+
+@dataclass(slots=True)
+class _Draft:
+    """What the lines of one map{} say."""
+
+    reader: Reader
+    default: Value | None = None
+    exact: dict[str, Value] = field(default_factory=dict)
+    regexes: list[tuple[Regex, Value]] = field(default_factory=list)
+    hostnames: bool = False
+    volatile: bool = False
+
+    def walk(self, statements: list[Statement]) -> None:
+        for statement in statements:
+            if isinstance(statement, Problem):
+                self.reader.problems.append(statement)
+                self.reader.syntax_error = True
+                continue
+            try:
+                self.line(statement)
+            except Refused as refused:
+                file, line = (refused.file, refused.line) if refused.file else (statement.file, statement.line)
+                self.reader.problems.append(Problem(refused.message, file, line, refused.hint))
+            self.reader.unknown += [(name, statement) for name in take_unknown()]
+
+    def line(self, node: Node) -> None:
+        if node.block is not None:
+            raise Refused('unexpected "{"')
+        if node.name == "hostnames" and not node.args:
+            self.hostnames = True
+        elif node.name == "volatile" and not node.args:
+            self.volatile = True
+        elif len(node.args) != 1:
+            raise Refused("invalid number of the map parameters")
+        elif node.name == "include":
+            self.include(node)
+        else:
+            self.pair(node.name, compile_value(node.args[0]))
+
+    def include(self, node: Node) -> None:
+        name = self.reader.include_name(node.args[0])
+        names = sorted(glob.glob(name), key=os.fsencode) if re.search(r"[*?\[]", name) else [name]
+        for path in names:
+            with self.reader.open(path) as statements:
+                self.walk(statements)
+
+    def pair(self, key: str, value: Value) -> None:
+        if key == "default":
+            if self.default is not None:
+                raise Refused("duplicate default map parameter")
+            self.default = value
+        elif key.startswith("~"):
+            caseless = key.startswith("~*")
+            self.regexes.append((regexes.make(self.reader, key[2 if caseless else 1 :], caseless), value))
+        else:
+            self.exact_pair(ascii_lower(key.removeprefix("\\")), value, key)
+
+    def exact_pair(self, key: str, value: Value, written: str) -> None:
+        if self.hostnames and ("*" in key.removeprefix("*.").removesuffix(".*") or key == "."):
+            raise Refused(f'invalid hostname or wildcard "{written}"')
+        if key in self.exact:
+            raise Refused(f'conflicting parameter "{key}"')
+        self.exact[key] = value
+
+
+def map_(scope: HttpScope, node: Node) -> None:
+    source = compile_value(node.args[0])
+    name = regexes.define(scope.reader, regexes.variable_name(node.args[1]))
+    draft = _Draft(scope.reader)
+    draft.walk(node.block or [])
+    made = Map(
+        name=name,
+        source=source,
+        default=draft.default or (),
+        exact=tuple(draft.exact.items()),
+        regexes=tuple(draft.regexes),
+        hostnames=draft.hostnames,
+        volatile=draft.volatile,
+    )
+    scope.reader.maps = [one for one in scope.reader.maps if one.name != name] + [made]
+
+
+DIRECTIVES = (
+    Directive(
+        "map",
+        ("http",),
+        "VALUE $VARIABLE { ... }",
+        (2, 2),
+        "",
+        "Makes a variable, whose value is that of the line for VALUE: `KEY VALUE;` with a text (any case), ~REGEX or "
+        "~*REGEX as KEY; `default VALUE;`, `hostnames;` (then *.NAME, .NAME and NAME.* are keys), `include FILE;`, "
+        "`volatile;` (not kept for the request).",
+        AS_NGINX,
+        map_,
+        True,
+    ),
+)

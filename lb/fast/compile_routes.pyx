@@ -1,0 +1,301 @@
+"""From the model to what routes: names, servers, locations, operations, maps, regular expressions. With the GIL, once.
+
+Memory is the Engine's (`mem`, `text`); compiled regular expressions are freed with it (`regexes`). What names another part
+(error_page @name) is resolved when its server is whole.
+"""
+
+cdef dict TESTS = {"true": IF_TRUE, "=": IF_EQUAL, "~": IF_REGEX, "-f": IF_FILE, "-d": IF_DIR, "-e": IF_EXISTS, "-x": IF_EXEC}
+cdef dict METHOD_BITS = {"GET": M_GET, "HEAD": M_HEAD, "POST": M_POST, "PUT": M_PUT, "DELETE": M_DELETE, "OPTIONS": M_OPTIONS,
+                         "PATCH": M_PATCH}
+
+
+cdef int variables_init(Engine e, config) except -1:
+    """Slots and maps: before any value is compiled."""
+    cdef Map* m
+    loop.env.user = write_user
+    loop.nvars = len(config.variables)
+    loop.vars = <UserVar*> e.mem(loop.nvars * sizeof(UserVar))
+    e.slots = {name: i for i, name in enumerate(config.variables)}
+    for i, name in enumerate(config.variables):
+        loop.vars[<int> i].name = e.text(name)
+    for one in config.maps:
+        m = <Map*> e.mem(sizeof(Map))
+        map_fill(e, m, one)
+        loop.vars[<int> e.slots[one.name]].map = m
+    e.map_uses = e.uses
+    return 0
+
+
+cdef int upstream_names(Engine e, config) except -1:
+    """The http upstreams by name, for proxy_pass with variables."""
+    names = [(upstream.name.lower(), <size_t> &loop.ups[<int> i])
+             for i, upstream in enumerate(config.upstreams) if upstream.kind == "http"]
+    return dict_fill(e, &loop.ups_names, names)
+
+
+cdef int map_fill(Engine e, Map* m, one) except -1:
+    m.source = e.value(one.source)
+    m.fallback = value_new(e, one.default)
+    m.hostnames = one.hostnames
+    m.is_volatile = one.volatile
+    exact = [(key, <size_t> value_new(e, value)) for key, value in one.exact]
+    regexes = [(regex, <size_t> value_new(e, value)) for regex, value in one.regexes]
+    return names_fill(e, &m.names, exact, regexes, one.hostnames)
+
+
+cdef Value* value_new(Engine e, parts) except NULL:
+    cdef Value* v = <Value*> e.mem(sizeof(Value))
+    v[0] = e.value(parts)
+    return v
+
+
+# ---- names
+
+cdef int names_fill(Engine e, Names* t, list keys, list regexes, bint wildcards) except -1:
+    """keys: (lower case text, pointer); the first of several equal ones counts."""
+    exact, head, tail = [], [], []
+    for key, at in keys:
+        if not wildcards:
+            exact.append((key, at))
+        elif key.startswith("*."):
+            head.append((key[1:], at))
+        elif key.startswith("."):
+            exact.append((key[1:], at))
+            head.append((key, at))
+        elif key.endswith(".*"):
+            tail.append((key[:len(key) - 1], at))
+        else:
+            exact.append((key, at))
+    dict_fill(e, &t.exact, exact)
+    dict_fill(e, &t.head, head)
+    dict_fill(e, &t.tail, tail)
+    t.nregex = len(regexes)
+    t.regexes = <Regex*> e.mem(t.nregex * sizeof(Regex))
+    t.values = <void**> e.mem(t.nregex * sizeof(void*))
+    for i, (regex, at) in enumerate(regexes):
+        regex_fill(e, &t.regexes[<int> i], regex)
+        t.values[<int> i] = <void*> <size_t> at
+    return 0
+
+
+cdef int dict_fill(Engine e, Dict* d, list pairs) except -1:
+    cdef uint32_t places = 4
+    cdef DictEntry* at
+    cdef Str key
+    while places < 2 * len(pairs):
+        places *= 2
+    if not pairs:
+        return 0
+    d.mask = places - 1
+    d.entries = <DictEntry*> e.mem(places * sizeof(DictEntry))
+    for text, value in pairs:
+        key = e.text(text)
+        at = dict_place(d, key.p, key.n)
+        if at.key.p == NULL:
+            at.key = key
+            at.hash = text_hash(key.p, key.n)
+            at.value = <void*> <size_t> value
+            d.n += 1
+    return 0
+
+
+cdef int regex_fill(Engine e, Regex* re, regex) except -1:
+    cdef uint32_t groups = 0
+    cdef pcre2_code* code = regex_compile(os.fsencode(regex.pattern), regex.caseless)
+    e.regexes.append(<size_t> code)
+    pcre2_jit_compile(code, PCRE2_JIT_COMPLETE)     # without JIT (a hardened kernel) it is interpreted
+    pcre2_pattern_info(code, PCRE2_INFO_CAPTURECOUNT, &groups)
+    if <int> groups > e.groups:
+        e.groups = groups
+    re.code = code
+    re.text = e.text(regex.pattern)
+    re.groups = groups
+    re.nnames = len(regex.names)
+    re.slots = <uint32_t*> e.mem(re.nnames * sizeof(uint32_t))
+    re.nums = <uint32_t*> e.mem(re.nnames * sizeof(uint32_t))
+    for i, (name, group) in enumerate(regex.names):
+        re.slots[<int> i] = e.slots[name]
+        re.nums[<int> i] = group
+    return 0
+
+
+cdef Regex* regex_new(Engine e, regex) except NULL:
+    cdef Regex* re = <Regex*> e.mem(sizeof(Regex))
+    regex_fill(e, re, regex)
+    return re
+
+
+# ---- servers
+
+cdef int servers_fill(Engine e, Listener* l, listener) except -1:
+    cdef Server* s
+    keys, regexes = [], []
+    l.nservers = len(listener.http)
+    l.servers = <Server**> e.mem(l.nservers * sizeof(Server*))
+    for i, server in enumerate(listener.http):
+        s = server_new(e, server)
+        l.servers[<int> i] = s
+        l.head_most = max(l.head_most, s.head_most)
+        l.line_most = max(l.line_most, s.line_most)
+        l.fields_most = max(l.fields_most, s.fields_most)
+        keys += [(name, <size_t> s) for name in server.names if not name.startswith("~")]
+        regexes += [(regex, <size_t> s) for regex in server.regexes]
+    l.fallback = l.servers[<int> listener.default_server]
+    l.has_names = l.nservers > 1 or len(regexes) > 0        # one server without captures: no look-up at all
+    return names_fill(e, &l.names, keys, regexes, True)
+
+
+cdef Server* server_new(Engine e, server) except NULL:
+    cdef Server* s = <Server*> e.mem(sizeof(Server))
+    cdef ErrorPage* page
+    s.name = e.text(server.names[0].removeprefix(".") if server.names else "")
+    s.merge_slashes = server.merge_slashes
+    e.limits(s, server.settings)
+    named = {}
+    pending = []
+    location_fill(e, &s.fallback, server.handler, server.settings, "", pending)
+    routes_fill(e, &s.routes, server.locations, named, pending)
+    s.ops = ops_new(e, server.ops, &s.nops, pending)
+    for at, name in pending:
+        page = <ErrorPage*> <size_t> at
+        page.named = <Location*> <size_t> named.get(name, 0)
+    return s
+
+
+cdef int routes_fill(Engine e, Routes* t, locations, dict named, list pending) except -1:
+    fixed = [one for one in locations if one.match in ("exact", "prefix", "noregex")]
+    fixed.sort(key=lambda one: (one.match != "exact", -len(os.fsencode(one.pattern))))
+    regex = [one for one in locations if one.match == "regex"]
+    t.nfixed = len(fixed)
+    t.fixed = <Location**> e.mem(t.nfixed * sizeof(Location*))
+    t.nregex = len(regex)
+    t.regex = <Location**> e.mem(t.nregex * sizeof(Location*))
+    for i, one in enumerate(fixed):
+        t.fixed[<int> i] = location_new(e, one, named, pending)
+    for i, one in enumerate(regex):
+        t.regex[<int> i] = location_new(e, one, named, pending)
+    for one in locations:
+        if one.match == "named":
+            named[one.pattern] = <size_t> location_new(e, one, named, pending)
+    return 0
+
+
+cdef Location* location_new(Engine e, one, dict named, list pending) except NULL:
+    cdef Location* l = <Location*> e.mem(sizeof(Location))
+    l.exact = one.match == "exact"
+    l.noregex = one.match == "noregex"
+    l.internal = one.internal
+    l.redirect_to = isinstance(one.handler, ProxyPass) and one.pattern.endswith("/") and one.regex is None
+    location_fill(e, l, one.handler, one.settings, one.pattern, pending)
+    if one.regex is not None:
+        l.regex = regex_new(e, one.regex)
+    routes_fill(e, &l.routes, one.locations, named, pending)
+    l.ops = ops_new(e, one.ops, &l.nops, pending)
+    l.uses |= e.uses
+    if one.except_location is not None:
+        l.except_loc = location_new(e, one.except_location, named, pending)
+        for method in one.except_methods:
+            l.except_methods |= 1u << <int> METHOD_BITS[method]
+    return l
+
+
+cdef int location_fill(Engine e, Location* l, handler, settings, pattern, list pending) except -1:
+    """What every kind of location has."""
+    l.pattern = e.text(pattern)
+    e.location(l, handler, settings)
+    l.recursive_error_pages = settings.recursive_error_pages
+    l.intercept_errors = settings.proxy_intercept_errors
+    l.absolute_redirect = settings.absolute_redirect
+    l.port_in_redirect = settings.port_in_redirect
+    l.server_name_in_redirect = settings.server_name_in_redirect
+    pages = [(page, status) for page in settings.error_pages for status in page.statuses]
+    l.nerror_pages = len(pages)
+    l.error_pages = <ErrorPage*> e.mem(l.nerror_pages * sizeof(ErrorPage))
+    for i, (page, status) in enumerate(pages):
+        error_page_fill(e, &l.error_pages[<int> i], page, status, pending)
+    return 0
+
+
+cdef int error_page_fill(Engine e, ErrorPage* p, page, int status, list pending) except -1:
+    first = page.target[0] if page.target else ""
+    p.status = status
+    p.overwrite = page.overwrite
+    p.target = e.value(page.target)
+    p.to = ord(first[0]) if isinstance(first, str) and first[:1] in ("/", "@") else 0
+    if p.to == 64:
+        pending.append((<size_t> p, first))
+    return 0
+
+
+# ---- operations
+
+cdef list flattened(ops, list out):
+    """[operation, place behind its block] of each, an `if` before what is in it."""
+    for op in ops:
+        entry = [op, 0]
+        out.append(entry)
+        if isinstance(op, If):
+            flattened(op.ops, out)
+            entry[1] = len(out)
+    return out
+
+
+cdef Op* ops_new(Engine e, ops, uint32_t* n, list pending) except NULL:
+    cdef list flat = flattened(ops, [])
+    cdef Op* out = <Op*> e.mem(len(flat) * sizeof(Op))
+    n[0] = len(flat)
+    for i, (op, behind) in enumerate(flat):
+        out[<int> i].next = behind
+        op_fill(e, &out[<int> i], op, pending)
+    return out
+
+
+cdef int op_fill(Engine e, Op* out, op, list pending) except -1:
+    if isinstance(op, Set):
+        out.kind = OP_SET
+        out.slot = -1 if op.name == "args" else e.slots[op.name]
+        out.value = e.value(op.value)
+    elif isinstance(op, Rewrite):
+        rewrite_fill(e, out, op)
+    elif isinstance(op, If):
+        out.kind = OP_IF
+        out.test = TESTS[op.condition.kind]
+        out.negate = op.condition.negate
+        out.value = e.value(op.condition.value)
+        out.text = e.value(op.condition.text)
+        if op.condition.regex is not None:
+            out.regex = regex_new(e, op.condition.regex)
+        if op.location is not None:
+            out.loc = location_new(e, op.location, {}, pending)
+    elif isinstance(op, Break):
+        out.kind = OP_BREAK
+    else:
+        out.kind = OP_RETURN
+        out.status = op.status
+        out.value = e.value(op.text)
+    return 0
+
+
+cdef int rewrite_fill(Engine e, Op* out, op) except -1:
+    out.kind = OP_REWRITE
+    out.regex = regex_new(e, op.regex)
+    out.value = e.value(op.uri)
+    out.status = op.redirect
+    out.has_args = op.args is not None
+    out.add_args = op.add_args
+    out.last = op.last
+    out.here = op.here
+    out.in_args = any(isinstance(part, str) and "?" in part for part in op.uri)
+    if op.args is not None:
+        out.text = e.value(op.args)
+        escape_captures(&out.text)
+    if op.redirect:
+        escape_captures(&out.value)
+    return 0
+
+
+cdef void escape_captures(Value* v) noexcept:
+    cdef uint32_t i
+    for i in range(v.n):
+        if v.pieces[i].var == V_CAPTURE:
+            v.pieces[i].var = V_CAPTURE_ARG

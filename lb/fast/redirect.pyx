@@ -1,0 +1,108 @@
+"""error_page and internal redirects: a request that begins again with another path, or in a named location.
+
+    answer_status -> error_page -> internal_redirect -> http_route      (/URI: the method becomes GET, but for HEAD)
+                                -> named_redirect -> located            (@name: method and path stay)
+                                -> answer_redirect                      (a URL)
+"""
+
+
+cdef ErrorPage* error_page_for(Location* l, int status) noexcept nogil:
+    cdef uint32_t i
+    for i in range(l.nerror_pages):
+        if l.error_pages[i].status == status:
+            return &l.error_pages[i]
+    return NULL
+
+
+cdef bint error_page(Request* r, int status) noexcept nogil:
+    """Does the location have something of its own for this status? True: the request has gone on with it."""
+    cdef ErrorPage* e
+    cdef Str url
+    if r.flags & (RQ_ERROR_PAGE | RQ_STARTED) or r.head == NULL or r.uri == NULL or r.uri_changes > MAX_CHANGES:
+        return False
+    if not r.loc.recursive_error_pages:
+        r.flags |= RQ_ERROR_PAGE
+    e = error_page_for(r.loc, status)
+    if e == NULL:
+        return False
+    if e.overwrite >= 0:
+        r.err_status = <uint16_t> e.overwrite
+    if status in (400, 408, 413, 414, 431) or r.flags & (RQ_NO_REPLAY | RQ_BODY_DROP):
+        body_drop(r)
+    if e.to == c"@":
+        named_redirect(r, e.named)
+        return True
+    url = value_text(r, &e.target)
+    if e.to == c"/" or (url.n and url.p[0] == c"/"):
+        if r.h.method != M_HEAD:
+            r.h.method = M_GET
+            r.method.p = b"GET"
+            r.method.n = 3
+        internal_redirect(r, url)
+        return True
+    r.flags |= RQ_ERROR_PAGE
+    answer_redirect(r, r.err_status if r.err_status in (301, 302, 303, 307, 308) else 302, url)
+    return True
+
+
+cdef void body_drop(Request* r) noexcept nogil:
+    """The request goes on without its body; what the client still sends of it is read away at the end."""
+    cdef Conn* c = r.client
+    if not r.inb.done:
+        r.flags = (r.flags & ~<uint32_t> RQ_KEEP) | RQ_BODY_LEFT
+    r.flags &= ~(RQ_NO_REPLAY | RQ_CONTINUE | RQ_BODY_DROP | RQ_GATHER)
+    r.inb.done = 1
+    r.inb.kind = B_NONE
+    r.inb.chunk_out = 0
+    r.h.content_length = -1
+    c.flags &= ~CF_BULK
+    pipe_give(c)
+    timer_clear(&c.timer)
+    spool_free(r.spool)
+    r.spool = NULL
+    if r.body != NULL:
+        buf_free_chain(&loop.pool, r.body)
+        r.body = NULL
+
+
+cdef bint begin_again(Request* r, const char* doing) noexcept nogil:
+    """Forget what the former location did. False: once too often, and the request was answered with 500."""
+    r.uri_changes += 1
+    if r.uri_changes > MAX_CHANGES:
+        log_cycle(r, doing)
+        answer_status(r, 500)
+        return False
+    r.flags &= ~(RQ_SENT | RQ_REUSED | RQ_UP_KEEP | RQ_UP_HEAD | RQ_HOLD | RQ_NO_LOCATION | RQ_URI_CHANGED)
+    r.flags |= RQ_INTERNAL
+    r.peer = NULL
+    r.redirected = 1
+    r.key.p = NULL
+    r.key.n = 0
+    r.location.n = 0
+    r.tries = 0
+    r.ntried = 0
+    memset(&r.outb, 0, sizeof(Body))
+    return True
+
+
+cdef void internal_redirect(Request* r, Str uri) noexcept nogil:
+    """To /PATH or /PATH?QUERY, decoded as it stands."""
+    cdef char* q
+    if not begin_again(r, b"internally redirecting to"):
+        return
+    q = <char*> memchr(uri.p, c"?", uri.n)
+    r.uri = uri.p
+    r.uri_len = uri.n if q == NULL else <uint32_t> (q - uri.p)
+    r.args = q + 1
+    r.args_len = 0 if q == NULL else uri.n - r.uri_len - 1
+    r.flags |= RQ_URI_NEW
+    http_route(r)
+
+
+cdef void named_redirect(Request* r, Location* l) noexcept nogil:
+    if l == NULL:
+        log_request(LOG_ERR, r, b"could not find named location", 0, b"")
+        answer_status(r, 500)
+        return
+    if begin_again(r, b"redirecting to named location for"):
+        located(r, l)

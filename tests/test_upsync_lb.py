@@ -216,3 +216,53 @@ def test_sixty_upstreams_and_reloads_cost_consul_a_connection_a_worker(
 
 def answers_at(client: Any, path: str) -> str:
     return str(client.request(target=path).body.decode())
+
+
+BALANCED = """
+worker_processes 2;
+http {
+    access_log off;
+    status_listen 127.0.0.1:@status@;
+    upstream web {
+        server 127.0.0.1:9;
+        @balancer@
+        upsync @consul@ upsync_interval=50ms upsync_type=consul strong_dependency=on;
+        upsync_dump_path web.dump;
+    }
+    server { listen 127.0.0.1:@http@; location / { proxy_pass http://web; } }
+}
+"""
+
+
+@pytest.mark.parametrize("balancer", ["", "least_conn;", "ip_hash;", "hash $uri;", "hash $uri consistent;", "random;"])
+def test_every_balancer_follows_every_change(
+    consul: KeySpace, run_lb: Callable[..., Lb], http_backend: Any, connect: Any, balancer: str
+) -> None:
+    """Servers come, go down, come back and are removed; with a backup that serves when nobody else does."""
+    a, b, c = http_backend(), http_backend(), http_backend()
+    consul.put("web", a.address)
+    lb = run_lb(BALANCED, balancer=balancer, consul=consul.path("web"))
+    wait_workers(lb, "web", {(a.address, False)})
+
+    def got() -> set[str]:
+        return {answers_at(connect(lb.port("http")), f"/{n}") for n in range(40)}
+
+    assert got() == {a.address}
+    consul.put("web", b.address)
+    wait_workers(lb, "web", {(a.address, False), (b.address, False)})
+    assert got() <= {a.address, b.address}
+    if balancer != "ip_hash;":  # there, one client has one server
+        assert got() == {a.address, b.address}
+    consul.put("web", a.address, down=1)
+    wait_workers(lb, "web", {(a.address, True), (b.address, False)})
+    assert got() == {b.address}
+    consul.delete("web", a.address)
+    wait_workers(lb, "web", {(b.address, False)})
+    assert got() == {b.address}
+    if balancer not in ("ip_hash;", "hash $uri;", "hash $uri consistent;", "random;"):  # nginx has no backup with these
+        consul.put("web", c.address, backup=1)
+        wait_workers(lb, "web", {(b.address, False), (c.address, False)})
+        assert got() == {b.address}
+        consul.put("web", b.address, down=1)
+        wait_workers(lb, "web", {(b.address, True), (c.address, False)})
+        assert got() == {c.address}

@@ -181,3 +181,22 @@ def test_stream(run_lb, raw_backend, connect, inside, served):
     else:
         client.expect_closed()
         wait_for(lambda: backend.accepted == 0)
+
+
+@pytest.mark.parametrize(("inside", "answered"), [("", True), ("proxy_half_close off;", False)])
+def test_the_end_of_one_direction(run_lb, raw_backend, connect, inside, answered):
+    def script(connection):
+        connection.recv_to_end()
+        wait_for(lambda: released)
+        connection.send(b"late")
+
+    released: list[int] = []
+    backend = raw_backend(script)
+    lb = run_lb(STREAM, b=backend.address, inside=inside)
+    client = connect(lb.port("tcp")).send(b"hello").half_close()
+    wait_for(lambda: backend.received == b"hello")
+    if not answered:
+        client.expect_closed()
+    released.append(1)
+    if answered:
+        assert client.recv_to_end() == b"late"

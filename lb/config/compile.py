@@ -95,6 +95,7 @@ _STREAM_FIELDS = {
     "next_upstream_tries": "proxy_next_upstream_tries",
     "next_upstream_timeout_ms": "proxy_next_upstream_timeout",
     "tcp_nodelay": "tcp_nodelay",
+    "half_close": "proxy_half_close",
 }
 _MAIN_FIELDS = {
     "worker_processes": "worker_processes",

@@ -405,6 +405,7 @@ class StreamServer:
     access_logs: tuple[AccessLog, ...] = ()
     error_logs: tuple[ErrorLog, ...] = ()  # (): those of Config
     next_upstream: bool = True
+    half_close: bool = True
     next_upstream_tries: int = 0  # 0: no limit
     next_upstream_timeout_ms: int = 0  # 0: no limit
     where: str = ""

@@ -100,6 +100,16 @@ DIRECTIVES = (
         msec,
     ),
     Directive(
+        "proxy_half_close",
+        _STREAM,
+        "on | off",
+        (1, 1),
+        "on",
+        "Whether the end of one direction is passed on while the other goes on; off: it ends the session.",
+        "differs: on by default",
+        flag,
+    ),
+    Directive(
         "proxy_method",
         _LEVELS,
         "METHOD",

@@ -354,6 +354,7 @@ cdef class Engine:
         s.logs = self.access_logs(server.access_logs)
         s.errors = self.errors(server.error_logs)
         s.next.mask = NX_ERROR | NX_TIMEOUT if server.next_upstream else 0
+        s.cut = not server.half_close
         s.next.tries = min(server.next_upstream_tries, 65535)
         s.next.timeout = server.next_upstream_timeout_ms
         return s

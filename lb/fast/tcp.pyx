@@ -85,6 +85,8 @@ cdef bint tcp_pump(Conn* a, Conn* b) noexcept nogil:
     if not ok:
         return False
     if tcp_over(a, b) and not b.flags & CF_SHUT:
+        if not a.req.flags & RQ_TUNNEL and a.req.stream.cut:
+            return False
         b.flags |= CF_SHUT
         shutdown(b.fd, SHUT_WR)
     return True

@@ -841,6 +841,7 @@ ctypedef struct Server:     # server {} of http
 ctypedef struct StreamServer:
     Upstream* ups
     NextRule next
+    uint8_t cut             # proxy_half_close off: the end of one direction ends the session
     int64_t connect_timeout
     int64_t timeout
     uint8_t delay           # tcp_nodelay off

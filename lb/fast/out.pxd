@@ -22,7 +22,8 @@ cdef inline void out_put(Out* o, const char* p, uint32_t n) noexcept nogil:
 
 
 cdef inline void out_str(Out* o, Str s) noexcept nogil:
-    out_put(o, s.p, s.n)
+    if s.n:                             # what is not there has no address either
+        out_put(o, s.p, s.n)
 
 
 cdef inline void out_text(Out* o, const char* s) noexcept nogil:

@@ -153,3 +153,19 @@ def test_tcp_server_recovers_with_its_first_session(stream, raw_backend, connect
     for _ in range(4):
         connect(lb.port("tcp")).send(b"x").recv_exactly(1)
     assert back.accepted == 3
+
+
+@pytest.mark.parametrize("framing", [b"Transfer-Encoding: chunked", b"X: y"], ids=["chunked", "to the end"])
+def test_broken_answer_does_not_look_whole_to_http10(http, raw_backend, connect, framing):
+    """HTTP/1.0 has no other mark of a break than a reset where the end of the connection is the end of the answer."""
+
+    def script(connection):
+        connection.recv_head()
+        connection.send(b"HTTP/1.1 200 OK\r\n" + framing + b"\r\n\r\n5\r\nhello\r\n")
+        wait_for(lambda: client.received.endswith(b"hello\r\n") or client.received.endswith(b"hello"))
+        connection.reset()
+
+    client = connect(http(raw_backend(script).address).port("http"))
+    client.send(b"GET / HTTP/1.0\r\n\r\n").recv_until(b"hello")
+    with pytest.raises(ConnectionResetError):
+        client.recv_to_end()

@@ -444,8 +444,11 @@ cdef void http_gone(Request* r) noexcept nogil:
 
 
 cdef void proxy_cut(Request* r) noexcept nogil:
-    """The answer breaks off: close without completing it, so that the client sees the break."""
+    """The answer breaks off: close without completing it, so that the client sees the break. An answer that ends with the
+    connection (to HTTP/1.0) would look whole: it is reset."""
     cdef Conn* c = r.client
+    if r.flags & RQ_STARTED and r.outb.kind >= B_CHUNKED and not r.outb.chunk_out:
+        conn_reset(c)
     up_abandon(r)
     request_log(r)
     request_free(r)

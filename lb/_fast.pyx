@@ -48,6 +48,7 @@ include "fast/spool.pyx"        # temporary files
 include "fast/gather.pyx"       # a request's body, whole before a server is chosen
 include "fast/regex.pyx"        # PCRE2
 include "fast/vars.pyx"         # variables of set, map and captures
+include "fast/linger.pyx"       # the end of a client connection
 include "fast/http.pyx"         # HTTP clients: heads in, keep-alive, the end
 include "fast/route.pyx"        # server, location, phases
 include "fast/ops.pyx"          # set, rewrite, return, break, if

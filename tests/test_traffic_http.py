@@ -258,7 +258,7 @@ def test_slow_reader_holds_the_backend_back(before, raw_backend, connect):
             sent[0] += 1 << 16
 
     backend = raw_backend(pour)
-    lb = before(backend)
+    lb = before(backend, "proxy_buffering off;")
     (worker,) = lb.workers
     rss = worker.memory_info().rss
     client = connect(lb.port("http")).send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")

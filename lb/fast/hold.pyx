@@ -94,3 +94,21 @@ cdef bint hold_feed(Request* r) noexcept nogil:
         post(c)
     timer_set(&loop.wheel, &c.timer, loop.now + r.loc.send_timeout)
     return True
+
+
+cdef bint hold_again(Request* r) noexcept nogil:
+    """Feed the client from disk; the end of the answer when that was all. False: the exchange has ended."""
+    cdef Conn* c = r.client
+    if not hold_feed(r):
+        return False
+    if c.out != NULL or spool_left(r.hold):
+        return True
+    if r.flags & RQ_ANSWERED:
+        timer_clear(&c.timer)
+        http_done(r)
+        return False
+    if r.up != NULL and r.up.state == S_BUSY:
+        proxy_timers(r)
+        if r.up.ready & R_READ:
+            post(r.up)
+    return True

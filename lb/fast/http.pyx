@@ -43,24 +43,6 @@ cdef void http_event(Conn* c) noexcept nogil:
         http_gone(r)
 
 
-cdef bint hold_again(Request* r) noexcept nogil:
-    """Feed the client from disk; the end of the answer when that was all. False: the exchange has ended."""
-    cdef Conn* c = r.client
-    if not hold_feed(r):
-        return False
-    if c.out != NULL or spool_left(r.hold):
-        return True
-    if r.flags & RQ_ANSWERED:
-        timer_clear(&c.timer)
-        http_done(r)
-        return False
-    if r.up != NULL and r.up.state == S_BUSY:
-        proxy_timers(r)
-        if r.up.ready & R_READ:
-            post(r.up)
-    return True
-
-
 cdef bint http_flush(Conn* c) noexcept nogil:
     """Send on, and let the server go on when all is sent. False: the connection or its exchange has ended."""
     cdef int rc = conn_flush(c)
@@ -383,43 +365,6 @@ cdef void request_log(Request* r) noexcept nogil:
     loop.st.status[r.status // 100 if 100 <= r.status < 600 else 0] += 1
     loop.st.bytes_out += r.sent
     access_logs(r.loc.logs, r.loc.nlogs, r)
-
-
-cdef void http_close(Conn* c, bint rest) noexcept nogil:
-    """Close after an answer; when the client may still be sending, read that away first, or it would see a reset."""
-    if not rest and c.inb == NULL and not c.ready & R_READ:
-        conn_close(c)
-        return
-    if c.ready & R_HUP and c.inb == NULL and not rest:
-        conn_close(c)
-        return
-    shutdown(c.fd, SHUT_WR)
-    conn_state(c, S_LINGER)
-    if c.inb != NULL:
-        buf_free_chain(&loop.pool, c.inb)
-        c.inb = NULL
-    timer_set(&loop.wheel, &c.timer, loop.now + 5000)
-    c.born = loop.now                   # lingering ends 30 s from here at the latest
-    linger_read(c)
-
-
-cdef void linger_read(Conn* c) noexcept nogil:
-    cdef ssize_t got
-    cdef int _i
-    if c.ready & R_ERR:
-        conn_close(c)
-        return
-    for _i in range(16):
-        if not c.ready & R_READ:
-            return
-        got = conn_recv(c, loop.scratch, SCRATCH)
-        if got == -1:
-            return
-        if got <= 0 or loop.now - c.born > 30000:
-            conn_close(c)
-            return
-        timer_set(&loop.wheel, &c.timer, loop.now + 5000)
-    post(c)
 
 
 cdef void http_broken(Conn* c) noexcept nogil:

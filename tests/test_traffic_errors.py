@@ -241,7 +241,8 @@ def test_answer_before_the_body_is_read(before, raw_backend, connect):
         connection.send(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno")
         connection.recv_to_end()
 
-    client = connect(before(raw_backend(refuse), inside="client_max_body_size 0; proxy_request_buffering off;").port("http"))
+    inside = "client_max_body_size 0; proxy_request_buffering off;"
+    client = connect(before(raw_backend(refuse), inside=inside).port("http"))
     client.send(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n" + b"x" * 1000)
     response = client.response("POST")
     assert (response.status, response.body) == (403, b"no")

@@ -292,7 +292,7 @@ cdef int request_path(Request* r) noexcept nogil:
     else:
         r.uri = <char*> request_memory(r, r.h.path_len)
         if r.uri == NULL or uri_normalise(path, r.h.path_len, r.uri, &n, &args,
-                                                   r.srv.merge_slashes) != P_DONE:
+                                           r.srv.merge_slashes) != P_DONE:
             return 400
         r.uri_len = n
     if args:

@@ -13,7 +13,8 @@ cdef extern from "pcre.h" nogil:
     ctypedef struct pcre2_match_data
     ctypedef struct pcre2_match_context
     ctypedef struct pcre2_jit_stack
-    pcre2_code* pcre2_compile(const unsigned char* pattern, size_t n, uint32_t options, int* error, size_t* at, void* context) noexcept
+    pcre2_code* pcre2_compile(const unsigned char* pattern, size_t n, uint32_t options, int* error, size_t* at,
+                              void* context) noexcept
     int pcre2_jit_compile(pcre2_code* code, uint32_t options) noexcept
     void pcre2_code_free(pcre2_code* code) noexcept
     int pcre2_pattern_info(const pcre2_code* code, uint32_t what, void* where) noexcept

@@ -291,8 +291,9 @@ cdef int request_path(Request* r) noexcept nogil:
         args = r.uri_len + 1 if q != NULL else 0
     else:
         r.uri = <char*> request_memory(r, r.h.path_len)
-        if r.uri == NULL or uri_normalise(path, r.h.path_len, r.uri, &n, &args,
-                                           r.srv.merge_slashes) != P_DONE:
+        if r.uri == NULL:
+            return 500
+        if uri_normalise(path, r.h.path_len, r.uri, &n, &args, r.srv.merge_slashes) != P_DONE:
             return 400
         r.uri_len = n
     if args:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from tests.harness.wait import wait_for
+
 MAPS = r"""
 http {
     access_log off;
@@ -73,7 +75,7 @@ def test_a_map_that_needs_itself(pair):
     both = pair(text)
     both.nginx = None
     assert both.ask("/").status == 200
-    assert 'cycle while evaluating variable "a"' in both.lb.log
+    wait_for(lambda: 'cycle while evaluating variable "a"' in both.lb.log, "the line in the log")
 
 
 def test_long_values(pair):
@@ -104,4 +106,4 @@ def test_unset_variables_are_empty(pair):
     both = pair(text)
     assert both.ask("/a").body == b"[]"
     assert both.ask("/b").body == b"[1]"
-    assert 'using uninitialized "x" variable' in both.lb.log
+    wait_for(lambda: 'using uninitialized "x" variable' in both.lb.log, "the line in the log")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from tests.harness.wait import wait_for
+
 SERVER = """
 http {
     access_log off;
@@ -59,11 +61,11 @@ def test_rewrites(pair, http_backend):
         assert both.ask(target).status in (301, 302), target
     assert both.ask("/permanent/%41?b").header("location") == "http://other.test/A?b"
     assert both.ask("/loop").status == 500
-    assert "rewrite or internal redirection cycle" in both.lb.log
+    wait_for(lambda: "rewrite or internal redirection cycle" in both.lb.log, "the line in the log")
     assert both.ask("/break/x").status == 404
     assert both.ask("/brk").status == 404
     assert both.ask("/empty_uri").status == 500
-    assert "the rewritten URI has a zero length" in both.lb.log
+    wait_for(lambda: "the rewritten URI has a zero length" in both.lb.log, "the line in the log")
 
 
 def test_ten_rewrites_are_the_most(pair):
@@ -105,10 +107,10 @@ def test_proxy_pass_to_nothing(pair, http_backend):
     inside = "location /r { proxy_pass http://$arg_h/; } location /p { proxy_pass $arg_u; }"
     both = pair(SERVER % inside, http_backend())
     assert both.ask("/r?h=nosuch.invalid").status == 502
-    assert 'no resolver defined to resolve "nosuch.invalid"' in both.lb.log
+    wait_for(lambda: 'no resolver defined to resolve "nosuch.invalid"' in both.lb.log, "the line in the log")
     assert both.ask(f"/r?h={both.backend.address}").status == 200
     assert both.ask("/p?u=ftp://x/").status == 500
-    assert "invalid URL prefix in" in both.lb.log
+    wait_for(lambda: "invalid URL prefix in" in both.lb.log, "the line in the log")
     assert both.ask(f"/p?u=http://{both.backend.address}/q").status == 200
     assert both.ask(f"/r?h=127.0.0.1:{both.backend.port}").status == 200
 
@@ -117,7 +119,7 @@ def test_proxy_pass_to_a_closed_port(pair, http_backend, world):
     inside = "location / { proxy_pass http://127.0.0.1:$arg_p; }"
     both = pair(SERVER % inside, http_backend())
     assert both.ask(f"/?p={world.closed_port()}").status == 502
-    assert "connect() failed (111: Connection refused)" in both.lb.log
+    wait_for(lambda: "connect() failed (111: Connection refused)" in both.lb.log, "the line in the log")
     assert both.ask(f"/?p={both.backend.port}").status == 200
 
 
@@ -225,9 +227,7 @@ def test_returns(pair, http_backend):
         both.ask(target)
         assert both.ask(target, method="HEAD").status == both.ask(target, method="POST", body=b"x").status
     assert both.ask("/text?a=b").body == b"text b"
-    with_line_end = both.send(
-        both.lb.port("http"), b"GET /301 HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n", "GET"
-    )
+    with_line_end = both.send(both.lb.port("http"), b"GET /301 HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n", "GET")
     assert with_line_end.status == 301
 
 

@@ -25,6 +25,7 @@ from lb.config.model import (
     Server,
     UpstreamShow,
     Upsync,
+    TempPath,
     Var,
 )
 
@@ -116,6 +117,11 @@ def test_more_connections_than_files_is_a_warning(read: Read) -> None:
     assert read(f"worker_rlimit_nofile {limit + 1};", events=events).warnings == ()
 
 
+def temp_paths(prefix: Path) -> dict[str, TempPath]:
+    """The default directories for temporary files, which lie below the prefix."""
+    return {name: TempPath(f"{prefix}/{name}") for name in ("client_body_temp", "proxy_temp")}
+
+
 def test_settings_are_inherited(read: Read, tmp_path: Path) -> None:
     config = read(
         http(
@@ -141,6 +147,7 @@ def test_settings_are_inherited(read: Read, tmp_path: Path) -> None:
         client_header_timeout_ms=3000,
         client_max_body_size=0,
         access_logs=tuple(AccessLog(f"{tmp_path}/{name}.log") for name in "aab"),
+        **temp_paths(tmp_path),
     )
     assert b == common
     assert only_server(config).settings == common
@@ -152,7 +159,7 @@ def test_settings_are_inherited(read: Read, tmp_path: Path) -> None:
 
 def test_the_default_access_log(read: Read, tmp_path: Path) -> None:
     assert only_server(read(http(server()))).settings == HttpSettings(
-        access_logs=(AccessLog(f"{tmp_path}/logs/access.log"),)
+        access_logs=(AccessLog(f"{tmp_path}/logs/access.log"),), **temp_paths(tmp_path)
     )
 
 

@@ -28,6 +28,7 @@ _NEW = {
     "max_headers",
     "sticky",
     "pass",
+    "proxy_half_close",
 }
 
 

@@ -23,9 +23,9 @@ from lb.config.model import (
     ProxyPass,
     Return,
     Server,
+    TempPath,
     UpstreamShow,
     Upsync,
-    TempPath,
     Var,
 )
 

@@ -17,6 +17,8 @@ from tests.harness.wait import wait_for
 ONE = """
 http {
     access_log off;
+    proxy_request_buffering off;  # the waits of a body on its way are the subject
+    proxy_buffering off;
     upstream u { server @server@; }
     server { listen 127.0.0.1:@http@; location / { proxy_pass http://u; client_max_body_size 0; @inside@ } }
 }

@@ -372,7 +372,7 @@ cdef void tries_begin(Request* r) noexcept nogil:
     """As nginx: no more tries than there are servers, backup ones included, or than proxy_next_upstream_tries."""
     cdef Table* t = r.ups.table
     cdef NextRule* n = &r.stream.next if r.flags & RQ_TCP else &r.loc.next
-    cdef uint32_t most = 65535
+    cdef uint32_t most = 1 if r.ups == &loop.direct else 65535
     if t != NULL and t.rank[0].n + t.rank[1].n < most:
         most = t.rank[0].n + t.rank[1].n
     if n.tries and n.tries < most:

@@ -150,6 +150,13 @@ cdef Peer* direct_take(Request* r) noexcept nogil:
     return p
 
 
+cdef void direct_drop(Request* r) noexcept nogil:
+    """The request ends, or begins again, before it has taken its server."""
+    if r.direct != NULL:
+        peer_free(r.direct)
+        r.direct = NULL
+
+
 cdef void log_quoted(Request* r, const char* text, Str what) noexcept nogil:
     """TEXT "WHAT" """
     cdef Out o

@@ -75,6 +75,7 @@ cdef bint begin_again(Request* r, const char* doing) noexcept nogil:
     r.flags &= ~(RQ_SENT | RQ_REUSED | RQ_UP_KEEP | RQ_UP_HEAD | RQ_HOLD | RQ_NO_LOCATION | RQ_URI_CHANGED)
     r.flags |= RQ_INTERNAL
     r.peer = NULL
+    direct_drop(r)
     r.redirected = 1
     r.key.p = NULL
     r.key.n = 0

@@ -69,6 +69,7 @@ cdef void request_free(Request* r) noexcept nogil:
         buf_free_chain(&loop.pool, r.body)
     spool_free(r.spool)
     spool_free(r.hold)
+    direct_drop(r)
     buf_free_chain(&loop.pool, r.mem)
 
 

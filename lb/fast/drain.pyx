@@ -90,6 +90,7 @@ cdef void drain_client(Conn* c) noexcept nogil:
         tcp_end(r)
         return
     up_abandon(r)
-    request_log(r)
+    if not r.flags & RQ_DISCARD:        # that one was answered and logged
+        request_log(r)
     request_free(r)
     conn_close(c)

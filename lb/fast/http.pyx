@@ -28,6 +28,9 @@ cdef void http_event(Conn* c) noexcept nogil:
     if r == NULL:
         http_read(c)
         return
+    if r.flags & RQ_TUNNEL:             # since http_flush
+        tcp_event(c)
+        return
     if r.flags & (RQ_GATHER | RQ_DISCARD):
         if r.flags & RQ_GATHER:
             gather_read(r)
@@ -57,6 +60,9 @@ cdef bint http_flush(Conn* c) noexcept nogil:
         return True
     timer_clear(&c.timer)
     if r == NULL:
+        return True
+    if r.flags & RQ_GATHER:             # it was 100 Continue
+        timer_set(&loop.wheel, &c.timer, loop.now + r.loc.body_timeout)
         return True
     if spool_left(r.hold):
         return hold_again(r)

@@ -169,3 +169,18 @@ def test_broken_answer_does_not_look_whole_to_http10(http, raw_backend, connect,
     client.send(b"GET / HTTP/1.0\r\n\r\n").recv_until(b"hello")
     with pytest.raises(ConnectionResetError):
         client.recv_to_end()
+
+
+def test_answer_cut_for_a_half_closed_client_does_not_look_whole(http, raw_backend, connect):
+    """lb takes a client that ended its direction for one that has left, as nginx; that one may still read."""
+
+    def script(connection):
+        connection.recv_head()
+        connection.send(b"HTTP/1.1 200 OK\r\nX: y\r\n\r\nhello")
+        connection.recv_to_end()
+
+    client = connect(http(raw_backend(script).address).port("http"))
+    client.send(b"GET / HTTP/1.0\r\n\r\n").recv_until(b"hello")
+    client.half_close()
+    with pytest.raises(ConnectionResetError):
+        client.recv_to_end()

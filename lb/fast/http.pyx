@@ -386,6 +386,7 @@ cdef void http_broken(Conn* c) noexcept nogil:
 cdef void http_gone(Request* r) noexcept nogil:
     """The client has left: let go of the server, log 499 as nginx where no answer had begun."""
     cdef Conn* c = r.client
+    show_break(r)                       # it may have ended its own direction only
     up_abandon(r)
     if not r.flags & RQ_STARTED:
         r.status = 499
@@ -395,12 +396,16 @@ cdef void http_gone(Request* r) noexcept nogil:
     conn_close(c)
 
 
-cdef void proxy_cut(Request* r) noexcept nogil:
-    """The answer breaks off: close without completing it, so that the client sees the break. An answer that ends with the
-    connection (to HTTP/1.0) would look whole: it is reset."""
-    cdef Conn* c = r.client
+cdef void show_break(Request* r) noexcept nogil:
+    """An answer that ends with the connection (to HTTP/1.0) would look whole: it is reset."""
     if r.flags & RQ_STARTED and r.outb.kind >= B_CHUNKED and not r.outb.chunk_out:
-        conn_reset(c)
+        conn_reset(r.client)
+
+
+cdef void proxy_cut(Request* r) noexcept nogil:
+    """The answer breaks off: close without completing it, so that the client sees the break."""
+    cdef Conn* c = r.client
+    show_break(r)
     up_abandon(r)
     request_log(r)
     request_free(r)

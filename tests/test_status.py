@@ -277,7 +277,7 @@ def test_clients_that_go(served: Served) -> None:
 
 
 def test_slow_reader_is_bounded_and_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It gets no second answer before it has taken the first, and is closed when it takes too long."""
+    """It gets no further answer before it has taken the one before, and is closed when it takes too long."""
     monkeypatch.setattr(status_server, "WRITE_S", 0.3)
     count = [0]
 
@@ -290,9 +290,9 @@ def test_slow_reader_is_bounded_and_cut_off(monkeypatch: pytest.MonkeyPatch) -> 
     try:
         with Client(served.port) as client:
             client.send(b"GET /upstream_show HTTP/1.1\r\nHost: x\r\n\r\n" * 50)
-            wait_for(lambda: count[0] == 1)
+            wait_for(lambda: count[0] >= 1)
             wait_for(lambda: served.connections == 0)
-            assert count[0] == 1
+            assert count[0] <= 4  # of 50: what the kernel's buffers hold (an answer has 4 MB) counts as taken
     finally:
         served.end()
 

@@ -157,6 +157,10 @@ class Client:
                 await asyncio.wait_for(self._connection(plans), PATIENCE)
             except TimeoutError:
                 self.faults.append(f"hangs: {self.present.words()}")
+            except ConnectionResetError:  # the ports of a connection that the other side still remembers
+                self.outcomes["reset at connect"] += 1
+            except OSError as error:
+                self.faults.append(f"cannot connect: {error!r}")
 
     async def _connection(self, plans: list[Plan]) -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port, limit=1 << 16)

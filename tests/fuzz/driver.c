@@ -1,6 +1,7 @@
 /* A small coverage-guided fuzzer for gcc: keeps every input that reaches code in a new way, and mutates what it kept.
  *
- *   driver SECONDS SEED CRASH-FILE SEED-FILE...     fuzz; a bad input is written to CRASH-FILE
+ *   driver SECONDS SEED CRASH-FILE SEED-FILE...     fuzz; a bad input is written to CRASH-FILE, and at the end the
+ *                                                   smallest inputs that reach all that was reached to CRASH-FILE.corpus
  *   driver - INPUT-FILE...                          run these once
  *
  * The rooms are compiled with -fsanitize-coverage=trace-pc, which calls __sanitizer_cov_trace_pc() in each basic block;
@@ -21,12 +22,13 @@ enum { MAP = 1 << 13, KEPT = 20000, LARGEST = 1 << 15 };
 
 static uint8_t map[MAP], known[MAP];
 static uintptr_t last_block;
-static struct { uint8_t *p; size_t n; } kept[KEPT];
+static struct kept { uint8_t *p; size_t n; } kept[KEPT];
 static size_t nkept;
 static uint8_t input[LARGEST];
 static size_t input_n;
 static const char *crash_file;
 static uint64_t seed;
+static int counting = 1; /* how often a pair of blocks ran is of interest too */
 
 static const char *const words[] = {
     "\r\n", "\r\n\r\n", "\r", "\n", " ", "\t", ":", ",", ";", "=", "\"", "\\", "%", "%00", "%2e", "%2F", "/", "//", "/./",
@@ -73,6 +75,9 @@ static uint8_t class_of(uint8_t count)
 {
     static const uint8_t edges[] = {1, 2, 3, 7, 15, 31, 127, 255};
     uint8_t i = 0;
+
+    if (!counting)
+        return 1;
     while (count > edges[i])
         i++;
     return (uint8_t)(1 << i);
@@ -96,16 +101,21 @@ static int is_new(void)
     return found;
 }
 
-static void run(void)
+/* Returns whether the input did something new. */
+static int run(void)
 {
+    int found;
+
     memset(map, 0, MAP);
     last_block = 0;
     fuzz_one(input, input_n);
-    if (is_new() && nkept < KEPT) {
+    found = is_new();
+    if (found && nkept < KEPT) {
         kept[nkept].p = malloc(input_n + 1);
         memcpy(kept[nkept].p, input, input_n);
         kept[nkept++].n = input_n;
     }
+    return found;
 }
 
 static void insert(size_t at, const void *p, size_t n)
@@ -166,6 +176,43 @@ static void mutate(void)
     }
 }
 
+static int by_size(const void *a, const void *b)
+{
+    size_t n = ((const struct kept *)a)->n, m = ((const struct kept *)b)->n;
+    return (n > m) - (n < m);
+}
+
+/* The short ones first: a longer one must reach a pair of blocks that they did not. A line of hexadecimal for each. */
+static void save_corpus(void)
+{
+    size_t all = nkept, saved = 0;
+    char path[4096];
+    FILE *f;
+
+    snprintf(path, sizeof(path), "%s.corpus", crash_file);
+    f = fopen(path, "w");
+    if (!f) {
+        perror(path);
+        exit(2);
+    }
+    qsort(kept, all, sizeof(*kept), by_size);
+    memset(known, 0, MAP);
+    counting = 0;
+    for (size_t k = 0; k < all; k++) {
+        nkept = KEPT; /* run() keeps no more */
+        input_n = kept[k].n;
+        memcpy(input, kept[k].p, input_n);
+        if (!run())
+            continue;
+        for (size_t i = 0; i < input_n; i++)
+            fprintf(f, "%02x", input[i]);
+        fputc('\n', f);
+        saved++;
+    }
+    fclose(f);
+    printf("fuzz: %zu of %zu inputs reach all\n", saved, all);
+}
+
 static void load(const char *path)
 {
     FILE *f = fopen(path, "rb");
@@ -215,5 +262,6 @@ int main(int argc, char **argv)
         }
     }
     printf("fuzz: %zu runs, %zu inputs kept, nothing found\n", runs, nkept);
+    save_corpus();
     return 0;
 }

@@ -46,7 +46,8 @@ cdef public int fuzz_one(const uint8_t* data, size_t n) noexcept nogil:
     elif data[0] % 4 == 2:
         check_chunks(text, size, cut)
     else:
-        check_path(text, size)
+        check_path(text, size, True)
+        check_path(text, size, False)
     return 0
 
 
@@ -204,21 +205,21 @@ cdef bint same(Decoded* a, Decoded* b) noexcept nogil:
 
 # ---------------------------------------------------------------- paths
 
-cdef void check_path(const char* p, uint32_t n) noexcept nogil:
+cdef void check_path(const char* p, uint32_t n, bint merge) noexcept nogil:
     cdef char* text = copy_of(p, n)
     cdef char* out = <char*> malloc(n)
     cdef char* escaped
     cdef char* again
     cdef uint32_t size = 0, args = 0, escaped_size, again_size = 0
-    if uri_normalise(text, n, out, &size, &args) == P_DONE:
+    if uri_normalise(text, n, out, &size, &args, merge) == P_DONE:
         must(0 < size <= n and args <= n)
         must(args == 0 or text[args - 1] == c"?")
-        check_normal(out, size)
+        check_normal(out, size, merge)
         escaped = <char*> malloc(3 * size)
         escaped_size = uri_escape(out, size, escaped)
         again = <char*> malloc(escaped_size)
         must(escaped_size <= 3 * size)
-        must(uri_normalise(escaped, escaped_size, again, &again_size, &args) == P_DONE)
+        must(uri_normalise(escaped, escaped_size, again, &again_size, &args, merge) == P_DONE)
         must(args == 0 and again_size == size and memcmp(again, out, size) == 0)
         free(escaped)
         free(again)
@@ -228,15 +229,15 @@ cdef void check_path(const char* p, uint32_t n) noexcept nogil:
     free(out)
 
 
-cdef void check_normal(const char* out, uint32_t n) noexcept nogil:
-    """A path from the root without NUL, empty segments and dot segments."""
+cdef void check_normal(const char* out, uint32_t n, bint merge) noexcept nogil:
+    """A path from the root without NUL and dot segments; without empty segments where they were merged."""
     cdef uint32_t i, segment = 0
     must(out[0] == c"/")
     for i in range(n + 1):
         if i < n:
             must(out[i] != 0)
         if i == n or out[i] == c"/":
-            must(i == 0 or i == n or segment > 0)
+            must(not merge or i == 0 or i == n or segment > 0)
             must(segment != 1 or out[i - 1] != c".")
             must(segment != 2 or out[i - 1] != c"." or out[i - 2] != c".")
             segment = 0

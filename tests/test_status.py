@@ -140,6 +140,27 @@ def test_json_of_all_and_of_none() -> None:
     assert get("/upstream_show.json?none").status == 404
 
 
+def test_status_json_of_a_view() -> None:
+    told = json.loads(get("/status.json").body)
+    assert told["connections"] == {
+        "active": 5, "reading": 1, "writing": 2, "waiting": 2, "accepted": 11, "handled": 10, "requests": 100
+    }  # fmt: skip
+    assert [(one["pid"], one["state"]) for one in told["workers"]] == [(100, "ready"), (101, "starting")]
+    static, _, test = told["upstreams"]
+    assert [(one["address"], one["state"], one["weight"], one["backup"]) for one in static["servers"]] == [
+        ("10.0.0.1:1", "up", 2, False),
+        ("10.0.0.1:2", "down", 1, False),
+        ("10.0.0.1:3", "up", 1, True),
+    ]
+    assert static["sync"] is None
+    assert (test["source"], test["sync"]["index"], test["sync"]["in_sync"]) == ("consul", 42, False)
+    assert [(one["pid"], one["index"], one["last_error"]) for one in test["sync"]["workers"]] == [
+        (100, 42, ""),
+        (101, 0, "Consul 127.0.0.1:8500: refused"),
+    ]
+    assert told["reload"] == {"count": 0, "failed": 0, "last": None, "result": "none", "message": ""}
+
+
 def test_stub_status_has_nginxs_bytes() -> None:
     assert get("/stub_status").body == (
         b"Active connections: 5 \nserver accepts handled requests\n 11 10 100 \nReading: 1 Writing: 2 Waiting: 2 \n"
@@ -158,6 +179,7 @@ def test_index_names_every_page() -> None:
     assert re.findall(r"^(/\S*?)(?:\[|\s)", body, re.MULTILINE) == [
         "/upstream_show",
         "/upstream_show.json",
+        "/status.json",
         "/stub_status",
         "/healthz",
         "/",

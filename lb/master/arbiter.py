@@ -65,6 +65,8 @@ class Master:
         self.started = time.time()
         self.reports = Reports()
         self.last_reload: LastReload | None = None
+        self.reloads = 0  # that are over
+        self.reloads_failed = 0  # of them
         self.stopping: int | None = None  # STOP_*: the master ends when no worker is left
         self._source = source
         self._inherited = inherited
@@ -244,6 +246,8 @@ class Master:
 
     def _reloaded(self, error: str) -> None:
         self.last_reload = LastReload(time.time(), error)
+        self.reloads += 1
+        self.reloads_failed += bool(error)
         if error:
             self.log.error(f"the configuration stays as it was: {error}")
 

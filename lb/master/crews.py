@@ -62,6 +62,7 @@ class Crews:
         self.alone = alone
         self._handover = Handover()
         self._count = 0
+        self.restarts = 0  # workers that died and had to be replaced
         self._ending = False  # the master stops: forget the current crew too when it is gone
         self._prune = False  # sockets of an older configuration may be open
 
@@ -211,6 +212,7 @@ class Crews:
         self.totals.bury(_fast.read_stats(crew.shm, worker.slot))
         _fast.clear_stats(crew.shm, worker.slot)
         delay = crew.buried(worker, now)
+        self.restarts += delay is not None
         if delay:
             deaths = crew.slots[worker.slot].deaths
             self._log.warn(

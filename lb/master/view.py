@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
+
+import psutil
 
 from lb import _fast
 from lb.config.model import Upstream
@@ -31,15 +34,21 @@ def make_health(master: Master) -> View:
         last_reload=None if last is None else (last.at, last.error),
         dump_errors=master.dumps.failing(),
         waiting=_waiting(crews.current, now),
+        started=master.started,
+        reloads=master.reloads,
+        reloads_failed=master.reloads_failed,
+        restarts=crews.restarts,
     )
 
 
 def make_view(master: Master) -> View:
     health, crews = make_health(master), master.crews
-    workers = {worker.pid: worker for worker in health.workers}
+    now = time.monotonic()
     living = [_fast.read_stats(crew.shm, worker.slot) for crew, worker in crews.workers()]
+    looked = tuple(_looked_at(one, stats, now) for one, stats in zip(health.workers, living, strict=True))
+    workers = {worker.pid: worker for worker in looked}
     upstreams = (_upstream(master, workers, number, one) for number, one in enumerate(crews.current.config.upstreams))
-    return replace(health, upstreams=tuple(upstreams), totals=crews.totals.sum(living))
+    return replace(health, workers=looked, upstreams=tuple(upstreams), totals=crews.totals.sum(living))
 
 
 def _worker(crew: Crew, worker: Worker, now: float) -> WorkerView:
@@ -47,6 +56,18 @@ def _worker(crew: Crew, worker: Worker, now: float) -> WorkerView:
     if worker.missed >= MISSED_DOUBT and crew.stopping is None:
         state = "stuck"
     return WorkerView(worker.slot, worker.pid, crew.number, state, now - worker.born)
+
+
+def _looked_at(worker: WorkerView, stats: dict[str, int], now: float) -> WorkerView:
+    """With its counters, and what the kernel says of the process."""
+    beat = stats["heartbeat_ms"]
+    worker = replace(worker, stats=stats, heartbeat_age_s=max(now - beat / 1000, 0.0) if beat else None)
+    with contextlib.suppress(psutil.Error):  # it has just died
+        process = psutil.Process(worker.pid)
+        with process.oneshot():
+            times = process.cpu_times()
+            return replace(worker, cpu_s=times.user + times.system, rss=process.memory_info().rss)
+    return worker
 
 
 def _waiting(crew: Crew, now: float) -> tuple[BackOff, ...]:

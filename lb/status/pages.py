@@ -2,6 +2,7 @@
 
 /upstream_show[?NAME]        the module's text, then for each worker which Consul index it has applied and when
 /upstream_show.json[?NAME]   the same as JSON (also /upstream_show with Accept: application/json)
+/status.json                 everything, for programs and the page: lb.status.state has its shape
 /stub_status                 nginx's words
 /healthz                     200 while some worker serves and lb is not stopping, else 503
 /                            this list
@@ -12,11 +13,12 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from lb.config.model import Server, Upstream
+from lb.status import state
 from lb.upsync import show, start
 from lb.upsync.report import Report
 
@@ -34,6 +36,10 @@ class WorkerView:
     generation: int
     state: str
     age_s: float
+    heartbeat_age_s: float | None = None  # since its loop's last turn; None: it has not begun
+    cpu_s: float | None = None  # None: not looked at, or the process is gone
+    rss: int | None = None  # bytes
+    stats: Mapping[str, int] = field(default_factory=dict)  # _fast.read_stats
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +60,22 @@ class UpstreamView:
     known: Report | None  # None: no worker has said anything yet, or the list does not come from elsewhere
     applied: tuple[tuple[WorkerView, Report], ...]
 
+    @property
+    def report(self) -> Report:
+        """What is served: what workers say, else what they start with."""
+        if self.known is not None:
+            return self.known
+        own = tuple(server for server in self.upstream.servers if not server.backup)
+        return Report(self.number, "file", 0, 0.0, own)
+
+    @property
+    def in_sync(self) -> bool:
+        """Whether all workers of the newest generation have the same index of Consul, and the same list."""
+        newest = max((worker.generation for worker, _ in self.applied), default=0)
+        said = [report for worker, report in self.applied if worker.generation == newest]
+        agreed = {(report.index, report.digest) for report in said if report.source == "consul"}
+        return len(agreed) == 1 and all(report.source == "consul" for report in said)
+
 
 @dataclass(frozen=True, slots=True)
 class View:
@@ -68,6 +90,10 @@ class View:
     last_reload: tuple[float, str] | None  # Unix time, and the error or ""
     dump_errors: Mapping[str, str]  # path -> why this dump file cannot be written
     waiting: tuple[BackOff, ...] = ()  # the crash loops there are
+    started: float = 0.0  # Unix time
+    reloads: int = 0  # that are over
+    reloads_failed: int = 0  # of them
+    restarts: int = 0  # workers that died and had to be replaced
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,17 +134,9 @@ def _wants_json(accept: str) -> bool:
     return any(kind.partition(";")[0].strip().lower() == JSON for kind in accept.split(","))
 
 
-def _report(one: UpstreamView) -> Report:
-    """What is served: what workers say, else what they start with."""
-    if one.known is not None:
-        return one.known
-    own = tuple(server for server in one.upstream.servers if not server.backup)
-    return Report(one.number, "file", 0, 0.0, own)
-
-
 def _block(one: UpstreamView) -> bytes:
     """The module's text, and a comment line for each worker that follows Consul."""
-    text = start.published(one.upstream, _report(one))[1]
+    text = start.published(one.upstream, one.report)[1]
     return text + "".join(f"        # {_sync_line(worker, report)}\n" for worker, report in one.applied).encode()
 
 
@@ -147,7 +165,7 @@ def upstream_json(view: View, query: str, _accept: str) -> Answer:
 
 
 def _upstream(one: UpstreamView) -> dict[str, Any]:
-    report = _report(one)
+    report = one.report
     return {
         "name": one.upstream.name,
         "kind": one.upstream.kind,
@@ -182,7 +200,7 @@ def _consul(one: UpstreamView, report: Report) -> dict[str, Any]:
         "path": upsync.path,
         "dump_path": upsync.dump_path,
         "index": report.index,
-        "in_sync": _in_sync(one),
+        "in_sync": one.in_sync,
         "held": report.held,
         "error": report.error,
         "skipped": list(report.skipped),
@@ -206,16 +224,12 @@ def _consul(one: UpstreamView, report: Report) -> dict[str, Any]:
     }
 
 
-def _in_sync(one: UpstreamView) -> bool:
-    """Whether all workers of the newest generation have the same index of Consul, and the same list."""
-    newest = max((worker.generation for worker, _ in one.applied), default=0)
-    said = [report for worker, report in one.applied if worker.generation == newest]
-    agreed = {(report.index, report.digest) for report in said if report.source == "consul"}
-    return len(agreed) == 1 and all(report.source == "consul" for report in said)
+def _json(value: Any, status: int = 200, indent: int | None = 2) -> Answer:
+    return Answer(status, json.dumps(value, indent=indent).encode() + b"\n", JSON)
 
 
-def _json(value: Any, status: int = 200) -> Answer:
-    return Answer(status, json.dumps(value, indent=2).encode() + b"\n", JSON)
+def status_json(view: View, _query: str, _accept: str) -> Answer:
+    return _json(state.status(view), indent=None)
 
 
 # The other pages
@@ -258,6 +272,7 @@ PAGES: Final[Mapping[str, Page]] = {
     "/": index,
     "/upstream_show": upstream_show,
     "/upstream_show.json": upstream_json,
+    "/status.json": status_json,
     "/stub_status": stub_status,
     "/healthz": healthz,
 }

@@ -27,6 +27,7 @@ from lb.fast.fields cimport field_id
 from lb.fast.rules cimport rule_text
 from lb.fast.chunk cimport chunk_decode
 from lb.fast.uri cimport uri_normalise
+from lb.fast.cidr cimport cidr_find
 from lb.fast.outcome cimport *
 from lb.fast.simd cimport lb_hex
 from lb.fast.names cimport *
@@ -50,6 +51,7 @@ include "fast/regex.pyx"        # PCRE2
 include "fast/vars.pyx"         # variables of set, map and captures
 include "fast/linger.pyx"       # the end of a client connection
 include "fast/http.pyx"         # HTTP clients: heads in, keep-alive, the end
+include "fast/admit.pyx"        # allow, deny
 include "fast/route.pyx"        # server, location, phases
 include "fast/ops.pyx"          # set, rewrite, return, break, if
 include "fast/redirect.pyx"     # error_page, internal redirects
@@ -65,5 +67,6 @@ include "fast/drain.pyx"        # leaving
 include "fast/publish.pyx"      # a Python list becomes a table
 include "fast/handover.pyx"     # what an old worker tells a new one
 include "fast/api.pyx"          # class Engine
+include "fast/compile_admit.pyx"    # who may come in
 include "fast/compile_proxy.pyx"    # what api leaves to it: the settings of a proxied location
 include "fast/compile_routes.pyx"   # servers, locations, operations, maps: from the model

@@ -97,7 +97,10 @@ def test_method_ids() -> None:
     for number, name in enumerate(names):
         head = accepted(request(line=name + b" / HTTP/1.1"))
         assert (head["method"], head["method_id"]) == (name, number)
-    for name in (b"get", b"Post", b"GETS", b"PROPFIND", b"!#$%&'*+-.^_`|~", b"x" * 32):
+    webdav = [b"MKCOL", b"COPY", b"MOVE", b"PROPFIND", b"PROPPATCH", b"LOCK", b"UNLOCK"]
+    for number, name in enumerate(webdav, 10):
+        assert accepted(request(line=name + b" / HTTP/1.1"))["method_id"] == number
+    for name in (b"get", b"Post", b"GETS", b"PROPFINDX", b"lock", b"!#$%&'*+-.^_`|~", b"x" * 32):
         head = accepted(request(line=name + b" / HTTP/1.1"))
         assert (head["method"], head["method_id"]) == (name, 0)
 

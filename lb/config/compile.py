@@ -237,6 +237,7 @@ def _settings(scope: Scope) -> HttpSettings:
         set_headers=headers,
         access_logs=_access_logs(scope),
         error_logs=_error_logs(scope),
+        access=tuple(scope.inherited("access", ())),
         shape=shape(scope),
         keepalive_header_s=scope.inherited("keepalive_header", 0),
         early_hints=scope.inherited("early_hints", ()),
@@ -308,5 +309,6 @@ def _stream_server(scope: StreamServerScope) -> StreamServer:
         where=scope.node.where if scope.node else "",
         access_logs=_access_logs(scope),
         error_logs=_error_logs(scope),
+        access=tuple(scope.inherited("access", ())),
         **_given(scope, _STREAM_FIELDS),
     )

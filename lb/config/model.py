@@ -261,6 +261,23 @@ class TempPath:
 
 
 @dataclass(frozen=True, slots=True)
+class Network:
+    """Addresses whose first `bits` are those of `address` (4 or 16 bytes); AF_UNIX: clients of unix sockets."""
+
+    family: int
+    address: bytes
+    bits: int
+
+
+@dataclass(frozen=True, slots=True)
+class AccessRule:
+    """One allow or deny."""
+
+    allow: bool
+    network: Network
+
+
+@dataclass(frozen=True, slots=True)
 class AddField:
     """One add_header or add_trailer."""
 
@@ -337,6 +354,7 @@ class HttpSettings:
     client_max_body_size: int = 1 << 20  # 0: no limit
     access_logs: tuple[AccessLog, ...] = ()  # (): off
     error_logs: tuple[ErrorLog, ...] = ()  # (): those of Config
+    access: tuple[AccessRule, ...] = ()  # the first that fits the client decides
     shape: Shape = Shape()
     proxy_method: Value | None = None  # None: the client's
     proxy_set_body: Value | None = None
@@ -406,6 +424,7 @@ class StreamServer:
     error_logs: tuple[ErrorLog, ...] = ()  # (): those of Config
     next_upstream: bool = True
     half_close: bool = True
+    access: tuple[AccessRule, ...] = ()
     next_upstream_tries: int = 0  # 0: no limit
     next_upstream_timeout_ms: int = 0  # 0: no limit
     where: str = ""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 
 from lb.config import (
+    table_access,
     table_answer,
     table_body,
     table_client,
@@ -37,6 +38,7 @@ DIRECTIVES: tuple[Directive, ...] = (
     *table_http.DIRECTIVES,
     *table_client.DIRECTIVES,
     *table_location.DIRECTIVES,
+    *table_access.DIRECTIVES,
     *table_rewrite.DIRECTIVES,
     *table_map.DIRECTIVES,
     *table_listen.DIRECTIVES,

@@ -15,9 +15,11 @@ from lb.config.values import ascii_lower
 
 _LEVELS: tuple[Context, ...] = ("http", "server", "location")
 _MODIFIERS: dict[str, Match] = {"": "prefix", "=": "exact", "^~": "noregex", "~": "regex", "~*": "regex"}
-# Those of nginx that the engine tells apart; the rest never stays in the location.
-_METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH")
-_WEBDAV = ("MKCOL", "COPY", "MOVE", "PROPFIND", "PROPPATCH", "LOCK", "UNLOCK")
+# Those that limit_except may name (nginx's, and the engine tells them apart); any other never stays in the location.
+_METHODS = (
+    *("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"),
+    *("MKCOL", "COPY", "MOVE", "PROPFIND", "PROPPATCH", "LOCK", "UNLOCK"),
+)
 
 
 def server_name(scope: HttpServerScope, node: Node) -> None:
@@ -99,10 +101,8 @@ def limit_except(scope: LocationScope, node: Node) -> None:
     if scope.except_scope is not None:
         raise Refused('"limit_except" directive is duplicate')
     for method in node.args:
-        if method.upper() not in _METHODS + _WEBDAV:
+        if method.upper() not in _METHODS:
             raise Refused(f'invalid method "{method}"')
-        if method.upper() in _WEBDAV:
-            raise Refused(f'invalid method "{method}"', "lb tells apart " + ", ".join(_METHODS))
     methods = [method.upper() for method in node.args]
     if "GET" in methods:
         methods.append("HEAD")
@@ -167,7 +167,7 @@ DIRECTIVES = (
         (1, None),
         "",
         "What is done with requests of other methods than these; GET allows HEAD too.",
-        "differs: WebDAV's methods cannot be named",
+        AS_NGINX,
         limit_except,
         True,
     ),

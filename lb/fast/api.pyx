@@ -353,6 +353,7 @@ cdef class Engine:
         s.nlogs = len(server.access_logs)
         s.logs = self.access_logs(server.access_logs)
         s.errors = self.errors(server.error_logs)
+        access_fill(self, &s.access, server.access)
         s.next.mask = NX_ERROR | NX_TIMEOUT if server.next_upstream else 0
         s.cut = not server.half_close
         s.next.tries = min(server.next_upstream_tries, 65535)
@@ -391,6 +392,7 @@ cdef class Engine:
         l.errors = self.errors(settings.error_logs)
         self.set_headers(l, settings.set_headers)
         compile_proxy(self, l, settings)
+        access_fill(self, &l.access, settings.access)
         self.handler(l, handler)
         l.uses = self.uses
         return 0

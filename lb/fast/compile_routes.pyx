@@ -6,7 +6,8 @@ Memory is the Engine's (`mem`, `text`); compiled regular expressions are freed w
 
 cdef dict TESTS = {"true": IF_TRUE, "=": IF_EQUAL, "~": IF_REGEX, "-f": IF_FILE, "-d": IF_DIR, "-e": IF_EXISTS, "-x": IF_EXEC}
 cdef dict METHOD_BITS = {"GET": M_GET, "HEAD": M_HEAD, "POST": M_POST, "PUT": M_PUT, "DELETE": M_DELETE, "OPTIONS": M_OPTIONS,
-                         "PATCH": M_PATCH}
+                         "PATCH": M_PATCH, "MKCOL": M_MKCOL, "COPY": M_COPY, "MOVE": M_MOVE, "PROPFIND": M_PROPFIND,
+                         "PROPPATCH": M_PROPPATCH, "LOCK": M_LOCK, "UNLOCK": M_UNLOCK}
 
 
 cdef int variables_init(Engine e, config) except -1:

@@ -23,7 +23,8 @@ from lb.fast.simd cimport (
 )
 from lb.fast.sys cimport memcpy, memset, unlikely
 from lb.fast.types cimport (
-    H_TARGET_QUOTED, Head, M_CONNECT, M_DELETE, M_GET, M_HEAD, M_OPTIONS, M_OTHER, M_PATCH, M_POST, M_PUT, M_TRACE,
+    H_TARGET_QUOTED, Head, M_CONNECT, M_COPY, M_DELETE, M_GET, M_HEAD, M_LOCK, M_MKCOL, M_MOVE, M_OPTIONS, M_OTHER, M_PATCH,
+    M_POST, M_PROPFIND, M_PROPPATCH, M_PUT, M_TRACE, M_UNLOCK,
     P_BAD, P_DONE, P_MORE, R_EMPTY_LINES, R_LINE_CR, R_LINE_LF, R_METHOD_BYTE, R_METHOD_LONG, R_METHOD_REFUSED, R_NONE,
     R_NO_VERSION, R_REASON_BYTE, R_STATUS_CODE, R_TARGET_BYTE, R_TARGET_FORM, R_TARGET_FRAGMENT, R_TARGET_HOST,
     R_TARGET_LONG, R_TARGET_PERCENT, R_VERSION, R_VERSION_MAJOR, T_ABSOLUTE, T_ASTERISK, T_ORIGIN,
@@ -159,13 +160,29 @@ cdef inline uint8_t method_id(const uint8_t* s, uint32_t n) noexcept nogil:
     if n == 3:
         return M_GET if lb_same(s, b"GET", 3) else M_PUT if lb_same(s, b"PUT", 3) else M_OTHER
     elif n == 4:
-        return M_POST if lb_same(s, b"POST", 4) else M_HEAD if lb_same(s, b"HEAD", 4) else M_OTHER
+        return M_POST if lb_same(s, b"POST", 4) else M_HEAD if lb_same(s, b"HEAD", 4) else webdav_id(s, n)
     elif n == 5:
-        return M_PATCH if lb_same(s, b"PATCH", 5) else M_TRACE if lb_same(s, b"TRACE", 5) else M_OTHER
+        return M_PATCH if lb_same(s, b"PATCH", 5) else M_TRACE if lb_same(s, b"TRACE", 5) else webdav_id(s, n)
     elif n == 6:
-        return M_DELETE if lb_same(s, b"DELETE", 6) else M_OTHER
+        return M_DELETE if lb_same(s, b"DELETE", 6) else webdav_id(s, n)
     elif n == 7:
         return M_OPTIONS if lb_same(s, b"OPTIONS", 7) else M_CONNECT if lb_same(s, b"CONNECT", 7) else M_OTHER
+    return webdav_id(s, n)
+
+
+cdef inline uint8_t webdav_id(const uint8_t* s, uint32_t n) noexcept nogil:
+    """Methods of RFC 4918."""
+    if n == 4:
+        return M_COPY if lb_same(s, b"COPY", 4) else M_MOVE if lb_same(s, b"MOVE", 4) else (
+            M_LOCK if lb_same(s, b"LOCK", 4) else M_OTHER)
+    elif n == 5:
+        return M_MKCOL if lb_same(s, b"MKCOL", 5) else M_OTHER
+    elif n == 6:
+        return M_UNLOCK if lb_same(s, b"UNLOCK", 6) else M_OTHER
+    elif n == 8:
+        return M_PROPFIND if lb_same(s, b"PROPFIND", 8) else M_OTHER
+    elif n == 9:
+        return M_PROPPATCH if lb_same(s, b"PROPPATCH", 9) else M_OTHER
     return M_OTHER
 
 

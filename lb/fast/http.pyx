@@ -310,6 +310,9 @@ cdef int request_path(Request* r) noexcept nogil:
 
 cdef void handle(Request* r) noexcept nogil:
     cdef Location* l = r.loc
+    if l.access.n and not admitted(r, &l.access):
+        answer_status(r, 403)
+        return
     if l.handler == DO_PROXY:
         r.proxy_host = l.proxy_host
         r.proxy_uri = l.uri

@@ -284,7 +284,7 @@ cdef void error_context(Out* o, Request* r) noexcept nogil:
     out_put(o, b", request: \"", 12)
     error_request_line(o, r)
     out_char(o, 34)
-    if r.ups != NULL:
+    if r.ups != NULL and r.up_first:    # a server was looked for
         out_put(o, b", upstream: \"http://", 20)
         out_str(o, r.peer.name if r.peer != NULL else r.ups.name)
         if r.h.path_len and r.h.path_len < 1024:

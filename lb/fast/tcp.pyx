@@ -17,6 +17,10 @@ cdef void tcp_begin(Conn* c) noexcept nogil:
     r.ups = r.stream.ups
     r.status = 200
     loop.st.sessions += 1
+    if r.stream.access.n and not admitted(r, &r.stream.access):
+        r.status = 403
+        tcp_end(r)
+        return
     up_start(r)
 
 

@@ -25,6 +25,13 @@ cdef enum Method:           # known methods; all others are M_OTHER (forwarded b
     M_PATCH = 7
     M_CONNECT = 8
     M_TRACE = 9
+    M_MKCOL = 10            # of WebDAV, for limit_except
+    M_COPY = 11
+    M_MOVE = 12
+    M_PROPFIND = 13
+    M_PROPPATCH = 14
+    M_LOCK = 15
+    M_UNLOCK = 16
 
 cdef enum TargetForm:       # RFC 9112 section 3.2
     T_ORIGIN = 0            # /path?query
@@ -545,6 +552,17 @@ ctypedef struct Upstream:
 
 # ---------------------------------------------------------------- compiled configuration (made by api, read by the loop)
 
+ctypedef struct Cidr:       # a network, in allow, deny
+    uint8_t family          # AF_
+    uint8_t bits
+    uint8_t deny
+    uint8_t net[16]
+
+ctypedef struct Cidrs:      # in the order of the configuration
+    Cidr* at
+    uint32_t n
+    uint8_t v4              # some are of AF_INET
+
 # ---- routing and rewriting
 
 ctypedef struct Regex:      # a compiled regular expression (regex.pyx)
@@ -805,6 +823,7 @@ ctypedef struct Location:
     uint8_t no_tokens       # server_tokens off
     Str default_type        # ends in a zero byte
     uint32_t uses           # Uses (outcome.pxd): heads that its values need
+    Cidrs access            # allow, deny
     Op* ops                 # run before the handler
     uint32_t nops
     Routes routes           # locations in this one
@@ -845,6 +864,7 @@ ctypedef struct StreamServer:
     int64_t connect_timeout
     int64_t timeout
     uint8_t delay           # tcp_nodelay off
+    Cidrs access            # allow, deny
     AccessLog* logs
     uint32_t nlogs
     ErrorLogs* errors

@@ -332,7 +332,7 @@ cdef void up_abandon(Request* r) noexcept nogil:
 
 cdef bint idempotent(Request* r) noexcept nogil:
     """May it be sent again after bytes of it went out? Not POST, LOCK, PATCH (nginx), nor a method we do not know."""
-    return r.h.method not in (M_OTHER, M_POST, M_PATCH)
+    return r.h.method not in (M_OTHER, M_POST, M_PATCH, M_LOCK)
 
 
 cdef bint may_retry(Request* r, uint32_t why, bint stale) noexcept nogil:

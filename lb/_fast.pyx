@@ -32,6 +32,7 @@ from lb.fast.outcome cimport *
 from lb.fast.simd cimport lb_hex
 from lb.fast.names cimport *
 from lb.fast.value cimport *
+from lb.fast.swap cimport *
 from lb.fast.shape cimport *
 from lb.fast.rewrite cimport *
 from lb.fast.hash cimport RING_MOST, RING_POINTS, ring_points, ring_sort

@@ -288,18 +288,23 @@ class AddField:
 
 @dataclass(frozen=True, slots=True)
 class Swap:
-    """One proxy_redirect, proxy_cookie_domain or proxy_cookie_path: the beginning `pattern` becomes `replacement`."""
+    """One proxy_redirect, proxy_cookie_domain or proxy_cookie_path: the beginning `pattern` becomes `replacement`.
+
+    With a `regex` the whole text does, where that matches.
+    """
 
     pattern: Value
     replacement: Value
+    regex: Regex | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class CookieFlags:
-    """One proxy_cookie_flags; name (): every cookie; flags () : `off` for this cookie."""
+    """One proxy_cookie_flags, for the cookie `name`, or those whose name `regex` matches."""
 
     name: Value
-    flags: tuple[str, ...]  # lower case: secure, nosecure, samesite=lax, ...
+    flags: tuple[Value, ...]  # each comes to secure, nosecure, samesite=lax...; a variable's other words are ignored
+    regex: Regex | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 
+from lb.config import regexes
 from lb.config.directive import AS_NGINX, Context, Directive, once
 from lb.config.errors import Refused
-from lb.config.model import AddField, CookieFlags, Expires, Shape, Swap
+from lb.config.model import AddField, CookieFlags, Expires, Regex, Shape, Swap
 from lb.config.scope import LocationScope, Scope
 from lb.config.table_proxy import TOKEN, check_one_line
 from lb.config.tree import Node
@@ -75,13 +76,24 @@ def proxy_redirect(scope: Scope, node: Node) -> None:
     _swap(scope, node)
 
 
-def _swap(scope: Scope, node: Node, prefix: str = "") -> None:
-    pattern, replacement = node.args[0].removeprefix(prefix), node.args[1]
+def _swap(scope: Scope, node: Node) -> None:
+    pattern, text = node.args
+    domain = node.name == "proxy_cookie_domain"
+    regex = None
     if pattern.startswith("~"):
-        raise Refused(f'invalid parameter "{pattern}"', f"regular expressions in {node.name} are not there yet")
-    swap = Swap(compile_value(pattern), compile_value(replacement))
-    check_one_line(swap.replacement, "replacement")
+        regex = _regex(scope, pattern, domain)
+    elif domain:  # a dot before a domain says nothing
+        pattern, text = pattern.removeprefix("."), text.removeprefix(".")
+    replacement = compile_value(text)
+    check_one_line(replacement, "replacement")
+    swap = Swap(() if regex else compile_value(pattern), replacement, regex)
     scope.values.setdefault(node.name, []).append(swap)
+
+
+def _regex(scope: Scope, pattern: str, domain: bool = False) -> Regex:
+    """~REGEX, without case ~*REGEX; a domain's never minds the case, so that a star is part of it."""
+    caseless = domain or pattern.startswith("~*")
+    return regexes.make(scope.reader, pattern[2 if caseless and not domain else 1 :], caseless)
 
 
 def cookie_swap(scope: Scope, node: Node) -> None:
@@ -89,20 +101,20 @@ def cookie_swap(scope: Scope, node: Node) -> None:
         return
     if len(node.args) == 1:
         raise Refused(f'invalid parameter "{node.args[0]}"')
-    dot = "." if node.name == "proxy_cookie_domain" else ""  # a leading dot of a domain says nothing
-    _swap(scope, node, dot)
+    _swap(scope, node)
 
 
 def proxy_cookie_flags(scope: Scope, node: Node) -> None:
     if _off(scope, node):
         return
     name, *flags = node.args
-    if name.startswith("~"):
-        raise Refused(f'invalid parameter "{name}"', "regular expressions in proxy_cookie_flags are not there yet")
+    if not flags:
+        raise Refused(f'invalid parameter "{name}"')
+    regex = _regex(scope, name, domain=True) if name.startswith("~") else None
     for flag in flags:
-        if flag.lower() not in _FLAGS:
+        if "$" not in flag and flag.lower() not in _FLAGS:
             raise Refused(f'invalid proxy_cookie_flags parameter "{flag}"')
-    rule = CookieFlags(compile_value(name), tuple(flag.lower() for flag in flags))
+    rule = CookieFlags(() if regex else compile_value(name), tuple(compile_value(flag) for flag in flags), regex)
     scope.values.setdefault(node.name, []).append(rule)
 
 
@@ -197,42 +209,46 @@ DIRECTIVES = (
     Directive(
         "proxy_redirect",
         _LEVELS,
-        "default | off | REDIRECT REPLACEMENT",
+        "default | off | [~ | ~*]REDIRECT REPLACEMENT",
         (1, 2),
         "default",
-        "Replaces the beginning of Location and Refresh in answers; `default` puts the "
-        "location in the place of proxy_pass.",
-        "differs: no regular expressions",
+        "Replaces the beginning REDIRECT of Location and Refresh in answers, or all of it where the regular expression "
+        "~REDIRECT (~* without case) matches; the first that fits counts. `default` puts the location in the place of "
+        "proxy_pass.",
+        AS_NGINX,
         proxy_redirect,
     ),
     Directive(
         "proxy_cookie_domain",
         _LEVELS,
-        "off | DOMAIN REPLACEMENT",
+        "off | [~]DOMAIN REPLACEMENT",
         (1, 2),
         "off",
-        "Replaces the Domain attribute of Set-Cookie in answers.",
-        "differs: no regular expressions",
+        "Replaces the Domain attribute of Set-Cookie in answers: DOMAIN, or one that the regular expression ~DOMAIN "
+        "matches, without case.",
+        AS_NGINX,
         cookie_swap,
     ),
     Directive(
         "proxy_cookie_path",
         _LEVELS,
-        "off | PATH REPLACEMENT",
+        "off | [~ | ~*]PATH REPLACEMENT",
         (1, 2),
         "off",
-        "Replaces the beginning of the Path attribute of Set-Cookie in answers.",
-        "differs: no regular expressions",
+        "Replaces the beginning PATH of the Path attribute of Set-Cookie in answers, or all of it where the regular "
+        "expression ~PATH (~* without case) matches.",
+        AS_NGINX,
         cookie_swap,
     ),
     Directive(
         "proxy_cookie_flags",
         _LEVELS,
-        "off | COOKIE [FLAG ...]",
+        "off | [~]COOKIE FLAG ...",
         (1, None),
         "off",
-        "Sets or takes away flags of a cookie in answers: secure, httponly, samesite=strict|lax|none, and with `no`.",
-        "differs: no regular expressions",
+        "Sets or takes away flags of a cookie in answers: secure, httponly, samesite=strict|lax|none, nosecure, "
+        "nohttponly, nosamesite; the regular expression ~COOKIE names cookies without case.",
+        "differs: an unknown FLAG is refused, one that a variable gives is ignored",
         proxy_cookie_flags,
     ),
     Directive(

@@ -238,32 +238,11 @@ cdef void answer_slash(Request* r) noexcept nogil:
 
 cdef void write_own_location(Out* o, Request* r) noexcept nogil:
     """Location: an absolute URL when the target is a path (absolute_redirect)."""
-    cdef Location* l = r.loc
     out_put(o, b"Location: ", 10)
-    if r.location.n and r.location.p[0] == c"/" and l.absolute_redirect:
-        out_put(o, b"http://", 7)
-        if l.server_name_in_redirect and r.srv.name.n:
-            out_str(o, r.srv.name)
-        elif r.h.host_len:
-            write_host(o, r)
-        else:
-            write_local_address(o, r)
-        if l.port_in_redirect and not r.client.lst.local and not same(r.client.lst.port, b"80", 2):
-            out_char(o, 58)
-            out_str(o, r.client.lst.port)
+    if r.location.n and r.location.p[0] == c"/" and r.loc.absolute_redirect:
+        write_origin(o, r)
     out_str(o, r.location)
     out_put(o, b"\r\n", 2)
-
-
-cdef void write_local_address(Out* o, Request* r) noexcept nogil:
-    """The address that the client connected to, in brackets if it is IPv6."""
-    cdef char* start = o.p
-    write_local(o, r, False)
-    if o.p > start and memchr(start, 58, o.p - start) != NULL and o.p + 2 <= o.end and memcmp(start, b"unix", 4) != 0:
-        memmove(start + 1, start, o.p - start)
-        start[0] = c"["
-        o.p[1] = c"]"
-        o.p += 2
 
 
 cdef inline bint same(Str s, const char* p, uint32_t n) noexcept nogil:

@@ -8,9 +8,6 @@ cdef dict BODY_FILES = {"off": BODY_FILE_OFF, "on": BODY_FILE_ON, "clean": BODY_
 cdef dict NEXT = {"error": NX_ERROR, "timeout": NX_TIMEOUT, "invalid_header": NX_INVALID, "http_500": NX_500,
                   "http_502": NX_502, "http_503": NX_503, "http_504": NX_504, "http_403": NX_403, "http_404": NX_404,
                   "http_429": NX_429, "non_idempotent": NX_NON_IDEMPOTENT}
-cdef dict COOKIE_FLAGS = {"secure": SC_SECURE, "nosecure": SC_NO_SECURE, "httponly": SC_HTTPONLY,
-                          "nohttponly": SC_NO_HTTPONLY, "samesite=strict": 16, "samesite=lax": 32, "samesite=none": 48,
-                          "nosamesite": SC_NO_SAMESITE}
 cdef dict EXPIRES = {"epoch": EX_EPOCH, "max": EX_MAX, "access": EX_ACCESS, "modified": EX_MODIFIED, "daily": EX_DAILY}
 
 
@@ -103,6 +100,7 @@ cdef Str* compile_names(Engine e, names) except NULL:
 cdef Swap* compile_swaps(Engine e, swaps) except NULL:
     cdef Swap* found = <Swap*> e.mem(len(swaps) * sizeof(Swap))
     for i, swap in enumerate(swaps):
+        found[<int> i].regex = NULL if swap.regex is None else regex_new(e, swap.regex)
         found[<int> i].pattern = e.value(swap.pattern)
         found[<int> i].replacement = e.value(swap.replacement)
     return found
@@ -118,10 +116,15 @@ cdef AddField* compile_adds(Engine e, fields) except NULL:
 
 
 cdef int compile_cookie_flags(Engine e, Shape* s, rules) except -1:
+    cdef CookieRule* c
     s.nflags = len(rules)
     s.flags = <CookieRule*> e.mem(s.nflags * sizeof(CookieRule))
     for i, rule in enumerate(rules):
-        s.flags[<int> i].name = e.value(rule.name)
-        for flag in rule.flags:
-            s.flags[<int> i].flags |= <uint16_t> COOKIE_FLAGS[flag]
+        c = &s.flags[<int> i]
+        c.regex = NULL if rule.regex is None else regex_new(e, rule.regex)
+        c.name = e.value(rule.name)
+        c.n = len(rule.flags)
+        c.words = <Value*> e.mem(c.n * sizeof(Value))
+        for k, word in enumerate(rule.flags):
+            c.words[<int> k] = e.value(word)
     return 0

@@ -14,6 +14,7 @@ cdef int variables_init(Engine e, config) except -1:
     """Slots and maps: before any value is compiled."""
     cdef Map* m
     loop.env.user = write_user
+    loop.env.match = match_copy
     loop.nvars = len(config.variables)
     loop.vars = <UserVar*> e.mem(loop.nvars * sizeof(UserVar))
     e.slots = {name: i for i, name in enumerate(config.variables)}

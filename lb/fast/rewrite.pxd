@@ -8,7 +8,8 @@ from lb.fast.types cimport (B_CHUNKED, B_LENGTH, Env, F_CONNECTION, F_CONTENT_LE
                             F_X_ACCEL, F_X_PAD, FF_BAD_NAME, FF_HOP, Field, Head, Location, Out,
                             RQ_NO_LOCATION, RQ_URI_NEW, Request, SetHeader)
 from lb.fast.out cimport out_char, out_init, out_int, out_put, out_str, out_uint
-from lb.fast.shape cimport clean, write_shaped
+from lb.fast.shape cimport write_shaped
+from lb.fast.swap cimport clean
 from lb.fast.sys cimport memcpy, memmove, strncasecmp
 from lb.fast.uri cimport uri_escape
 from lb.fast.value cimport write_path, write_value

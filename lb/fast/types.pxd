@@ -662,6 +662,7 @@ ctypedef struct AddField:   # add_header, add_trailer
     uint8_t always
 
 ctypedef struct Swap:       # proxy_redirect, proxy_cookie_domain, proxy_cookie_path
+    Regex* regex            # instead of `pattern`, or NULL
     Value pattern
     Value replacement
 
@@ -674,8 +675,10 @@ cdef enum CookieFlag:
     SC_NO_SAMESITE = 64
 
 ctypedef struct CookieRule: # proxy_cookie_flags
+    Regex* regex            # instead of `name`, or NULL
     Value name
-    uint16_t flags          # CookieFlag
+    uint32_t n
+    Value* words            # each comes to a CookieFlag
 
 cdef enum ExpiresKind:
     EX_OFF = 0
@@ -953,6 +956,7 @@ ctypedef struct Env:        # what values need beside the request
     Str nginx_version       # $nginx_version
     uint64_t random[2]      # state of $request_id
     void (*user)(Out* o, Request* r, uint32_t slot) noexcept nogil      # writes a user variable (vars.pyx)
+    bint (*match)(Request* r, Regex* re, const char* p, uint32_t n) noexcept nogil      # regex_match on a copy
 
 ctypedef struct Inbox:      # what Python threads leave for the loop; each with its eventfd write
     void* tables            # Table*, newest first

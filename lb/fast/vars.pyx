@@ -39,6 +39,15 @@ cdef Str value_text(Request* r, Value* v) noexcept nogil:
     return s
 
 
+cdef bint match_copy(Request* r, Regex* re, const char* p, uint32_t n) noexcept nogil:
+    """Env.match: for a text that does not live as long as the request, as its captures must."""
+    cdef char* copy = <char*> request_memory(r, n + 1)
+    if copy == NULL:
+        return False
+    memcpy(copy, p, n)
+    return regex_match(r, re, copy, n)
+
+
 cdef Slot* slots_of(Request* r) noexcept nogil:
     """The request's slots, made when first used; NULL without memory."""
     cdef uint32_t n = loop.nvars * sizeof(Slot)

@@ -15,7 +15,7 @@ from tests.harness.lb import Lb
 from tests.harness.nginx import Nginx
 from tests.harness.wait import free_port
 
-_SHOWN = ("location", "content-type")
+_SHOWN = ("location", "content-type", "refresh", "set-cookie", "cache-control", "content-disposition", "x-seen")
 
 
 def start_nginx(directory: Path, text: str, values: dict[str, str]) -> tuple[Nginx, int]:
@@ -30,7 +30,7 @@ def start_nginx(directory: Path, text: str, values: dict[str, str]) -> tuple[Ngi
 def shown(response: Response, port: int) -> tuple[int, bytes, dict[str, str | None]]:
     """What lb and nginx must have in common: status, body, and the headers that routing decides."""
     body = re.sub(rb"(?:nginx|lb)/[\w.+-]+", b"SERVER", response.body).replace(b":%d" % port, b":PORT")
-    headers = {name: (response.header(name) or "").replace(f":{port}", ":PORT") for name in _SHOWN}
+    headers = {name: " | ".join(response.all(name)).replace(f":{port}", ":PORT") for name in _SHOWN}
     return response.status, body, {name: value or None for name, value in headers.items()}
 
 

@@ -60,6 +60,7 @@ include "fast/direct.pyx"       # proxy_pass with variables
 include "fast/body.pyx"         # the client's body on its way to the server
 include "fast/answer.pyx"       # answers that lb makes itself
 include "fast/tcp.pyx"          # TCP sessions
+include "fast/session.pyx"      # what a stream server does before or instead: set, return, a server by a value
 include "fast/upstream.pyx"     # choose, connect, reuse, fail over
 include "fast/tunnel.pyx"       # 101 and 103
 include "fast/hold.pyx"         # an answer that waits for its client

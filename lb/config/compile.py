@@ -37,6 +37,7 @@ from lb.config.scope import (
     UpstreamScope,
 )
 from lb.config.table_answer import shape
+from lb.config.variables import shown
 
 # Field of the model -> directive.
 _HTTP_FIELDS = {
@@ -44,6 +45,7 @@ _HTTP_FIELDS = {
     "proxy_connect_timeout_ms": "proxy_connect_timeout",
     "proxy_read_timeout_ms": "proxy_read_timeout",
     "proxy_send_timeout_ms": "proxy_send_timeout",
+    "proxy_socket_keepalive": "proxy_socket_keepalive",
     "keepalive_timeout_ms": "keepalive_timeout",
     "keepalive_requests": "keepalive_requests",
     "client_header_timeout_ms": "client_header_timeout",
@@ -96,6 +98,8 @@ _STREAM_FIELDS = {
     "next_upstream_timeout_ms": "proxy_next_upstream_timeout",
     "tcp_nodelay": "tcp_nodelay",
     "half_close": "proxy_half_close",
+    "socket_keepalive": "proxy_socket_keepalive",
+    "buffer_size": "proxy_buffer_size",
 }
 _MAIN_FIELDS = {
     "worker_processes": "worker_processes",
@@ -115,7 +119,7 @@ def check_whole(reader: Reader) -> None:
         reader.problems.append(Problem('no "events" section in configuration'))
     for name, node in reader.unknown:
         if name not in reader.variables:
-            reader.refuse(f'unknown "{name}" variable', node)
+            reader.refuse(f'unknown "{shown(name)}" variable', node)
     reader.listeners.check_overlap(main.status_listen)
     connections = _connections(main)
     sockets = len(reader.listeners.drafts)
@@ -303,9 +307,11 @@ def _listener(draft: ListenerDraft, servers: dict[int, HttpServer]) -> Listener:
 
 
 def _stream_server(scope: StreamServerScope) -> StreamServer:
-    assert scope.upstream is not None  # "no handler for server" otherwise
     return StreamServer(
         upstream=scope.upstream,
+        target=scope.target,
+        text=scope.text,
+        sets=tuple(scope.sets),
         where=scope.node.where if scope.node else "",
         access_logs=_access_logs(scope),
         error_logs=_error_logs(scope),

@@ -339,6 +339,7 @@ class HttpSettings:
     proxy_connect_timeout_ms: int = 60_000
     proxy_read_timeout_ms: int = 60_000
     proxy_send_timeout_ms: int = 60_000
+    proxy_socket_keepalive: bool = False
     keepalive_timeout_ms: int = 75_000  # 0: no keep-alive with clients
     keepalive_requests: int = 1000
     client_header_timeout_ms: int = 60_000
@@ -421,7 +422,12 @@ class HttpServer:
 
 @dataclass(frozen=True, slots=True)
 class StreamServer:
-    upstream: int  # position in Config.upstreams
+    """A server of stream{}: `text` answers, else `target` or `upstream` is where connections go."""
+
+    upstream: int  # position in Config.upstreams; -1: none
+    target: Value | None = None  # proxy_pass with variables: an upstream's name, or an address with its port
+    text: Value | None = None  # `return`
+    sets: tuple[Set, ...] = ()  # in file order, when a connection has been accepted
     proxy_connect_timeout_ms: int = 60_000
     proxy_timeout_ms: int = 600_000
     tcp_nodelay: bool = True
@@ -430,6 +436,8 @@ class StreamServer:
     next_upstream: bool = True
     half_close: bool = True
     access: tuple[AccessRule, ...] = ()
+    socket_keepalive: bool = False
+    buffer_size: int = 64 << 10  # the most that one read takes
     next_upstream_tries: int = 0  # 0: no limit
     next_upstream_timeout_ms: int = 0  # 0: no limit
     where: str = ""

@@ -7,7 +7,7 @@ from typing import get_args
 
 from lb.config.directive import Context, Directive
 from lb.config.table import DIRECTIVES
-from lb.config.variables import VARIABLES
+from lb.config.variables import STREAM_VARIABLES, VARIABLES
 
 _SECTIONS: tuple[tuple[str, tuple[Context, ...]], ...] = (
     ("Everywhere, main and events", ("main", "events")),
@@ -50,7 +50,13 @@ def _lines() -> Iterator[str]:
                 yield from _entry(entry)
     yield "## Variables\n"
     yield "A name that ends in `_` is a family: `$http_user_agent`, `$arg_page`.\n"
-    for name, doc in sorted(VARIABLES.items()):
+    yield from _variables(VARIABLES)
+    yield "## Variables in stream\n"
+    yield from _variables(STREAM_VARIABLES)
+
+
+def _variables(table: dict[str, str]) -> Iterator[str]:
+    for name, doc in sorted(table.items()):
         yield f"* `${name}`: {doc}"
     yield ""
 

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 from lb.config.errors import Refused
 from lb.config.model import Regex
+from lb.config.scope import Kind
 from lb.config.values import ascii_lower
-from lb.config.variables import VARIABLES
+from lb.config.variables import known, own
 
 if TYPE_CHECKING:
     from lb.config.reader import Reader
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 _NAME = re.compile(r"[a-z0-9_]+")
 
 
-def make(reader: Reader, pattern: str, caseless: bool = False) -> Regex:
+def make(reader: Reader, pattern: str, caseless: bool = False, kind: Kind = "http") -> Regex:
     """The checked form; its named captures become variables. Raises Refused with nginx's text."""
     from lb._fast import regex_check  # here, because the engine itself imports lb.config.model
 
@@ -27,14 +28,15 @@ def make(reader: Reader, pattern: str, caseless: bool = False) -> Regex:
         _, names = regex_check(pattern, caseless)
     except ValueError as error:
         raise Refused(str(error)) from None
-    return Regex(pattern, caseless, tuple((define(reader, name), group) for name, group in names))
+    return Regex(pattern, caseless, tuple((define(reader, name, kind), group) for name, group in names))
 
 
-def define(reader: Reader, name: str) -> str:
-    """A variable that the configuration makes, in lower case. Raises Refused for lb's own."""
+def define(reader: Reader, name: str, kind: Kind = "http") -> str:
+    """A variable that the configuration makes: its `own` name, in lower case. Raises Refused for lb's own."""
     name = ascii_lower(name)
-    if name in VARIABLES and not name.endswith("_"):
+    if known(name, kind, families=False):
         raise Refused(f'the duplicate "{name}" variable', f"lb itself makes ${name}")
+    name = own(name, kind)
     reader.variables[name] = None
     return name
 

@@ -10,7 +10,20 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from lb.config.address import Url
-from lb.config.model import Address, Balancer, Condition, ErrorLog, Handler, Match, Op, Regex, Server, Upsync, Value
+from lb.config.model import (
+    Address,
+    Balancer,
+    Condition,
+    ErrorLog,
+    Handler,
+    Match,
+    Op,
+    Regex,
+    Server,
+    Set,
+    Upsync,
+    Value,
+)
 
 if TYPE_CHECKING:
     from lb.config.directive import Context
@@ -118,7 +131,10 @@ OpDraft = Op | IfDraft
 @dataclass(slots=True)
 class StreamServerScope(Scope):
     node: Node | None = None
-    upstream: int | None = None
+    upstream: int = -1
+    target: Value | None = None
+    text: Value | None = None
+    sets: list[Set] = field(default_factory=list)
     listens: bool = False
 
 

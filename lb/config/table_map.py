@@ -12,7 +12,7 @@ from lb.config.directive import AS_NGINX, Directive
 from lb.config.errors import Problem, Refused
 from lb.config.model import Map, Regex, Value
 from lb.config.reader import Reader
-from lb.config.scope import HttpScope
+from lb.config.scope import HttpScope, Kind, StreamScope
 from lb.config.tree import Node, Statement
 from lb.config.values import ascii_lower
 from lb.config.variables import compile_value, take_unknown
@@ -23,6 +23,7 @@ class _Draft:
     """What the lines of one map{} say."""
 
     reader: Reader
+    kind: Kind
     default: Value | None = None
     exact: dict[str, Value] = field(default_factory=dict)
     regexes: list[tuple[Regex, Value]] = field(default_factory=list)
@@ -54,7 +55,7 @@ class _Draft:
         elif node.name == "include":
             self.include(node)
         else:
-            self.pair(node.name, compile_value(node.args[0]))
+            self.pair(node.name, compile_value(node.args[0], self.kind))
 
     def include(self, node: Node) -> None:
         name = self.reader.include_name(node.args[0])
@@ -70,7 +71,7 @@ class _Draft:
             self.default = value
         elif key.startswith("~"):
             caseless = key.startswith("~*")
-            self.regexes.append((regexes.make(self.reader, key[2 if caseless else 1 :], caseless), value))
+            self.regexes.append((regexes.make(self.reader, key[2 if caseless else 1 :], caseless, self.kind), value))
         else:
             self.exact_pair(ascii_lower(key.removeprefix("\\")), value, key)
 
@@ -82,10 +83,11 @@ class _Draft:
         self.exact[key] = value
 
 
-def map_(scope: HttpScope, node: Node) -> None:
-    source = compile_value(node.args[0])
-    name = regexes.define(scope.reader, regexes.variable_name(node.args[1]))
-    draft = _Draft(scope.reader)
+def map_(scope: HttpScope | StreamScope, node: Node) -> None:
+    kind: Kind = "stream" if isinstance(scope, StreamScope) else "http"
+    source = compile_value(node.args[0], kind)
+    name = regexes.define(scope.reader, regexes.variable_name(node.args[1]), kind)
+    draft = _Draft(scope.reader, kind)
     draft.walk(node.block or [])
     made = Map(
         name=name,
@@ -102,7 +104,7 @@ def map_(scope: HttpScope, node: Node) -> None:
 DIRECTIVES = (
     Directive(
         "map",
-        ("http",),
+        ("http", "stream"),
         "VALUE $VARIABLE { ... }",
         (2, 2),
         "",

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from lb.config import regexes
 from lb.config.address import AddressError, parse
-from lb.config.directive import AS_NGINX, Context, Directive, msec, once
+from lb.config.directive import AS_NGINX, Context, Directive, flag, msec, once, size
 from lb.config.errors import Refused
+from lb.config.model import Set
 from lb.config.scope import Scope, StreamScope, StreamServerScope
 from lb.config.tree import Node
+from lb.config.variables import compile_value
 
 _LEVELS: tuple[Context, ...] = ("stream", "stream server")
 
@@ -28,21 +31,34 @@ def server(scope: StreamScope, node: Node) -> None:
         return
     if not inner.listens:
         raise Refused('no "listen" is defined for server')
-    if inner.upstream is None:
+    if inner.upstream < 0 and inner.target is None and inner.text is None:
         raise Refused("no handler for server")
 
 
 def proxy_pass(scope: StreamServerScope, node: Node) -> None:
     once(scope, node)
     scope.values["proxy_pass"] = True
+    scope.text = None  # as nginx: the last of the two counts
     text = node.args[0]
     if "$" in text:
-        raise Refused(f'invalid host in upstream "{text}"', "variables in proxy_pass are not there yet")
+        scope.target = compile_value(text, "stream")
+        return
     try:
         url = parse(text, default_port=0, base=scope.reader.prefix)
     except AddressError as error:
         raise Refused(f'{error} in upstream "{text}"') from None
     scope.upstream = scope.reader.upstreams.use("stream", url, text, node)
+
+
+def return_(scope: StreamServerScope, node: Node) -> None:
+    once(scope, node)
+    scope.values["return"] = True
+    scope.text = compile_value(node.args[0], "stream")
+
+
+def set_(scope: StreamServerScope, node: Node) -> None:
+    name = regexes.define(scope.reader, regexes.variable_name(node.args[0]), "stream")
+    scope.sets.append(Set(name, compile_value(node.args[1], "stream")))
 
 
 DIRECTIVES = (
@@ -53,12 +69,53 @@ DIRECTIVES = (
     Directive(
         "proxy_pass",
         ("stream server",),
-        "UPSTREAM | ADDRESS:PORT | unix:PATH",
+        "UPSTREAM | ADDRESS:PORT | unix:PATH | VALUE",
         (1, 1),
         "",
-        "Passes connections to an upstream or an address.",
-        "differs: no variables; a host name is resolved once, when the file is read",
+        "Passes connections to an upstream or an address; a VALUE with variables must become one of them.",
+        "differs: a host name is resolved once, when the file is read; in a VALUE it must be an upstream's",
         proxy_pass,
+    ),
+    Directive(
+        "return",
+        ("stream server",),
+        "VALUE",
+        (1, 1),
+        "",
+        "Sends VALUE to the client and closes the connection.",
+        AS_NGINX,
+        return_,
+    ),
+    Directive(
+        "set",
+        ("stream server",),
+        "$VARIABLE VALUE",
+        (2, 2),
+        "",
+        "Sets a variable when a connection has been accepted.",
+        AS_NGINX,
+        set_,
+    ),
+    Directive(
+        "proxy_buffer_size",
+        _LEVELS,
+        "SIZE",
+        (1, 1),
+        "64k",
+        "The most that one read takes, of the client or of the server. Larger transfers are spliced in the kernel "
+        "and need no buffer.",
+        "differs: nginx's default is 16k; lb has one buffer for all connections, of 64k",
+        size,
+    ),
+    Directive(
+        "proxy_socket_keepalive",
+        ("http", "server", "location", "stream", "stream server"),
+        "on | off",
+        (1, 1),
+        "off",
+        "Whether the kernel probes idle connections to servers (SO_KEEPALIVE).",
+        AS_NGINX,
+        flag,
     ),
     Directive(
         "proxy_connect_timeout",

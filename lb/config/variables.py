@@ -106,8 +106,18 @@ STREAM_VARIABLES: dict[str, str] = {
 _unknown: list[str] = []
 
 
+def own(name: str, kind: Kind) -> str:
+    """A variable that the configuration makes, as Config.variables names it: http and stream have each their own."""
+    return name if kind == "http" else f"stream {name}"
+
+
+def shown(name: str) -> str:
+    """As the configuration writes it."""
+    return name.rpartition(" ")[2]
+
+
 def take_unknown() -> list[str]:
-    """The names, in values compiled since the last call, that only the configuration itself can define.
+    """The names (`own`), in values compiled since the last call, that only the configuration itself can define.
 
     Whether it does is known when all of it has been read: a variable may be used before its `set` or `map`.
     """
@@ -116,10 +126,12 @@ def take_unknown() -> list[str]:
     return found
 
 
-def known(name: str, kind: Kind = "http") -> bool:
-    """Whether a variable of this (lower case) name exists."""
+def known(name: str, kind: Kind = "http", families: bool = True) -> bool:
+    """Whether a variable of this (lower case) name exists, by itself or (`families`) as one of a family."""
     table = VARIABLES if kind == "http" else STREAM_VARIABLES
-    return name in table or any(name.startswith(family) for family in table if family.endswith("_"))
+    if name in table and not name.endswith("_"):
+        return True
+    return families and any(name.startswith(family) for family in table if family.endswith("_"))
 
 
 def compile_value(text: str, kind: Kind = "http") -> Value:
@@ -138,7 +150,7 @@ def compile_value(text: str, kind: Kind = "http") -> Value:
             continue
         if match[3] and not match[1]:  # "$name}": the brace is text
             position -= 1
-        if kind == "http" and not match[1] and match[2][:1] in tuple("123456789"):  # "$12" is $1 and a "2"
+        if not match[1] and match[2][:1] in tuple("123456789"):  # "$12" is $1 and a "2"
             position = match.start() + 2
             parts.append(Var(match[2][0]))
             continue
@@ -153,9 +165,7 @@ def _check_name(match: re.Match[str], kind: Kind) -> str:
         raise Refused(f'the closing bracket in "{name}" variable is missing')
     if not name:
         raise Refused("invalid variable name")
-    if known(name, kind) or (kind == "http" and len(name) == 1 and name in "123456789"):
+    if known(name, kind) or (len(name) == 1 and name in "123456789"):
         return name
-    if kind != "http":
-        raise Refused(f'unknown "{name}" variable')
-    _unknown.append(name)
-    return name
+    _unknown.append(own(name, kind))
+    return _unknown[-1]

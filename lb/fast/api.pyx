@@ -346,7 +346,13 @@ cdef class Engine:
 
     cdef StreamServer* stream(self, server) except NULL:
         cdef StreamServer* s = <StreamServer*> self.mem(sizeof(StreamServer))
-        s.ups = &loop.ups[<int> server.upstream]
+        s.ups = &loop.ups[<int> server.upstream] if server.upstream >= 0 else NULL
+        s.text = value_new(self, server.text) if server.text is not None else NULL
+        s.target = value_new(self, server.target) if server.target is not None else NULL
+        s.ops = ops_new(self, server.sets, &s.nops, [])
+        s.plain = s.ups != NULL and s.nops == 0 and not server.access
+        s.keepalive = server.socket_keepalive
+        s.buffer = min(server.buffer_size or SCRATCH, SCRATCH)    # nginx would hang with 0
         s.connect_timeout = server.proxy_connect_timeout_ms
         s.timeout = server.proxy_timeout_ms
         s.delay = not server.tcp_nodelay
@@ -374,6 +380,7 @@ cdef class Engine:
         l.connect_timeout = settings.proxy_connect_timeout_ms
         l.read_timeout = settings.proxy_read_timeout_ms
         l.write_timeout = settings.proxy_send_timeout_ms
+        l.up_keepalive = settings.proxy_socket_keepalive
         l.keepalive_timeout = settings.keepalive_timeout_ms
         l.keepalive_requests = settings.keepalive_requests
         l.header_timeout = settings.client_header_timeout_ms

@@ -19,7 +19,7 @@ cdef int variables_init(Engine e, config) except -1:
     loop.vars = <UserVar*> e.mem(loop.nvars * sizeof(UserVar))
     e.slots = {name: i for i, name in enumerate(config.variables)}
     for i, name in enumerate(config.variables):
-        loop.vars[<int> i].name = e.text(name)
+        loop.vars[<int> i].name = e.text(name.rpartition(" ")[2])    # without the `stream` of its own name
     for one in config.maps:
         m = <Map*> e.mem(sizeof(Map))
         map_fill(e, m, one)
@@ -29,10 +29,12 @@ cdef int variables_init(Engine e, config) except -1:
 
 
 cdef int upstream_names(Engine e, config) except -1:
-    """The http upstreams by name, for proxy_pass with variables."""
-    names = [(upstream.name.lower(), <size_t> &loop.ups[<int> i])
-             for i, upstream in enumerate(config.upstreams) if upstream.kind == "http"]
-    return dict_fill(e, &loop.ups_names, names)
+    """The upstreams by name, for proxy_pass with variables."""
+    names = {"http": [], "stream": []}
+    for i, upstream in enumerate(config.upstreams):
+        names[upstream.kind].append((upstream.name.lower(), <size_t> &loop.ups[<int> i]))
+    dict_fill(e, &loop.ups_names, names["http"])
+    return dict_fill(e, &loop.stream_names, names["stream"])
 
 
 cdef int map_fill(Engine e, Map* m, one) except -1:

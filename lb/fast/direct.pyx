@@ -38,7 +38,10 @@ cdef bint proxy_url(Request* r) noexcept nogil:
     if found != NULL:
         r.ups = <Upstream*> found
         return True
-    return direct_to(r, host)
+    if direct_to(r, host, 80):
+        return True
+    answer_status(r, r.status)
+    return False
 
 
 cdef bint no_line_end(Str s) noexcept nogil:
@@ -69,14 +72,15 @@ cdef void direct_uri(Request* r, char* p, uint32_t n) noexcept nogil:
     r.proxy_uri.n = n
 
 
-cdef bint direct_to(Request* r, Str host) noexcept nogil:
-    """A peer for an address literal, with the default port 80."""
+cdef bint direct_to(Request* r, Str host, uint32_t port) noexcept nogil:
+    """A peer for an address literal; `port`: its default, 0: it must have one. False: r.status says why not."""
     cdef char sa[128]
-    cdef uint32_t n = direct_sockaddr(sa, host)
+    cdef bint bare = host.n == 0 or host.p[host.n - 1] == c"]" or memchr(host.p, c":", host.n) == NULL
+    cdef uint32_t n = direct_sockaddr(sa, host, port)
     cdef Peer* p
     if n == 0:
-        log_quoted(r, b"no resolver defined to resolve", host)
-        answer_status(r, 502)
+        r.status = 502 if port else 500
+        log_quoted(r, b"no port in upstream" if bare and not port else b"no resolver defined to resolve", host)
         return False
     p = <Peer*> calloc(1, sizeof(Peer))
     if p != NULL:
@@ -85,14 +89,14 @@ cdef bint direct_to(Request* r, Str host) noexcept nogil:
     if p == NULL or p.sa == NULL or p.name.p == NULL:
         if p != NULL:
             peer_free(p)
-        answer_status(r, 500)
+        r.status = 500
         return False
     memcpy(p.sa, sa, n)
     p.sa_len = n
     p.family = (<sockaddr*> sa).sa_family
     memcpy(p.name.p, host.p, host.n)
     p.name.n = host.n
-    if p.family != AF_UNIX and (host.p[host.n - 1] == c"]" or memchr(host.p, c":", host.n) == NULL):
+    if bare:
         memcpy(p.name.p + host.n, b":80", 3)
         p.name.n += 3
     p.ups = &loop.direct
@@ -104,10 +108,10 @@ cdef bint direct_to(Request* r, Str host) noexcept nogil:
     return True
 
 
-cdef uint32_t direct_sockaddr(char* sa, Str host) noexcept nogil:
-    """The sockaddr of 1.2.3.4[:PORT], [ADDR][:PORT] or unix:PATH; its length, or 0."""
+cdef uint32_t direct_sockaddr(char* sa, Str host, uint32_t port) noexcept nogil:
+    """The sockaddr of 1.2.3.4[:PORT], [ADDR][:PORT] or unix:PATH; its length, or 0. `port`: the default, 0: none."""
     cdef char text[64]
-    cdef uint32_t n = host.n, port = 80, i
+    cdef uint32_t n = host.n, i
     cdef sockaddr_in* v4 = <sockaddr_in*> sa
     cdef sockaddr_in6* v6 = <sockaddr_in6*> sa
     cdef sockaddr_un* un = <sockaddr_un*> sa

@@ -101,7 +101,7 @@ cdef extern from "<sys/socket.h>" nogil:
     int setsockopt(int fd, int level, int name, const void* value, socklen_t n) noexcept
     int getsockname(int fd, sockaddr* sa, socklen_t* n) noexcept
     enum:
-        AF_INET, AF_INET6, AF_UNIX, SOCK_STREAM, SOCK_NONBLOCK, SOCK_CLOEXEC, SOL_SOCKET, SO_ERROR, SO_LINGER
+        AF_INET, AF_INET6, AF_UNIX, SOCK_STREAM, SOCK_NONBLOCK, SOCK_CLOEXEC, SOL_SOCKET, SO_ERROR, SO_KEEPALIVE, SO_LINGER
         SHUT_WR, SHUT_RDWR, MSG_NOSIGNAL, MSG_PEEK, MSG_DONTWAIT, MSG_MORE
 
 cdef extern from "<netinet/in.h>" nogil:

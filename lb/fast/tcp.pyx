@@ -17,11 +17,10 @@ cdef void tcp_begin(Conn* c) noexcept nogil:
     r.ups = r.stream.ups
     r.status = 200
     loop.st.sessions += 1
-    if r.stream.access.n and not admitted(r, &r.stream.access):
-        r.status = 403
-        tcp_end(r)
-        return
-    up_start(r)
+    if r.stream.plain:
+        up_start(r)
+    else:
+        session_start(r)
 
 
 cdef void tcp_connected(Request* r) noexcept nogil:
@@ -36,8 +35,13 @@ cdef void tcp_connected(Request* r) noexcept nogil:
 
 cdef void tcp_event(Conn* c) noexcept nogil:
     cdef Request* r = c.req
+    if r == NULL:
+        linger_read(c)
+        return
     if r.up == NULL or r.up.state == S_CONNECT:
-        if c.ready & R_ERR and c == r.client:      # the client has gone before there was a server
+        if r.up == NULL and r.stream.text != NULL:
+            session_returning(r)
+        elif c.ready & R_ERR and c == r.client:      # the client has gone before there was a server
             up_abandon(r)
             tcp_end(r)
         return
@@ -99,11 +103,12 @@ cdef bint tcp_pump(Conn* a, Conn* b) noexcept nogil:
 cdef bint tcp_copy(Conn* a, Conn* b) noexcept nogil:
     """Small messages: recv and send. A read that fills the buffer makes it bulk."""
     cdef ssize_t got
+    cdef ssize_t most = SCRATCH if a.req.flags & RQ_TUNNEL else a.req.stream.buffer
     cdef int _i
     for _i in range(4):
         if b.out != NULL or a.flags & CF_EOF or not a.ready & R_READ:
             return True
-        got = conn_recv(a, loop.scratch, SCRATCH)
+        got = conn_recv(a, loop.scratch, most)
         if got == -1 or got == 0:
             return True
         if got < 0:
@@ -111,7 +116,7 @@ cdef bint tcp_copy(Conn* a, Conn* b) noexcept nogil:
         tcp_count(a, got)
         if not conn_send(b, loop.scratch, got):
             return False
-        if got == SCRATCH and may_splice(a, b):
+        if got == most and may_splice(a, b):
             a.flags |= CF_BULK
             return tcp_bulk(a, b)
     post(a)                             # more to read: after the others have had their turn
@@ -133,18 +138,24 @@ cdef bint tcp_bulk(Conn* a, Conn* b) noexcept nogil:
 
 
 cdef void tcp_timeout(Conn* c) noexcept nogil:
+    if c.req == NULL:                   # lingering
+        conn_close(c)
+        return
     log_request(LOG_INFO, c.req, b"connection timed out", ETIMEDOUT, b"while proxying connection")
     tcp_end(c.req)
 
 
 cdef void tcp_end(Request* r) noexcept nogil:
     cdef Conn* c = r.client
+    tcp_forget(r)
+    conn_close(c)
+
+
+cdef void tcp_forget(Request* r) noexcept nogil:
+    """Log the session and free it; its client connection is left."""
     up_abandon(r)
     if r.flags & RQ_TUNNEL:
         request_log(r)
     else:
         access_logs(r.stream.logs, r.stream.nlogs, r)
-    r.client = NULL
-    c.req = NULL
     request_free(r)
-    conn_close(c)

@@ -810,6 +810,7 @@ ctypedef struct Location:
     int64_t connect_timeout
     int64_t read_timeout
     int64_t write_timeout
+    uint8_t up_keepalive    # proxy_socket_keepalive
     int64_t keepalive_timeout
     uint32_t keepalive_requests
     int64_t header_timeout
@@ -861,7 +862,14 @@ ctypedef struct Server:     # server {} of http
     Location fallback       # where no location matches
 
 ctypedef struct StreamServer:
-    Upstream* ups
+    Upstream* ups           # NULL: `text` or `target`
+    Value* text             # `return`
+    Value* target           # proxy_pass with variables
+    Op* ops                 # `set`
+    uint32_t nops
+    uint32_t buffer         # bytes of one read
+    uint8_t plain           # nothing before ups
+    uint8_t keepalive       # proxy_socket_keepalive
     NextRule next
     uint8_t cut             # proxy_half_close off: the end of one direction ends the session
     int64_t connect_timeout
@@ -1001,6 +1009,7 @@ ctypedef struct Loop:       # one per worker; the only state of the machine room
     Upstream* ups
     uint32_t nups
     Dict ups_names          # of http, to Upstream*
+    Dict stream_names       # of stream, to Upstream*
     Upstream direct         # addresses that variables gave: one request each, nothing is kept
     UserVar* vars           # by slot
     uint32_t nvars

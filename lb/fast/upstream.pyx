@@ -220,6 +220,7 @@ cdef int up_connect(Request* r) noexcept nogil:
     """Begin a connection to r.peer. 0, or the errno."""
     cdef Peer* p = r.peer
     cdef int e
+    cdef int one = 1
     cdef Conn* u
     cdef int fd = socket(p.family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)
     if fd < 0:
@@ -235,6 +236,8 @@ cdef int up_connect(Request* r) noexcept nogil:
     if p.family == AF_UNIX:
         u.flags |= CF_UNIX
     u.peer = p
+    if r.stream.keepalive if r.flags & RQ_TCP else r.loc.up_keepalive:
+        setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof(one))
     up_attach(r, u)
     conn_state(u, S_CONNECT)
     if not poll_add(u, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET):

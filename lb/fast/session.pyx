@@ -1,0 +1,59 @@
+"""What a stream server does before it passes bytes, or instead of it: `allow`, `set`, `return`, a server that a value names.
+
+    tcp_begin -> session_start -> session_return -> (the text has been sent) -> S_LINGER
+                               -> session_target -> up_start
+"""
+
+
+cdef void session_start(Request* r) noexcept nogil:
+    if r.stream.access.n and not admitted(r, &r.stream.access):
+        r.status = 403
+        tcp_end(r)
+        return
+    if r.stream.nops:
+        ops_run(r, r.stream.ops, r.stream.nops)
+    if r.stream.text != NULL:
+        session_return(r)
+    elif r.ups != NULL or session_target(r):
+        up_start(r)
+    else:
+        tcp_end(r)
+
+
+cdef void session_return(Request* r) noexcept nogil:
+    cdef Str s = value_text(r, r.stream.text)
+    if s.n and not conn_send(r.client, s.p, s.n):
+        tcp_end(r)
+        return
+    loop.st.bytes_out += s.n
+    r.sent += s.n
+    session_returning(r)
+
+
+cdef void session_returning(Request* r) noexcept nogil:
+    """Until the client has taken all; what it has sent meanwhile is read away, or the close would be a reset."""
+    cdef Conn* c = r.client
+    cdef int rc = conn_flush(c)
+    if rc < 0 or c.ready & R_ERR:
+        tcp_end(r)
+        return
+    if rc == 0:
+        timer_set(&loop.wheel, &c.timer, loop.now + r.stream.timeout)
+        return
+    tcp_forget(r)
+    http_close(c, True)
+
+
+cdef bint session_target(Request* r) noexcept nogil:
+    """Evaluate proxy_pass into r.ups. False: r.status says why not."""
+    cdef Str host = value_text(r, r.stream.target)
+    cdef char* low = <char*> request_memory(r, host.n + 1)
+    r.status = 500
+    if low == NULL:
+        return False
+    lower_into(low, host.p, host.n)
+    r.ups = <Upstream*> dict_find(&loop.stream_names, low, host.n)
+    if r.ups == NULL and not direct_to(r, host, 0):
+        return False
+    r.status = 200
+    return True

@@ -35,7 +35,7 @@ from lb.fast.value cimport *
 from lb.fast.swap cimport *
 from lb.fast.shape cimport *
 from lb.fast.rewrite cimport *
-from lb.fast.hash cimport RING_MOST, RING_POINTS, ring_points, ring_sort
+from lb.fast.ring cimport *
 from lb.fast.balance cimport *
 
 # Machine rooms
@@ -66,6 +66,7 @@ include "fast/tunnel.pyx"       # 101 and 103
 include "fast/hold.pyx"         # an answer that waits for its client
 include "fast/proxy.pyx"        # HTTP servers: request out, answer in
 include "fast/drain.pyx"        # leaving
+include "fast/ring_build.pyx"   # `hash ... consistent`: the ring of a new table
 include "fast/publish.pyx"      # a Python list becomes a table
 include "fast/handover.pyx"     # what an old worker tells a new one
 include "fast/api.pyx"          # class Engine

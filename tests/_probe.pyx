@@ -8,6 +8,7 @@ from cpython.bytes cimport PyBytes_AsString, PyBytes_FromStringAndSize
 from libc.stdint cimport uint8_t, uint32_t
 from lb.fast.chunk cimport chunk_decode
 from lb.fast.head cimport parse_request as head_request, parse_response as head_response
+from lb.fast.ring cimport base_hash, ring_merge, ring_next, ring_points, ring_sort, ring_ties
 from lb.fast.rules cimport rule_status, rule_text
 from lb.fast.simd cimport (
     lb_class, lb_scan_name, lb_scan_name_plain, lb_scan_target, lb_scan_target_plain, lb_scan_value,
@@ -15,8 +16,9 @@ from lb.fast.simd cimport (
 )
 from lb.fast.sys cimport CLOCK_MONOTONIC, clock_gettime, free, malloc, memcpy, memset, timespec
 from lb.fast.types cimport (
-    Chunked, FF_BAD_NAME, FF_HOP, Field, H_CHUNKED, H_CLOSE, H_EXPECT_100, H_HAS_HOST, H_KEEP_ALIVE, H_TARGET_QUOTED,
-    H_UPGRADE, Head, P_BAD, P_DONE, P_MORE, R_CHUNK_SIZE, R_COUNT, R_PATH_NUL,
+    Alike, Chunked, FF_BAD_NAME, FF_HOP, Field, H_CHUNKED, H_CLOSE, H_EXPECT_100, H_HAS_HOST, H_KEEP_ALIVE, H_TARGET_QUOTED,
+    H_UPGRADE, Head, P_BAD, P_DONE, P_MORE, Point, R_CHUNK_SIZE, R_COUNT, R_PATH_NUL,
+    Str,
 )
 from lb.fast.uri cimport uri_escape as room_escape, uri_normalise as room_normalise
 
@@ -277,3 +279,42 @@ def scan(str what, bytes text, int start, bint plain):
     else:
         s = lb_scan_target_plain(s, end, &dots) if plain else lb_scan_target(s, end, &dots)
     return s - p - start, dots != 0
+
+
+# ---------------------------------------------------------------- ring.pxd
+
+def ring_of(bytes name, int points):
+    """The hashes of one server's points, in the order in which they are made."""
+    cdef Point* made = <Point*> malloc(points * sizeof(Point))
+    cdef Str text
+    text.p = text_memory.hold(name, True)
+    text.n = len(name)
+    assert ring_points(made, 7, base_hash(text), points) == <uint32_t> points
+    assert all(made[i].server == 7 for i in range(points))
+    found = [made[i].hash for i in range(points)]
+    free(made)
+    return found
+
+
+def ring(list old, list stays, list fresh, list orders):
+    """A ring of the points `old` (sorted), of which those of `stays` remain, and `fresh`: [(hash, server)]."""
+    cdef uint32_t i, n, size = len(old) + len(fresh)
+    cdef Point* points = <Point*> malloc((size + 2 * len(fresh) + len(old) + 1) * sizeof(Point))
+    cdef Point* was = points + size
+    cdef Point* new = was + len(old)
+    cdef Alike* alike = <Alike*> malloc((len(orders) + 1) * sizeof(Alike))
+    cdef bytes flags = bytes([number in stays for number in range(len(orders))])
+    for i in range(len(old)):
+        was[i].hash, was[i].server = old[i]
+    for i in range(len(fresh)):
+        new[i].hash, new[i].server = fresh[i]
+    for i in range(len(orders)):
+        alike[i].order = orders[i]
+    ring_sort(new, new + len(fresh), len(fresh))
+    n = ring_merge(points, was, len(old), <const uint8_t*> PyBytes_AsString(flags), new, len(fresh))
+    ring_ties(points, n, alike)
+    found = [(points[i].hash, points[i].server) for i in range(n)]
+    after = [ring_next(points, n, i) for i in range(n)]
+    free(alike)
+    free(points)
+    return found, after

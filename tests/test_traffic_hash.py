@@ -4,6 +4,8 @@ failures leave; what a change of the list moves."""
 from __future__ import annotations
 
 import threading
+import zlib
+from bisect import bisect_left
 from collections import Counter
 
 import pytest
@@ -160,6 +162,51 @@ def test_random_two_avoids_the_busy_server(run_lb, http_backend, connect):
     assert {client.request().body for _ in range(50)} == {free}
     release.set()
     held.response()
+
+
+def ketama(weights):
+    """server -> weight as a ring: [(hash, server)], of equal hashes one. As Cache::Memcached::Fast makes it."""
+    points = {}
+    for name, weight in weights.items():
+        host, _, port = name.rpartition(":")
+        base, previous = zlib.crc32(f"{host}\0{port}".encode()), b"\0\0\0\0"
+        for _ in range(160 * weight):
+            made = zlib.crc32(previous, base)
+            points.setdefault(made, name)
+            previous = made.to_bytes(4, "little")
+    return sorted(points.items())
+
+
+def on_ring(points, keys):
+    at = [bisect_left(points, (zlib.crc32(key.encode()), "")) for key in keys]
+    return [points[i % len(points)][1] for i in at]
+
+
+def test_the_ring_follows_each_change(run_lb, http_backend, connect, consul):
+    """Merged from the last ring and what changed, over and over: always the ring that the list would give anew."""
+    made = [http_backend() for _ in range(6)]
+    weights = {one.address: 1 for one in made[:3]}
+    for address in weights:
+        consul.put("u", address)
+    lb = run_lb(
+        """http { access_log off; keepalive_requests 1000000;
+            upstream u { hash $arg_k consistent; server 127.0.0.1:9; upsync_dump_path u.dump;
+                         upsync @consul@ upsync_interval=10ms upsync_type=consul strong_dependency=on; }
+            server { listen 127.0.0.1:@http@; location / { proxy_pass http://u; } } }""",
+        consul=consul.path("u"),
+    )
+    client = connect(lb.port("http"))
+    keys = KEYS[:200]
+    for number, weight in ((3, 1), (0, 4), (1, 0), (4, 3), (0, 1), (1, 2), (3, 0), (5, 1), (0, 0)):
+        address = made[number].address
+        if weight:
+            weights[address] = weight
+            consul.put("u", address, weight=weight)
+        else:
+            del weights[address]
+            consul.delete("u", address)
+        expected = on_ring(ketama(weights), keys)
+        wait_for(lambda expected=expected: chosen(client, keys) == expected)
 
 
 def test_consul_moves_few_keys(run_lb, http_backend, connect, consul):

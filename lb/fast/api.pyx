@@ -72,6 +72,7 @@ def clear_stats(shm, int worker):
 cdef class Engine:
     cdef list kept              # objects whose memory the compiled configuration points into
     cdef list registries        # per upstream: {(sockaddr, occurrence): Peer*}
+    cdef list rings             # per upstream: Rings
     cdef dict slots             # user variable -> place in loop.vars
     cdef list regexes           # pcre2_code* of this Engine
     cdef int groups             # of the regex that has most
@@ -83,6 +84,7 @@ cdef class Engine:
     def __cinit__(self):
         self.kept = []
         self.registries = []
+        self.rings = []
         self.slots = {}
         self.regexes = []
         self.log_index = {}
@@ -115,7 +117,7 @@ cdef class Engine:
     def publish(self, int upstream, servers, bytes show):
         if not 0 <= upstream < <int> loop.nups:
             raise IndexError(f"no upstream number {upstream}")
-        cdef Table* t = table_build(&loop.ups[upstream], self.registries[upstream], servers, show)
+        cdef Table* t = table_build(&loop.ups[upstream], self.registries[upstream], self.rings[upstream], servers, show)
         lb_atomic_push(&loop.inbox.tables, t, <void**> &t.next)
         self.wake()
 
@@ -317,6 +319,7 @@ cdef class Engine:
             u.keepalive_requests = upstream.keepalive_requests
             u.keepalive_timeout = upstream.keepalive_timeout_ms
             self.registries.append({})
+            self.rings.append(Rings(upstream.upsync is not None))
         return 0
 
     cdef int listener_init(self, Listener* l, listener, fd) except -1:

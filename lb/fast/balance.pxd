@@ -10,7 +10,8 @@ may not be used now is stepped over; only when many in a row may not, the list i
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from lb.fast.types cimport (Alike, Conn, Env, Group, LB_HASH, LB_HASH_RING, LB_IP_HASH, LB_LEAST_CONN, LB_RANDOM,
                             LB_RANDOM_TWO, Peer, Request, Table, Upstream)
-from lb.fast.hash cimport HASH_TRIES, crc_text, hash_step, ring_find
+from lb.fast.hash cimport HASH_TRIES, crc_text, hash_step
+from lb.fast.ring cimport ring_find, ring_next
 from lb.fast.sys cimport AF_INET, AF_INET6, sockaddr, sockaddr_in, sockaddr_in6
 
 cdef enum:
@@ -192,7 +193,7 @@ cdef inline Peer* pick_ip_hash(Group* g, uint32_t* pos, Request* r, int64_t now)
     return pick_next(g, pos, r, now)
 
 
-# ---- hash: see hash.pxd
+# ---- hash: see hash.pxd and ring.pxd
 
 cdef inline Peer* pick_hash(Group* g, uint32_t* pos, Request* r, int64_t now) noexcept nogil:
     cdef uint64_t h = 0
@@ -219,12 +220,15 @@ cdef inline Peer* pick_alike(Group* g, Alike* a, Request* r, int64_t now) noexce
 
 
 cdef inline Peer* pick_ring(Group* g, uint32_t* pos, Request* r, int64_t now) noexcept nogil:
-    cdef uint32_t i, at = ring_find(g.ring, g.nring, crc_text(r.key.p, r.key.n))
+    cdef uint32_t _i, at = ring_find(g.ring, g.nring, crc_text(r.key.p, r.key.n))
     cdef Peer* p
-    for i in range(HASH_TRIES + 1):
-        p = pick_alike(g, &g.alike[g.ring[(at + i) % g.nring].server], r, now)
+    if at == g.nring:
+        at = 0
+    for _i in range(HASH_TRIES + 1):
+        p = pick_alike(g, &g.alike[g.ring[at].server], r, now)
         if p != NULL:
             return p
+        at = ring_next(g.ring, g.nring, at)
     return pick_next(g, pos, r, now)
 
 

@@ -19,4 +19,24 @@ static inline uint32_t lb_crc_more(uint32_t crc, const char *p, uint32_t n) {
     return crc;
 }
 
+/* The same for four bytes, given as a little-endian number, with one look-up a byte: a ring is made of millions. */
+static uint32_t lb_crc_bytes[4][256];   /* [k][b]: b, then k zero bytes */
+
+__attribute__((constructor)) static void lb_crc_init(void) {
+    for (uint32_t b = 0; b < 256; b++) {
+        uint32_t crc = b;
+        crc = lb_crc_nibbles[crc & 15] ^ (crc >> 4);
+        lb_crc_bytes[0][b] = lb_crc_nibbles[crc & 15] ^ (crc >> 4);
+    }
+    for (int k = 1; k < 4; k++)
+        for (uint32_t b = 0; b < 256; b++)
+            lb_crc_bytes[k][b] = lb_crc_bytes[0][lb_crc_bytes[k - 1][b] & 255] ^ (lb_crc_bytes[k - 1][b] >> 8);
+}
+
+static inline uint32_t lb_crc_four(uint32_t crc, uint32_t bytes) {
+    crc ^= bytes;
+    return lb_crc_bytes[3][crc & 255] ^ lb_crc_bytes[2][crc >> 8 & 255] ^ lb_crc_bytes[1][crc >> 16 & 255]
+        ^ lb_crc_bytes[0][crc >> 24];
+}
+
 #endif

@@ -73,7 +73,7 @@ cdef Peer* peer_new(Upstream* ups, bytes sa, object server) except NULL:
     return p
 
 
-cdef Table* table_build(Upstream* ups, dict registry, object servers, bytes show) except NULL:
+cdef Table* table_build(Upstream* ups, dict registry, Rings rings, object servers, bytes show) except NULL:
     """A table over `servers`; `registry` becomes theirs."""
     global last_stamp
     cdef Table* t = <Table*> need(sizeof(Table))
@@ -109,7 +109,8 @@ cdef Table* table_build(Upstream* ups, dict registry, object servers, bytes show
     group_build(t, 0)
     group_build(t, 1)
     if ups.method == LB_HASH_RING:
-        ring_build(t, servers)
+        ring_build(t, rings, servers)
+        rings.last = t
     return t
 
 
@@ -145,40 +146,6 @@ cdef int group_build(Table* t, int rank) except -1:
             g.n += 1
     sequence_build(g, weights)
     free(weights)
-    return 0
-
-
-cdef int ring_build(Table* t, object servers) except -1:
-    """The ring of the primaries. Servers that are written alike are one server of the ring, as in nginx."""
-    cdef Group* g = &t.rank[0]
-    cdef dict places = {}           # text -> [places in t.entries]
-    cdef uint64_t total = 0, most = RING_MOST
-    cdef uint32_t i, k = 0, n = 0, weight
-    cdef bytes name
-    cdef Str text
-    for i, server in enumerate(servers):
-        if t.entries[i].backup == 0:
-            places.setdefault((server.written or server.name).encode(), []).append(i)
-            total += <uint64_t> t.entries[i].weight * RING_POINTS
-    g.alike = <Alike*> need(len(places) * sizeof(Alike))
-    g.sorted = <Peer**> need(g.nall * sizeof(Peer*))
-    g.ring = <Point*> need((total if total <= most else most + g.nall) * sizeof(Point))
-    for name, found in places.items():
-        weight = max([t.entries[<int> i].weight for i in found])    # more points of the same text would be the same points
-        g.alike[k].first = n
-        g.alike[k].n = len(found)
-        for i in found:
-            g.sorted[n] = t.entries[i].peer
-            n += 1
-        text.p = <char*> name
-        text.n = len(name)
-        if total <= most:
-            g.nring += ring_points(g.ring + g.nring, k, text, weight * RING_POINTS)
-        else:
-            g.nring += ring_points(g.ring + g.nring, k, text, 1 + <uint32_t> (<uint64_t> weight * RING_POINTS * most // total))
-        k += 1
-    with nogil:
-        g.nring = ring_sort(g.ring, g.nring)
     return 0
 
 

@@ -495,8 +495,10 @@ ctypedef struct Point:      # of a ring (`hash ... consistent`)
 
 ctypedef struct Alike:      # servers that are written alike (a host name's addresses): one set of points for all of them
     uint32_t first          # places in Group.sorted
-    uint32_t n
+    uint32_t n              # 0: no server has this number any more
     uint32_t turn           # round robin among them; written by the loop
+    uint32_t points         # how many the ring has of them
+    uint32_t order          # whose point counts where two have one hash: the lower
 
 ctypedef struct Group:      # the servers of one rank: [0] primary, [1] backup
     uint32_t n
@@ -511,6 +513,7 @@ ctypedef struct Group:      # the servers of one rank: [0] primary, [1] backup
     Point* ring             # hash consistent
     uint32_t nring
     Alike* alike
+    uint32_t nalike
     Peer** sorted           # servers in the order of `alike`
 
 ctypedef struct Table:      # an immutable list of servers, built off the loop

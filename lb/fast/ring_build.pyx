@@ -1,0 +1,146 @@
+"""The ring of a new table (ring.pxd), made from the ring of the last one and from what has changed since.
+
+Called by a publisher, with the GIL, which it gives up for the walk over the points.  The last table cannot be freed
+meanwhile: the loop frees it when a newer one of its upstream is swapped in, and that is the one in the making.
+"""
+
+cdef class Rings:
+    """What the publishers of one upstream remember of its last table's ring."""
+    cdef dict numbers           # text of a server -> its place in Group.alike
+    cdef Table* last
+    cdef bint by_name           # lists that come from outside: their order is no reason for one of two equal points
+
+    def __cinit__(self, bint by_name):
+        self.numbers = {}
+        self.by_name = by_name
+
+
+cdef struct Draft:              # what one ring_build has on its way
+    uint32_t* number            # by place in Table.entries: place in Group.alike
+    uint32_t* base              # by place in Group.alike, as the next: base_hash of those that do not stay
+    uint8_t* stays              # its points are those of the last ring
+    uint32_t nfresh             # points that must be made
+    uint32_t nold               # points that stay
+    Point* fresh
+    Point* spare
+
+
+cdef int ring_build(Table* t, Rings rings, object servers) except -1:
+    """The ring of the primaries. Servers that are written alike are one server of the ring, as in nginx."""
+    cdef Group* g = &t.rank[0]
+    cdef Group* old = &rings.last.rank[0] if rings.last != NULL else NULL
+    cdef Draft d
+    cdef dict numbers
+    memset(&d, 0, sizeof(d))
+    if old != NULL and old.nalike > 2 * <uint32_t> len(rings.numbers) + 64:     # mostly numbers that nobody has any more
+        rings.numbers = {}
+        old = NULL
+    try:
+        d.number = <uint32_t*> need(t.n * sizeof(uint32_t))
+        numbers = ring_numbers(t, rings, servers, old.nalike if old != NULL else 0, d.number)
+        d.base = <uint32_t*> need(g.nalike * sizeof(uint32_t))
+        d.stays = <uint8_t*> need(g.nalike)
+        ring_compare(t, rings, numbers, old, &d)
+        ring_members(t, d.number)
+        g.ring = <Point*> need(<size_t> (d.nfresh + d.nold) * sizeof(Point))
+        d.fresh = <Point*> need(d.nfresh * sizeof(Point))
+        d.spare = <Point*> need(d.nfresh * sizeof(Point))
+        with nogil:
+            ring_draw(g, old, &d)
+    finally:
+        free(d.number)
+        free(d.base)
+        free(d.stays)
+        free(d.fresh)
+        free(d.spare)
+    rings.numbers = numbers
+    return 0
+
+
+cdef dict ring_numbers(Table* t, Rings rings, object servers, uint32_t after, uint32_t* number):
+    """A number for each text, the last ring's where it had one, else from `after` on. Alike.points: the largest weight."""
+    cdef Group* g = &t.rank[0]
+    cdef dict numbers = {}
+    cdef Alike* a
+    cdef uint32_t i
+    g.alike = <Alike*> need((after + g.nall) * sizeof(Alike))
+    for i, server in enumerate(servers):
+        if t.entries[i].backup:
+            continue
+        text = server.written or server.name
+        found = numbers.get(text)
+        if found is None:
+            found = rings.numbers.get(text)
+            if found is None:
+                found = after
+                after += 1
+            numbers[text] = found
+        number[i] = found
+        a = &g.alike[number[i]]
+        a.n += 1
+        a.points = max(a.points, t.entries[i].weight)   # more points of the same text would be the same points
+    g.nalike = after
+    return numbers
+
+
+cdef int ring_compare(Table* t, Rings rings, dict numbers, Group* old, Draft* d) except -1:
+    """How many points each has, and which of them the last ring has already."""
+    cdef Group* g = &t.rank[0]
+    cdef uint64_t total = 0, most = RING_MOST
+    cdef uint32_t k, i
+    cdef Alike* a
+    cdef Str name
+    cdef bytes text
+    for i in range(t.n):
+        if not t.entries[i].backup:
+            total += <uint64_t> t.entries[i].weight * RING_POINTS
+    for key, number in numbers.items():
+        k = number
+        a = &g.alike[k]
+        if total <= most:
+            a.points *= RING_POINTS
+        else:
+            a.points = 1 + <uint32_t> (<uint64_t> a.points * RING_POINTS * most // total)
+        if old != NULL and k < old.nalike and old.alike[k].points == a.points:
+            a.order = old.alike[k].order
+            d.stays[k] = 1
+            d.nold += a.points
+            continue
+        text = os.fsencode(key)
+        name.p = <char*> text
+        name.n = len(text)
+        d.base[k] = base_hash(name)
+        a.order = d.base[k] if rings.by_name else k
+        d.nfresh += a.points
+    return 0
+
+
+cdef int ring_members(Table* t, const uint32_t* number) except -1:
+    """Group.sorted: the servers of each number together."""
+    cdef Group* g = &t.rank[0]
+    cdef uint32_t i, k, at = 0
+    g.sorted = <Peer**> need(g.nall * sizeof(Peer*))
+    for k in range(g.nalike):
+        g.alike[k].first = at
+        at += g.alike[k].n
+        g.alike[k].n = 0
+    for i in range(t.n):
+        if not t.entries[i].backup:
+            k = number[i]
+            g.sorted[g.alike[k].first + g.alike[k].n] = t.entries[i].peer
+            g.alike[k].n += 1
+    return 0
+
+
+cdef void ring_draw(Group* g, Group* old, Draft* d) noexcept nogil:
+    """Sort what is new into what stays."""
+    cdef uint32_t k, n = 0
+    for k in range(g.nalike):
+        if g.alike[k].n and not d.stays[k]:
+            n += ring_points(d.fresh + n, k, d.base[k], g.alike[k].points)
+    ring_sort(d.fresh, d.spare, n)
+    if d.nold:
+        g.nring = ring_merge(g.ring, old.ring, old.nring, d.stays, d.fresh, n)
+    else:
+        g.nring = ring_merge(g.ring, NULL, 0, NULL, d.fresh, n)
+    ring_ties(g.ring, g.nring, g.alike)

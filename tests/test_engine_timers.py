@@ -93,7 +93,7 @@ def test_server_that_stops_within_its_answer_is_cut_by_read_timeout(before, raw_
     lb = before(raw_backend(script), "proxy_read_timeout 300ms;")
     client = connect(lb.port("http")).send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
     assert client.recv_to_end().count(b"x") == 500_000
-    assert "upstream timed out" in lb.log
+    lb.wait_log("upstream timed out")
 
 
 def test_server_that_takes_no_body_is_cut_by_proxy_send_timeout(before, raw_backend, connect):
@@ -104,7 +104,7 @@ def test_server_that_takes_no_body_is_cut_by_proxy_send_timeout(before, raw_back
     sender.start()
     assert client.response().status == 504
     sender.join()
-    assert "upstream timed out" in lb.log
+    lb.wait_log("upstream timed out")
 
 
 def _send_quietly(client, data):

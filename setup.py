@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parent
 BUILD = ROOT / "build"
 
 # Libraries that the engine links to, by pkg name of the linker (-lNAME).
-LIBRARIES: list[str] = ["pcre2-8"]
+LIBRARIES: list[str] = ["pcre2-8", "z"]
 
 DIRECTIVES = {
     "language_level": 3,

@@ -9,6 +9,7 @@ import platform
 
 from lb import __version__
 from lb.config.model import Break, If, ProxyPass, Return, Rewrite, Set, UpstreamShow, Var
+from lb.syslog import head_text
 from lb.upsync.show import block as show_block
 
 from cpython.bytearray cimport PyByteArray_AS_STRING
@@ -43,6 +44,9 @@ include "fast/poll.pyx"         # the loop: wait, events, timers
 include "fast/conn.pyx"         # sockets: slab, states, recv and send
 include "fast/pump.pyx"         # bytes in bulk: splice
 include "fast/log.pyx"          # log files, the error log
+include "fast/syslog.pyx"       # log lines as datagrams
+include "fast/logzip.pyx"       # compressed log files
+include "fast/lognames.pyx"     # log files that requests name
 include "fast/access.pyx"       # access logs
 include "fast/accept.pyx"       # clients come in
 include "fast/request.pyx"      # an exchange and its memory
@@ -72,4 +76,5 @@ include "fast/handover.pyx"     # what an old worker tells a new one
 include "fast/api.pyx"          # class Engine
 include "fast/compile_admit.pyx"    # who may come in
 include "fast/compile_proxy.pyx"    # what api leaves to it: the settings of a proxied location
+include "fast/compile_logs.pyx"     # logs and their targets
 include "fast/compile_routes.pyx"   # servers, locations, operations, maps: from the model

@@ -250,4 +250,4 @@ def _use_logs(loaded: Loaded, source: Source, log: Log) -> None:
     """The error logs of the configuration, where this user may write to them."""
     logs = logfiles.error_logs(loaded.config, source)
     with contextlib.suppress(OSError):
-        log.targets = targets(logs, logfiles.open_all({one.path for one in logs if one.path != "stderr"}))
+        log.targets = targets(logs, logfiles.open_all(logfiles.error_paths(logs)))

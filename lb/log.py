@@ -16,7 +16,8 @@ import traceback
 from collections.abc import Iterable
 from typing import Final
 
-from lb.config.model import ErrorLog
+from lb.config.model import ErrorLog, Syslog
+from lb.syslog import Datagrams
 
 LEVELS: Final = {"emerg": 1, "alert": 2, "crit": 3, "error": 4, "warn": 5, "notice": 6, "info": 7, "debug": 8}
 MAX_LINE: Final = 4096  # bytes; not more than PIPE_BUF, so that a line to a pipe is written whole or not at all
@@ -32,8 +33,8 @@ class Target:
         self.level = LEVELS[level]
         self.waits = not stat.S_ISREG(os.fstat(fd).st_mode)  # a pipe or a terminal may make write(2) wait
 
-    def write(self, line: bytes) -> bool:
-        """Write one line, or nothing if that would wait for a reader."""
+    def write(self, line: bytes, rank: int) -> bool:
+        """Write one line, or nothing if that would wait for a reader. `rank`: of LEVELS."""
         try:
             if self.waits and not _writable(self.fd):
                 return False
@@ -41,6 +42,24 @@ class Target:
         except OSError:  # a full disk must not end the process that reports it
             return False
         return True
+
+
+class SyslogTarget:
+    """A `syslog:`; as Target, but for the descriptor."""
+
+    __slots__ = ("_datagrams", "fd", "level")
+
+    def __init__(self, syslog: Syslog, level: str) -> None:
+        self.fd = -1
+        self.level = LEVELS[level]
+        self._datagrams = Datagrams(syslog)
+
+    def write(self, line: bytes, rank: int) -> bool:
+        """Send one line with the severity of its own level."""
+        return self._datagrams.send(rank - 1, line)
+
+
+AnyTarget = Target | SyslogTarget
 
 
 def _writable(fd: int) -> bool:
@@ -52,9 +71,9 @@ def _writable(fd: int) -> bool:
 class Log:
     """The error log. `lost` counts lines that no target could take; any thread may write."""
 
-    def __init__(self, targets: Iterable[Target] = (), *, console: bool = False) -> None:
+    def __init__(self, targets: Iterable[AnyTarget] = (), *, console: bool = False) -> None:
         """`console`: warnings and worse also go to stderr as `lb: [warn] ...`, as nginx does before it serves."""
-        self.targets: tuple[Target, ...] = tuple(targets)
+        self.targets: tuple[AnyTarget, ...] = tuple(targets)
         self.console = console
         self.lost = 0
 
@@ -65,7 +84,7 @@ class Log:
         lines = [_line(head + line) for line in text.splitlines()]
         for target in self.targets:
             if rank <= target.level:
-                self.lost += sum(not target.write(line) for line in lines)
+                self.lost += sum(not target.write(line, rank) for line in lines)
         if self.console and rank <= LEVELS["warn"] and not any(target.fd == 2 for target in self.targets):
             print_error(f"lb: [{level}] {shown or text}")
 
@@ -114,6 +133,12 @@ def print_error(text: str) -> None:
         pass
 
 
-def targets(logs: Iterable[ErrorLog], opened: dict[str, int]) -> tuple[Target, ...]:
+def targets(logs: Iterable[ErrorLog], opened: dict[str, int]) -> tuple[AnyTarget, ...]:
     """The targets of the configuration's error logs. `opened`: path -> descriptor."""
-    return tuple(Target(2 if log.path == "stderr" else opened[log.path], log.level) for log in logs)
+    return tuple(_target(log, opened) for log in logs)
+
+
+def _target(log: ErrorLog, opened: dict[str, int]) -> AnyTarget:
+    if log.syslog is not None:
+        return SyslogTarget(log.syslog, log.level)
+    return Target(2 if log.path == "stderr" else opened[log.path], log.level)

@@ -6,6 +6,7 @@ Pure but for two looks at the process (its file limit); runs only when the files
 from __future__ import annotations
 
 import resource
+from dataclasses import replace
 from typing import Any
 
 from lb.config.errors import Problem
@@ -149,7 +150,9 @@ def build(reader: Reader) -> Config:
         error_logs=tuple(main.error_logs) or (ErrorLog(reader.full_name("logs/error.log")),),
         upstreams=tuple(_upstream(draft) for draft in reader.upstreams.drafts),
         listeners=listeners,
-        log_paths=tuple(sorted(reader.log_paths)),
+        log_paths=tuple(sorted(reader.log_paths - {"stderr"})),
+        syslogs=tuple(reader.syslogs.items()),
+        uses_stderr="stderr" in reader.log_paths or any(log.path == "stderr" for log in main.error_logs),
         variables=tuple(reader.variables),
         maps=tuple(reader.maps),
         status_listen=tuple(address for address, _ in main.status_listen),
@@ -275,14 +278,15 @@ def _access_logs(scope: Scope) -> tuple[AccessLog, ...]:
     if found is None:
         stream = isinstance(scope, StreamServerScope)
         found = () if stream else (AccessLog(scope.reader.full_name("logs/access.log")),)
-    scope.reader.log_paths.update(log.path for log in found)
-    return found
+    scope.reader.log_paths.update(log.path for log in found if log.syslog is None and log.name is None)
+    cache = scope.inherited("open_log_file_cache", None)
+    return tuple(replace(log, cache=cache) if log.name is not None else log for log in found)
 
 
 def _error_logs(scope: Scope) -> tuple[ErrorLog, ...]:
     """Of the nearest level inside http{} or stream{}; (): the main ones hold."""
     found: list[ErrorLog] = scope.inherited("error_log", [])
-    scope.reader.log_paths.update(log.path for log in found if log.path != "stderr")
+    scope.reader.log_paths.update(log.path for log in found if log.syslog is None)
     return tuple(found)
 
 

@@ -7,28 +7,18 @@ are bytes.  `where` is `file:line` of the directive, for messages.
 
 from __future__ import annotations
 
-import socket
 from dataclasses import dataclass, field
 from typing import Literal
 
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """A resolved socket address. `host` is numeric without brackets, or the path of a unix socket (`port` 0)."""
-
-    family: int
-    host: str
-    port: int = 0
-
-    def __str__(self) -> str:
-        if self.family == socket.AF_UNIX:
-            return f"unix:{self.host}"
-        host = f"[{self.host}]" if self.family == socket.AF_INET6 else self.host
-        return f"{host}:{self.port}"
-
-    def sockaddr(self) -> str | tuple[str, int]:
-        """The form that `socket.bind` and `socket.connect` take."""
-        return self.host if self.family == socket.AF_UNIX else (self.host, self.port)
+from lb.config.model_logs import AccessLog as AccessLog
+from lb.config.model_logs import ErrorLog as ErrorLog
+from lb.config.model_logs import LogCache as LogCache
+from lb.config.model_logs import LogFormat as LogFormat
+from lb.config.model_logs import LogLevel as LogLevel
+from lb.config.model_logs import Syslog as Syslog
+from lb.config.model_values import Address as Address
+from lb.config.model_values import Value as Value
+from lb.config.model_values import Var as Var
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,16 +77,6 @@ class Upsync:
     guard: ShrinkGuard | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Var:
-    """A variable in a value, without the dollar: Var("http_host")."""
-
-    name: str
-
-
-Value = tuple[str | Var, ...]  # a compiled value: its parts in order; () is the empty string
-
-
 Balancer = Literal["round_robin", "least_conn", "ip_hash", "hash", "random"]
 
 
@@ -118,32 +98,6 @@ class Upstream:
     upsync: Upsync | None = None
     implicit: bool = False
     where: str = ""
-
-
-LogLevel = Literal["debug", "info", "notice", "warn", "error", "crit", "alert", "emerg"]
-
-
-@dataclass(frozen=True, slots=True)
-class ErrorLog:
-    path: str  # absolute, or "stderr"
-    level: LogLevel = "error"
-
-
-@dataclass(frozen=True, slots=True)
-class LogFormat:
-    """A `log_format`. `value` None: nginx's `combined`, which the engine writes by itself."""
-
-    value: Value | None = None
-    escape: Literal["default", "json", "none"] = "default"
-
-
-@dataclass(frozen=True, slots=True)
-class AccessLog:
-    path: str  # absolute
-    format: LogFormat = LogFormat()
-    condition: Value | None = None  # if=: a request whose value is "" or "0" is not logged
-    buffer: int = 0  # bytes that gather before they are written; 0: written at the end of the loop's turn
-    flush_ms: int = 0  # the longest that lines wait in the buffer; 0: no limit
 
 
 @dataclass(frozen=True, slots=True)
@@ -388,9 +342,7 @@ class HttpSettings:
     server_name_in_redirect: bool = False
 
 
-Match = Literal[
-    "exact", "prefix", "noregex", "regex", "named", "none"
-]  # =, nothing, ^~, ~ or ~*, @; if, limit_except
+Match = Literal["exact", "prefix", "noregex", "regex", "named", "none"]  # =, nothing, ^~, ~ or ~*, @; if, limit_except
 
 
 @dataclass(frozen=True, slots=True)
@@ -478,6 +430,8 @@ class Config:
     error_logs: tuple[ErrorLog, ...] = ()
     error_log_given: bool = False  # in the main context of a file; else `error_logs` is the default, which -e replaces
     log_paths: tuple[str, ...] = ()  # every file that servers and locations log to, access and error
+    syslogs: tuple[tuple[str, Syslog], ...] = ()  # every `syslog:`, by its text
+    uses_stderr: bool = False  # some log is stderr: it must stay what it is
     upstreams: tuple[Upstream, ...] = ()
     listeners: tuple[Listener, ...] = ()
     status_listen: tuple[Address, ...] = ()

@@ -14,7 +14,7 @@ from lb.config.address import Resolver
 from lb.config.directive import Context, Directive
 from lb.config.errors import Problem, Refused, os_error, printable
 from lb.config.listeners import Listeners
-from lb.config.model import Map
+from lb.config.model import Map, Syslog
 from lb.config.scope import MainScope, Scope, UpstreamScope
 from lb.config.tree import Node, Statement, parse
 from lb.config.upstreams import Upstreams
@@ -42,12 +42,11 @@ class Reader:
         self.dumps: dict[str, UpstreamScope] = {}  # dump file -> the upstream that writes it
         self.main = MainScope("main", self)
         self.log_paths: set[str] = set()  # every file that servers and locations log to
-        self.log_buffers: dict[str, tuple[int, int]] = {}  # path -> buffer and flush of its access_log
+        self.log_buffers: dict[str, tuple[int, int, int]] = {}  # path -> buffer, flush and gzip of its access_log
+        self.syslogs: dict[str, Syslog] = {}  # every `syslog:`, by its text
         self.variables: dict[str, None] = {}  # defined by set, map and named captures, in order
         self.maps: list[Map] = []
-        self.unknown: list[
-            tuple[str, Node]
-        ] = []  # names that must be among them in the end, and where
+        self.unknown: list[tuple[str, Node]] = []  # names that must be among them in the end, and where
         self.syntax_error = False  # something may be missing only because a file was cut short
 
     def full_name(self, name: str) -> str:

@@ -1,6 +1,6 @@
 """Access logs: one line for each request or session, in `combined` or in a format of the configuration.
 
-    request_log, tcp_end -> access_logs -> log_combined | log_format (write_var, then the format's escaping) -> log.pyx
+    request_log, tcp_end -> access_logs -> log_lined | log_named -> write_log_line: combined, or write_var and escaping -> log.pyx
 """
 
 
@@ -9,10 +9,10 @@ cdef void access_logs(AccessLog* logs, uint32_t n, Request* r) noexcept nogil:
     for i in range(n):
         if logs[i].conditional and not log_wanted(&logs[i].condition, r):
             continue
-        if logs[i].combined:
-            log_combined(logs[i].file, r)
+        if logs[i].name != NULL:
+            log_named(&logs[i], r)
         else:
-            log_formatted(&logs[i], r)
+            log_lined(&logs[i], r)
 
 
 cdef bint log_wanted(Value* condition, Request* r) noexcept nogil:
@@ -23,22 +23,29 @@ cdef bint log_wanted(Value* condition, Request* r) noexcept nogil:
     return o.p > loop.heads and not (o.p == loop.heads + 1 and loop.heads[0] == 48)
 
 
-cdef void log_formatted(AccessLog* log, Request* r) noexcept nogil:
-    """Literals as they are, each variable's value escaped. A line that does not fit in what is left is tried once more in
-    an empty buffer."""
+cdef void log_lined(AccessLog* log, Request* r) noexcept nogil:
+    """A line that does not fit in what is left of the buffer is tried once more in an empty one."""
     cdef Out o
-    if not log_room(log.file, &o, LOG_LINE):
+    if not log_room(log.file, &o, LOG_LINE, 0):
         return
-    write_format(&o, log, r)
+    write_log_line(&o, log, r)
     if o.full and log.file.n:
         log_write(log.file)
-        if not log_room(log.file, &o, LOG_LINE):
+        if not log_room(log.file, &o, LOG_LINE, 0):
             return
-        write_format(&o, log, r)
+        write_log_line(&o, log, r)
     log_commit(log.file, &o)
 
 
+cdef void write_log_line(Out* o, AccessLog* log, Request* r) noexcept nogil:
+    if log.combined:
+        write_combined(o, r)
+    else:
+        write_format(o, log, r)
+
+
 cdef void write_format(Out* o, AccessLog* log, Request* r) noexcept nogil:
+    """Literals as they are, each variable's value escaped."""
     cdef Out v
     cdef Piece* piece
     cdef uint32_t i
@@ -81,20 +88,6 @@ cdef void log_user(Out* o, Request* r) noexcept nogil:
             out_escaped(o, loop.heads, <uint32_t> (v.p - loop.heads))
             return
     out_char(o, 45)
-
-
-cdef void log_combined(LogFile* f, Request* r) noexcept nogil:
-    """nginx's `combined` format, with the second try of log_formatted."""
-    cdef Out o
-    if not log_room(f, &o, LOG_LINE):
-        return
-    write_combined(&o, r)
-    if o.full and f.n:
-        log_write(f)
-        if not log_room(f, &o, LOG_LINE):
-            return
-        write_combined(&o, r)
-    log_commit(f, &o)
 
 
 cdef void write_combined(Out* o, Request* r) noexcept nogil:

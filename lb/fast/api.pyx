@@ -41,14 +41,11 @@ cdef dict VARIABLE_IDS = {
 VARIABLES = frozenset(VARIABLE_IDS)
 cdef dict METHODS = {"round_robin": LB_ROUND_ROBIN, "least_conn": LB_LEAST_CONN, "ip_hash": LB_IP_HASH, "hash": LB_HASH,
                      "random": LB_RANDOM}
-cdef dict ESCAPES = {"default": ESC_DEFAULT, "json": ESC_JSON, "none": ESC_NONE}
-cdef dict LEVELS = {"emerg": LOG_EMERG, "alert": LOG_ALERT, "crit": LOG_CRIT, "error": LOG_ERR, "warn": LOG_WARN,
-                    "notice": LOG_NOTICE, "info": LOG_INFO, "debug": LOG_DEBUG}
 cdef tuple COUNTERS = ("pid", "heartbeat_ms", "accepting", "clients", "accepts", "handled", "requests", "sessions", "reading",
                        "writing", "waiting", "upstream_connects", "upstream_reuses", "upstream_open", "upstream_idle",
                        "retries", "failures", "no_live", "bytes_in", "bytes_out", "refused", "status_none", "status_1xx",
                        "status_2xx", "status_3xx", "status_4xx", "status_5xx", "accept_errors", "no_slots", "log_dropped",
-                       "tables", "odd", "turns", "spools")
+                       "tables", "odd", "turns", "spools", "syslog_sent", "syslog_dropped", "syslog_errors")
 
 
 def stats_size(int workers):
@@ -77,6 +74,7 @@ cdef class Engine:
     cdef list regexes           # pcre2_code* of this Engine
     cdef int groups             # of the regex that has most
     cdef dict log_index         # path -> place in loop.logs; "" is the error log
+    cdef dict log_caches        # open_log_file_cache -> LogCache*: equal ones are one
     cdef unsigned char[::1] shm
     cdef uint32_t map_uses      # Uses of all maps
     cdef uint32_t uses          # Uses of the values compiled since it was cleared
@@ -88,6 +86,7 @@ cdef class Engine:
         self.slots = {}
         self.regexes = []
         self.log_index = {}
+        self.log_caches = {}
 
     def __init__(self, config, listeners, *, int worker, int workers, shm, logs, int error_fd, error_level, error_logs=()):
         cdef int i
@@ -96,7 +95,7 @@ cdef class Engine:
         self.shm = shm
         self.loop_init(worker, workers, config.worker_connections)
         loop.stop_most = config.worker_shutdown_timeout_ms
-        self.logs_init(logs, error_fd, error_level, error_logs)
+        logs_init(self, config, logs, error_fd, error_level, error_logs)
         variables_init(self, config)
         self.upstreams_init(config.upstreams)
         loop.max_fields = max([MAX_FIELDS] + [one.settings.max_headers for listener in config.listeners for one in listener.http])
@@ -178,6 +177,8 @@ cdef class Engine:
                 peer_free(<Peer*> <size_t> p)
         peers_bury()
         pool_drop(&loop.pool)
+        for i in range(loop.nlogs):
+            zip_free(loop.logs[i].zip)
         for code in self.regexes:
             pcre2_code_free(<pcre2_code*> <size_t> code)
         regex_drop()
@@ -245,61 +246,6 @@ cdef class Engine:
             raise OSError(errno, "epoll_ctl")
         return 0
 
-    cdef int logs_init(self, logs, int error_fd, str level, error_logs) except -1:
-        """A LogFile for each path; number 0 is the first error log of the main context, under its path and under ""."""
-        cdef uint32_t i = 0
-        loop.nlogs = len(logs) + 1
-        loop.logs = <LogFile*> self.mem(loop.nlogs * sizeof(LogFile))
-        loop.line = <char*> self.mem(LOG_LINE)
-        for path, fd in {"": error_fd, **logs}.items():
-            self.log_index[path] = i
-            log_open(&loop.logs[i], fd)
-            loop.logs[i].fresh = -1
-            loop.logs[i].room = LOG_ROOM
-            loop.logs[i].buf = <char*> self.mem(LOG_ROOM)
-            i += 1
-        if error_logs:
-            self.log_index.setdefault(error_logs[0].path, 0)
-        self.error_logs(&loop.errors, [("", level)] + [(log.path, log.level) for log in error_logs[1:]])
-        return 0
-
-    cdef int error_logs(self, ErrorLogs* e, list logs) except -1:
-        """`logs`: (path, level) in the order of the file."""
-        e.n = len(logs)
-        e.files = <LogFile**> self.mem(e.n * sizeof(LogFile*))
-        e.levels = <uint32_t*> self.mem(e.n * sizeof(uint32_t))
-        for i, (path, level) in enumerate(logs):
-            e.files[<int> i] = &loop.logs[<int> self.log_index[path]]
-            e.levels[<int> i] = LEVELS[level]
-            e.most = max(e.most, e.levels[<int> i])
-        return 0
-
-    cdef ErrorLogs* errors(self, logs) except NULL:
-        """Those of a location or stream server; the main ones where it has none."""
-        cdef ErrorLogs* e = &loop.errors
-        if logs:
-            e = <ErrorLogs*> self.mem(sizeof(ErrorLogs))
-            self.error_logs(e, [(log.path, log.level) for log in logs])
-        return e
-
-    cdef AccessLog* access_logs(self, logs) except NULL:
-        cdef AccessLog* compiled = <AccessLog*> self.mem(len(logs) * sizeof(AccessLog))
-        cdef AccessLog* a
-        for i, log in enumerate(logs):
-            a = &compiled[<int> i]
-            a.file = &loop.logs[<int> self.log_index[log.path]]
-            if log.buffer > a.file.keep:
-                a.file.keep = log.buffer
-                a.file.flush = log.flush_ms
-                a.file.room = log.buffer + LOG_ROOM
-                a.file.buf = <char*> self.mem(a.file.room)
-            a.combined = log.format.value is None
-            a.escape = ESCAPES[log.format.escape]
-            a.format = self.value(log.format.value or ())
-            a.conditional = log.condition is not None
-            a.condition = self.value(log.condition or ())
-        return compiled
-
     cdef int upstreams_init(self, upstreams) except -1:
         cdef Upstream* u
         loop.nups = len(upstreams)
@@ -360,8 +306,8 @@ cdef class Engine:
         s.timeout = server.proxy_timeout_ms
         s.delay = not server.tcp_nodelay
         s.nlogs = len(server.access_logs)
-        s.logs = self.access_logs(server.access_logs)
-        s.errors = self.errors(server.error_logs)
+        s.logs = compile_access_logs(self, server.access_logs)
+        s.errors = compile_errors(self, server.error_logs)
         access_fill(self, &s.access, server.access)
         s.next.mask = NX_ERROR | NX_TIMEOUT if server.next_upstream else 0
         s.cut = not server.half_close
@@ -398,8 +344,8 @@ cdef class Engine:
         l.default_type = self.text(settings.default_type)
         l.http10 = settings.proxy_http_version == "1.0"
         l.nlogs = len(settings.access_logs)
-        l.logs = self.access_logs(settings.access_logs)
-        l.errors = self.errors(settings.error_logs)
+        l.logs = compile_access_logs(self, settings.access_logs)
+        l.errors = compile_errors(self, settings.error_logs)
         self.set_headers(l, settings.set_headers)
         compile_proxy(self, l, settings)
         access_fill(self, &l.access, settings.access)

@@ -76,6 +76,8 @@ cdef void drain_end() noexcept nogil:
         while loop.ups[i].idle_first != NULL:
             pool_close(loop.ups[i].idle_first)
     logs_flush(True)
+    syslogs_end()
+    caches_drop()
     run_posted()
     pipes_drop()
     peers_bury()

@@ -16,30 +16,42 @@ cdef enum:
     LOG_ROOM = 131072           # bytes of a file's buffer
     LOG_PAGE = 4096             # PIPE_BUF: what a pipe that takes anything takes whole
     LOG_LINE = 4096             # longest line of the error log
+    LOG_SYSLOG = 384            # what goes before a line to syslog, at most
 
 
 # ---- files
 
-cdef bint log_room(LogFile* f, Out* o, uint32_t need) noexcept nogil:
-    """Point `o` at room for one line; write out what waits when there is too little."""
-    if f.fd < 0:
+cdef bint log_room(LogFile* f, Out* o, uint32_t need, int level) noexcept nogil:
+    """Point `o` at room for one line; write out what waits when there is too little. `level`: of an error log's line, else 0."""
+    if f.fd < 0 and f.syslog == NULL:
         return False
     if f.room - f.n < need:
         log_write(f)
     if f.room - f.n < need:
-        f.dropped += 1
-        loop.st.log_dropped += 1
+        log_lost(f)
         return False
     out_init(o, f.buf + f.n, f.room - f.n)
+    if f.syslog != NULL:
+        syslog_head(f, o, level)
     return True
+
+
+cdef void log_lost(LogFile* f) noexcept nogil:
+    """A line has no place."""
+    f.dropped += 1
+    loop.st.log_dropped += 1
+    if f.syslog != NULL:
+        loop.st.syslog_dropped += 1
 
 
 cdef void log_commit(LogFile* f, Out* o) noexcept nogil:
     """The line that `o` holds, begun by log_room, is whole."""
     cdef uint32_t n = <uint32_t> (o.p - f.buf)
     if o.full:                          # a line longer than a whole buffer
-        f.dropped += 1
-        loop.st.log_dropped += 1
+        log_lost(f)
+        return
+    if f.syslog != NULL:
+        syslog_commit(f, n)
         return
     if f.n == 0:
         log_first(f)
@@ -73,9 +85,15 @@ cdef void log_write(LogFile* f) noexcept nogil:
     """
     cdef ssize_t got
     cdef uint32_t gone
-    if f.n == 0:
+    if f.n == 0 and f.zip == NULL:
         return
-    got = log_some(f) if f.waits else write(f.fd, f.buf, f.n)
+    if f.syslog != NULL:
+        syslog_write(f)
+        return
+    if f.zip != NULL:
+        zip_write(f)
+        return
+    got = log_put(f, f.buf, f.n)
     if got == <ssize_t> f.n:
         f.n = 0
         f.torn = 0
@@ -90,17 +108,21 @@ cdef void log_write(LogFile* f) noexcept nogil:
         f.n -= gone
 
 
-cdef ssize_t log_some(LogFile* f) noexcept nogil:
+cdef ssize_t log_put(LogFile* f, const char* at, uint32_t n) noexcept nogil:
+    return log_some(f, at, n) if f.waits else write(f.fd, at, n)
+
+
+cdef ssize_t log_some(LogFile* f, const char* at, uint32_t n) noexcept nogil:
     """write(2) to a pipe, socket or terminal that would wait for its reader: a page at a time, while there is room for one."""
     cdef pollfd p
     cdef ssize_t got
     cdef uint32_t done = 0
     p.fd = f.fd
     p.events = POLLOUT
-    while done < f.n:
+    while done < n:
         if poll(&p, 1, 0) != 1 or p.revents != POLLOUT:
             break
-        got = write(f.fd, f.buf + done, f.n - done if f.n - done < LOG_PAGE else LOG_PAGE)
+        got = write(f.fd, at + done, n - done if n - done < LOG_PAGE else LOG_PAGE)
         if got < 0:
             return done if done else -1
         done += <uint32_t> got
@@ -121,8 +143,7 @@ cdef void log_drop(LogFile* f) noexcept nogil:
         keep = keep + 1 if keep < f.n else 0
     for i in range(keep, f.n):
         if f.buf[i] == 10:
-            f.dropped += 1
-            loop.st.log_dropped += 1
+            log_lost(f)
     f.n = keep
 
 
@@ -135,7 +156,7 @@ cdef void logs_flush(bint all) noexcept nogil:
         loop.flush_at = 0
     for i in range(loop.nlogs):
         f = &loop.logs[i]
-        if f.n == 0:
+        if f.n == 0 and (f.zip == NULL or f.zip.off == f.zip.n):
             continue
         if all or f.keep == 0 or (due and f.flush and loop.now - f.since >= f.flush):
             log_write(f)
@@ -146,12 +167,16 @@ cdef void logs_flush(bint all) noexcept nogil:
 cdef void logs_tell() noexcept nogil:
     """Lost lines, once a second at most, in the error log."""
     cdef Out o
-    if loop.told_dropped == loop.st.log_dropped or loop.now - loop.told_at < 1000:
+    if loop.told_dropped == loop.st.log_dropped + loop.st.syslog_errors or loop.now - loop.told_at < 1000:
         return
     loop.told_at = loop.now
-    loop.told_dropped = loop.st.log_dropped
+    loop.told_dropped = loop.st.log_dropped + loop.st.syslog_errors
+    syslogs_tell()
+    if loop.st.log_dropped == loop.told_lines:
+        return
+    loop.told_lines = loop.st.log_dropped
     if error_begin(&o, &loop.errors, LOG_ERR):
-        out_uint(&o, loop.told_dropped)
+        out_uint(&o, loop.told_lines)
         out_text(&o, b" log lines were dropped by this worker: a log is full or not read")
         error_end(&o, &loop.errors, LOG_ERR)
 
@@ -162,6 +187,7 @@ cdef void logs_reopen() noexcept nogil:
     cdef LogFile* f
     cdef int64_t fd
     logs_flush(True)
+    caches_drop()
     for i in range(loop.nlogs):
         f = &loop.logs[i]
         fd = <int64_t> lb_atomic_swap(<void**> &f.fresh, <void*> <size_t> -1)
@@ -205,7 +231,7 @@ cdef void error_end(Out* o, ErrorLogs* e, int level) noexcept nogil:
     o.p[0] = 10
     n = <uint32_t> (o.p - loop.line) + 1
     for i in range(e.n):
-        if level <= <int> e.levels[i] and log_room(e.files[i], &f, n):
+        if level <= <int> e.levels[i] and log_room(e.files[i], &f, n + LOG_SYSLOG, level):
             out_put(&f, loop.line, n)
             log_commit(e.files[i], &f)
 

@@ -179,6 +179,8 @@ cdef void loop_turn() noexcept nogil:
         pipes_drop()
     logs_tell()
     logs_flush(False)
+    if loop.log_caches != NULL and loop.now - loop.caches_at > 1000:
+        caches_expire()
     peers_bury()
     loop.st.heartbeat = loop.now
     loop.st.turns += 1

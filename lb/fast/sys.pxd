@@ -37,7 +37,7 @@ cdef extern from "<errno.h>" nogil:
     int errno
     enum:
         EAGAIN, EINTR, EINPROGRESS, ECONNREFUSED, ECONNRESET, EPIPE, ETIMEDOUT, EMFILE, ENFILE, ENOBUFS, ENOMEM
-        ECONNABORTED, EPROTO, EPERM, EADDRNOTAVAIL, EEXIST, ENOENT, EBADF
+        ECONNABORTED, EPROTO, EPERM, EADDRNOTAVAIL, EEXIST, ENOENT, EBADF, EMSGSIZE
 
 cdef extern from "<time.h>" nogil:
     ctypedef long time_t
@@ -56,6 +56,8 @@ cdef extern from "<time.h>" nogil:
 cdef extern from "<sys/stat.h>" nogil:
     ctypedef struct stat_t "struct stat":
         unsigned int st_mode
+        uint64_t st_dev
+        uint64_t st_ino
     int stat(const char* path, stat_t* st) noexcept
     enum:
         S_IFMT, S_IFREG, S_IFDIR
@@ -80,7 +82,8 @@ cdef extern from "<fcntl.h>" nogil:
     int file_open "open"(const char* path, int flags, int mode) noexcept
     int fcntl(int fd, int cmd, int arg) noexcept
     enum:
-        O_RDWR, O_CREAT, O_EXCL, O_NONBLOCK, O_CLOEXEC, F_GETFL, F_SETPIPE_SZ, SPLICE_F_MOVE, SPLICE_F_NONBLOCK
+        O_RDWR, O_WRONLY, O_APPEND, O_CREAT, O_EXCL, O_NONBLOCK, O_CLOEXEC, F_GETFL, F_SETPIPE_SZ
+        SPLICE_F_MOVE, SPLICE_F_NONBLOCK
 
 cdef extern from "<sys/types.h>" nogil:
     ctypedef unsigned int socklen_t
@@ -101,7 +104,8 @@ cdef extern from "<sys/socket.h>" nogil:
     int setsockopt(int fd, int level, int name, const void* value, socklen_t n) noexcept
     int getsockname(int fd, sockaddr* sa, socklen_t* n) noexcept
     enum:
-        AF_INET, AF_INET6, AF_UNIX, SOCK_STREAM, SOCK_NONBLOCK, SOCK_CLOEXEC, SOL_SOCKET, SO_ERROR, SO_KEEPALIVE, SO_LINGER
+        AF_INET, AF_INET6, AF_UNIX, SOCK_STREAM, SOCK_DGRAM, SOCK_NONBLOCK, SOCK_CLOEXEC, SOL_SOCKET, SO_ERROR, SO_KEEPALIVE
+        SO_LINGER
         SHUT_WR, SHUT_RDWR, MSG_NOSIGNAL, MSG_PEEK, MSG_DONTWAIT, MSG_MORE
 
 cdef extern from "<netinet/in.h>" nogil:

@@ -740,6 +740,52 @@ cdef enum Handler:
     DO_PROXY = 1
     DO_SHOW = 3
 
+ctypedef struct Syslog:     # a target that takes datagrams (syslog.pyx)
+    char* sa                # sockaddr
+    uint32_t sa_len
+    int32_t family
+    uint8_t facility
+    uint8_t severity        # of access logs
+    uint8_t told            # `error` was logged
+    int32_t error           # errno of the last failure, 0 once something was sent since
+    int64_t retry_at        # when a socket may be made again
+    Str head                # " host tag: ", what follows the date
+    Str server              # as written
+
+ctypedef struct LogZip:     # the compressor of a log (logzip.pyx)
+    void* stream            # z_stream
+    char* buf               # a member, compressed
+    uint32_t room
+    uint32_t n
+    uint32_t off            # bytes of it that are written
+    uint32_t lines          # in it
+
+ctypedef struct OpenLog:    # a name in a LogCache
+    OpenLog* prev           # the one used later
+    OpenLog* next
+    OpenLog* chain          # next name of the same place
+    char* name
+    uint32_t n
+    uint32_t hash
+    int32_t fd              # -1: not open
+    uint32_t uses
+    int64_t used            # when last
+    int64_t checked         # when device and inode were looked at
+    uint64_t device
+    uint64_t inode
+
+ctypedef struct LogCache:   # open_log_file_cache (lognames.pyx)
+    LogCache* next          # all of them
+    OpenLog** chains
+    uint32_t mask
+    uint32_t n
+    uint32_t most
+    uint32_t min_uses
+    int64_t inactive
+    int64_t valid
+    OpenLog* first          # used last
+    OpenLog* last
+
 ctypedef struct LogFile:    # access or error log: lines gather here and are written once per turn of the loop, or per buffer
     int32_t fd
     uint32_t n              # bytes waiting
@@ -751,6 +797,8 @@ ctypedef struct LogFile:    # access or error log: lines gather here and are wri
     uint8_t torn            # buf begins with the rest of a line whose start was written
     char* buf
     uint64_t dropped        # lines lost to a full or failing file
+    Syslog* syslog          # NULL: a file. Its buffer holds records, not lines
+    LogZip* zip             # gzip, or NULL
     int64_t fresh           # fd to use from the next turn on (reopen), swapped atomically; -1: none
 
 cdef enum Escape:           # of log_format
@@ -763,6 +811,8 @@ ctypedef struct AccessLog:
     uint8_t combined        # nginx's `combined`: no format of its own
     uint8_t escape          # Escape
     uint8_t conditional     # if=
+    Value* name             # of a file that each line names: `file` is where its line is made; or NULL
+    LogCache* cache         # of such files, or NULL
     Value format
     Value condition
 
@@ -935,7 +985,10 @@ ctypedef struct Stats:      # one per worker, in memory shared with the master; 
     uint64_t odd            # COUNT_IF: what should not happen
     uint64_t turns          # turns of the loop
     uint64_t spools         # temporary files in use
-    uint64_t spare[30]      # the block is 512 bytes: whole cache lines
+    uint64_t syslog_sent    # datagrams
+    uint64_t syslog_dropped # lines, part of log_dropped
+    uint64_t syslog_errors  # failures to make a socket or to send
+    uint64_t spare[27]      # the block is 512 bytes: whole cache lines
 
 
 cdef enum:
@@ -1024,8 +1077,13 @@ ctypedef struct Loop:       # one per worker; the only state of the machine room
     uint32_t nlogs
     ErrorLogs errors        # of the main context
     char* line              # LOG_LINE: where a message is put together
-    uint64_t told_dropped   # st.log_dropped as the error log has it
+    uint64_t told_dropped   # st.log_dropped and st.syslog_errors as the error log has them
+    uint64_t told_lines     # st.log_dropped of it
     int64_t told_at         # when it was told
+    char* log_name          # LOG_LINE: a name with variables
+    int64_t name_told       # when a failure to open one was told
+    LogCache* log_caches
+    int64_t caches_at       # when they were looked through
     int64_t flush_at        # when a log buffer's time is up; 0: none waits
     uint32_t batch          # connections to accept at once: grows while there are more
     uint32_t clients        # open client connections

@@ -194,7 +194,7 @@ class Master:
     def _use_logs(self) -> None:
         crew = self.crews.current
         self.log.targets = targets(crew.error_logs, crew.files)
-        logfiles.redirect_stderr(crew.error_logs, crew.files)
+        logfiles.redirect_stderr(crew.config, crew.error_logs, crew.files)
 
     def reconfigure(self) -> None:
         """Start a reload; during one, start another when it is over."""

@@ -71,7 +71,8 @@ def start(source: Source) -> int:
 def _use(log: Log, prepared: Prepared) -> None:
     """From here on the configuration's own logs."""
     for target in log.targets:
-        os.close(target.fd)
+        if target.fd > 2:
+            os.close(target.fd)
     log.targets = targets(prepared.error_logs, prepared.files)
 
 

@@ -28,9 +28,13 @@ def error_logs(config: Config, source: Source) -> tuple[ErrorLog, ...]:
 
 
 def paths(config: Config, logs: Iterable[ErrorLog]) -> list[str]:
-    """The files to open: error logs (without stderr, which is always open), and the logs of servers and locations."""
-    wanted = {log.path for log in logs if log.path != "stderr"} | set(config.log_paths)
-    return sorted(wanted)
+    """The files to open: error logs, and the logs of servers and locations."""
+    return sorted(error_paths(logs) | set(config.log_paths))
+
+
+def error_paths(logs: Iterable[ErrorLog]) -> set[str]:
+    """The files among them: stderr is always open, and syslog is no file."""
+    return {log.path for log in logs if log.path != "stderr" and log.syslog is None}
 
 
 def open_all(wanted: Iterable[str]) -> Files:
@@ -61,10 +65,12 @@ def replace(files: Files, opened: Files) -> None:
     opened.clear()
 
 
-def redirect_stderr(logs: Sequence[ErrorLog], files: Files) -> None:
-    """What Python or a C library prints to stderr goes to the first error log, as with nginx."""
-    if logs[0].path != "stderr":
-        os.dup2(files[logs[0].path], 2)
+def redirect_stderr(config: Config, logs: Sequence[ErrorLog], files: Files) -> None:
+    """What Python or a C library prints to stderr goes to the first error log that is a file, as with nginx; not where
+    some log is stderr itself."""
+    first = next((log.path for log in logs if log.path in files), None)
+    if first is not None and not config.uses_stderr:
+        os.dup2(files[first], 2)
 
 
 def close_all(files: Files) -> None:

@@ -184,7 +184,7 @@ class Worker:
     def _reopen(self, opened: dict[str, int]) -> None:
         self._log.notice("reopening logs")
         logfiles.replace(self._job.files, opened)
-        logfiles.redirect_stderr(self._job.error_logs, self._job.files)
+        logfiles.redirect_stderr(self._job.config, self._job.error_logs, self._job.files)
         self._log.targets = targets(self._job.error_logs, self._job.files)
         access, error_fd = self._files_of_engine()
         self._engine.reopen(access, error_fd)
@@ -193,9 +193,11 @@ class Worker:
 
     def _files_of_engine(self) -> tuple[dict[str, int], int]:
         """The engine's own copies (it closes them): every log by path, and the first error log."""
-        path = self._job.error_logs[0].path
-        error_fd = _stderr() if path == "stderr" else os.dup(self._job.files[path])
-        paths = set(logfiles.paths(self._job.config, self._job.error_logs)) - {path}
+        first = self._job.error_logs[0]
+        error_fd = -1
+        if first.syslog is None:
+            error_fd = _stderr() if first.path == "stderr" else os.dup(self._job.files[first.path])
+        paths = set(logfiles.paths(self._job.config, self._job.error_logs)) - {first.path}
         return {"stderr": _stderr()} | {one: os.dup(self._job.files[one]) for one in paths}, error_fd
 
     def _check_handles(self) -> None:

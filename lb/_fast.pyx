@@ -60,6 +60,7 @@ include "fast/admit.pyx"        # allow, deny
 include "fast/route.pyx"        # server, location, phases
 include "fast/ops.pyx"          # set, rewrite, return, break, if
 include "fast/redirect.pyx"     # error_page, internal redirects
+include "fast/accel.pyx"        # X-Accel-Redirect, X-Accel-Buffering
 include "fast/direct.pyx"       # proxy_pass with variables
 include "fast/body.pyx"         # the client's body on its way to the server
 include "fast/answer.pyx"       # answers that lb makes itself

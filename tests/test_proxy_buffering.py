@@ -74,6 +74,29 @@ def test_the_server_waits_at_the_limit(slow, answer, inside):
     wait_for(sent.is_set)
 
 
+@pytest.mark.parametrize(
+    ("word", "inside", "waits"),
+    [
+        (b"no", "", True),
+        (b"No", "proxy_ignore_headers X-Accel-Buffering;", False),
+        (b"maybe", "", False),
+        (b"YES", "proxy_buffering off;", False),
+        (b"yes", "proxy_buffering off; proxy_ignore_headers X-Accel-Buffering;", True),
+    ],
+)
+def test_the_server_decides_on_buffering(slow, word, inside, waits):
+    client, sent, _ = slow(LENGTH[:-2] + b"X-Accel-Buffering: %s\r\n\r\n" % word + BODY, inside)
+    client.recv_until(b"\r\n\r\n")
+    if waits:
+        assert not sent.wait(0.5)
+    else:
+        wait_for(sent.is_set, "the server to be rid of its answer", 30)
+    client.buffer = bytes(client.received)
+    response = client.response()
+    assert response.header("x-accel-buffering") is None
+    assert hashlib.sha1(response.body).digest() == hashlib.sha1(BODY).digest()
+
+
 def test_a_client_that_leaves_while_its_answer_waits(slow, tmp_path):
     client, sent, _ = slow(LENGTH + BODY)
     wait_for(sent.is_set, "", 30)

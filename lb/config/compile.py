@@ -248,6 +248,7 @@ def _settings(scope: Scope) -> HttpSettings:
         shape=shape(scope),
         keepalive_header_s=scope.inherited("keepalive_header", 0),
         early_hints=scope.inherited("early_hints", ()),
+        proxy_ignore_headers=scope.inherited("proxy_ignore_headers", ()),
         client_body_temp=_temp(scope, "client_body_temp"),
         proxy_temp=_temp(scope, "proxy_temp"),
         error_pages=tuple(scope.inherited("error_page", ())),

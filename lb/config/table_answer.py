@@ -27,11 +27,36 @@ _FLAGS = (
 )
 
 
+_IGNORED = (
+    "x-accel-redirect",
+    "x-accel-expires",
+    "x-accel-limit-rate",
+    "x-accel-buffering",
+    "x-accel-charset",
+    "expires",
+    "cache-control",
+    "set-cookie",
+    "vary",
+)
+
+
 def _field_name(scope: Scope, node: Node) -> None:
     name = node.args[0]
     if not TOKEN.fullmatch(name):
         raise Refused(f'invalid header name "{name}"')
     scope.values.setdefault(node.name, []).append(name.lower())
+
+
+def ignore_headers(scope: Scope, node: Node) -> None:
+    found: tuple[str, ...] = scope.values.get(node.name, ())
+    for word in node.args:
+        if word.lower() not in _IGNORED:
+            raise Refused(f'invalid value "{word}"')
+        if word.lower() in found:
+            scope.reader.warn(f'duplicate value "{word}"', node)
+        else:
+            found += (word.lower(),)
+    scope.values[node.name] = found
 
 
 def _add(scope: Scope, node: Node) -> None:
@@ -205,6 +230,19 @@ DIRECTIVES = (
         "Passes a field of the server's answer that is hidden otherwise, as Server or Date, to the client.",
         AS_NGINX,
         _field_name,
+    ),
+    Directive(
+        "proxy_ignore_headers",
+        _LEVELS,
+        "FIELD ...",
+        (1, None),
+        "",
+        "Fields of the server's answer that tell lb nothing: without it, X-Accel-Redirect sends the request to another "
+        "location of the server, /URI (as GET) or @NAME, and X-Accel-Buffering: yes | no decides on proxy_buffering. "
+        "Of an answer that redirects Content-Type, Set-Cookie, Content-Disposition, Cache-Control, Expires and "
+        "Accept-Ranges go into the next one.",
+        "differs: X-Accel-Limit-Rate and X-Accel-Charset tell lb nothing; the other fields are a cache's",
+        ignore_headers,
     ),
     Directive(
         "proxy_redirect",

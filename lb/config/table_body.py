@@ -85,7 +85,7 @@ DIRECTIVES = (
         "proxy_buffering",
         "on",
         "Whether a response that its client does not keep up with is read all the same and waits in lb.",
-        "differs: nothing waits while the client keeps up; X-Accel-Buffering is not read",
+        "differs: nothing waits while the client keeps up",
     ),
     _size(
         "proxy_buffer_size",

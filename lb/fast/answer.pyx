@@ -47,7 +47,7 @@ cdef const char* reason(int status) noexcept nogil:
 
 
 cdef void head_start(Out* o, Request* r, int status, const char* phrase, uint32_t n, uint32_t own) noexcept nogil:
-    """Status line, Server and Date, but for what `own` says that the server's answer brings (bits of FieldId)."""
+    """Status line, Server and Date, but for what `own` says that the server's answer brings (bits of FieldId); r.kept."""
     out_put(o, b"HTTP/1.1 ", 9)
     out_padded(o, status, 3)
     out_char(o, 32)
@@ -61,6 +61,8 @@ cdef void head_start(Out* o, Request* r, int status, const char* phrase, uint32_
         out_put(o, b"Date: ", 6)
         out_put(o, loop.date, 29)
         out_put(o, b"\r\n", 2)
+    if r.flags & RQ_KEPT:
+        write_kept(o, r)
 
 
 cdef void head_end(Out* o, Request* r, int64_t modified) noexcept nogil:
@@ -150,7 +152,7 @@ cdef const char* media_type(Request* r) noexcept nogil:
     """Of a text that `return` gives: by the path's extension (nginx's `types` without a file), else default_type."""
     cdef uint32_t n = r.uri_len
     cdef const char* p
-    if n > 4:
+    if n > 4 and r.kept_type.p == NULL:
         p = r.uri + n - 5
         if strncasecmp(p, b".html", 5) == 0:
             return b"text/html"
@@ -158,7 +160,7 @@ cdef const char* media_type(Request* r) noexcept nogil:
             return b"image/gif"
         if strncasecmp(p + 1, b".jpg", 4) == 0:
             return b"image/jpeg"
-    return r.loc.default_type.p
+    return r.loc.default_type.p if r.kept_type.p == NULL else r.kept_type.p
 
 
 cdef void answer_status(Request* r, int status) noexcept nogil:
@@ -313,4 +315,6 @@ cdef void write_answer_head(Out* o, Request* r, const char* head, Head* h) noexc
     else:
         head_start(o, r, h.status, head + h.target, h.target_len, own)
     write_answer_fields(o, r, &loop.env, head, h)
+    if r.kept_type.p != NULL and field_of(h, F_CONTENT_TYPE) == NULL:
+        write_line(o, b"Content-Type", 12, r.kept_type.p, r.kept_type.n)
     head_end(o, r, modified)

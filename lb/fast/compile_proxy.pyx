@@ -23,6 +23,8 @@ cdef int compile_proxy(Engine e, Location* l, settings) except -1:
     l.body_file = BODY_FILES[settings.client_body_in_file_only]
     l.single_buffer = settings.client_body_in_single_buffer
     l.buffering = settings.proxy_buffering
+    l.ignore = (("x-accel-redirect" in settings.proxy_ignore_headers) * IGN_REDIRECT
+                | ("x-accel-buffering" in settings.proxy_ignore_headers) * IGN_BUFFERING)
     l.head_max = min(settings.proxy_buffer_size, SCRATCH - FIRST_READ)
     l.buffers = settings.proxy_buffers
     l.temp_max = settings.proxy_max_temp_file_size

@@ -160,6 +160,10 @@ cdef Server* server_new(Engine e, server) except NULL:
     location_fill(e, &s.fallback, server.handler, server.settings, "", pending)
     routes_fill(e, &s.routes, server.locations, named, pending)
     s.ops = ops_new(e, server.ops, &s.nops, pending)
+    s.nnamed = len(named)
+    s.named = <Location**> e.mem(s.nnamed * sizeof(Location*))
+    for i, one in enumerate(named.values()):
+        s.named[<int> i] = <Location*> <size_t> one
     for at, name in pending:
         page = <ErrorPage*> <size_t> at
         page.named = <Location*> <size_t> named.get(name, 0)
@@ -225,8 +229,7 @@ cdef int error_page_fill(Engine e, ErrorPage* p, page, int status, list pending)
     p.status = status
     p.overwrite = page.overwrite
     p.target = e.value(page.target)
-    p.to = ord(first[0]) if isinstance(first, str) and first[:1] in ("/", "@") else 0
-    if p.to == 64:
+    if len(page.target) == 1 and isinstance(first, str) and first[:1] == "@":
         pending.append((<size_t> p, first))
     return 0
 

@@ -11,8 +11,8 @@ from lb.fast.host cimport authority
 from lb.fast.simd cimport LB_TCHAR, lb_is, lb_scan_class
 from lb.fast.sys cimport strncasecmp
 from lb.fast.types cimport (
-    F_CONNECTION, F_CONTENT_LENGTH, F_EXPECT, F_HOST, F_TRANSFER_ENCODING, F_UPGRADE, F_X_FORWARDED_FOR, FF_HOP, Field,
-    H_CHUNKED, H_CLOSE, H_EXPECT_100, H_HAS_HOST, H_KEEP_ALIVE, H_UPGRADE, Head, R_CODING, R_CODING_10,
+    F_CONNECTION, F_CONTENT_LENGTH, F_EXPECT, F_HOST, F_TRANSFER_ENCODING, F_UPGRADE, F_X_ACCEL, F_X_FORWARDED_FOR, FF_HOP, Field,
+    H_ACCEL, H_CHUNKED, H_CLOSE, H_EXPECT_100, H_HAS_HOST, H_KEEP_ALIVE, H_UPGRADE, Head, R_CODING, R_CODING_10,
     R_CODING_NOT_LAST, R_CODING_TWICE, R_CODING_UNKNOWN, R_CONNECTION, R_CONNECTION_MANY, R_CONNECTION_NAMES, R_EXPECT,
     R_EXPECT_TWICE, R_HOST, R_HOST_MISSING, R_HOST_TWICE, R_INTERIM_BODY, R_LENGTH, R_LENGTH_AND_CODING,
     R_LENGTH_TWICE, R_NONE, T_ABSOLUTE,
@@ -36,6 +36,8 @@ cdef inline int request_meaning(const uint8_t* p, Head* h, Seen* seen) noexcept 
 
 cdef inline int response_meaning(const uint8_t* p, Head* h, Seen* seen) noexcept nogil:
     cdef int rule = body_framing(p, h, seen)
+    if seen.once & 1 << F_X_ACCEL:
+        h.flags |= H_ACCEL
     if rule == R_NONE:
         rule = connection_fields(p, h, seen, False)
     if rule == R_NONE and h.status < 200 and (h.content_length > 0 or h.flags & H_CHUNKED):

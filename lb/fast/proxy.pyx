@@ -264,13 +264,17 @@ cdef bint answer_head(Request* r, char* p, uint32_t n) noexcept nogil:
     if r.loc.uses & USES_UP_HEAD:
         keep_up_head(r, p - h.size, &h)
     if h.status >= 300 and r.loc.intercept_errors and error_page_for(r.loc, h.status) != NULL:
+        if r.up_text == NULL:           # another location will make the answer: its values may use this head
+            keep_up_head(r, p - h.size, &h)
         peer_ok(r.peer)
         up_abandon(r)
         answer_status(r, h.status)
         return False
-    framing_out(r, &h)
     if r.loc.buffering:
         r.flags |= RQ_HOLD
+    if h.flags & H_ACCEL and accel(r, p - h.size, &h, n):
+        return False
+    framing_out(r, &h)
     if r.err_status:
         status_shown(r, &h)
     return answer_body(r, &h, p, n)

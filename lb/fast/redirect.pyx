@@ -17,7 +17,7 @@ cdef ErrorPage* error_page_for(Location* l, int status) noexcept nogil:
 cdef bint error_page(Request* r, int status) noexcept nogil:
     """Does the location have something of its own for this status? True: the request has gone on with it."""
     cdef ErrorPage* e
-    cdef Str url
+    cdef Str url, args
     if r.flags & (RQ_ERROR_PAGE | RQ_STARTED) or r.head == NULL or r.uri == NULL or r.uri_changes > MAX_CHANGES:
         return False
     if not r.loc.recursive_error_pages:
@@ -29,20 +29,26 @@ cdef bint error_page(Request* r, int status) noexcept nogil:
         r.err_status = <uint16_t> e.overwrite
     if status in (400, 408, 413, 414, 431) or r.flags & (RQ_NO_REPLAY | RQ_BODY_DROP):
         body_drop(r)
-    if e.to == c"@":
-        named_redirect(r, e.named)
-        return True
     url = value_text(r, &e.target)
-    if e.to == c"/" or (url.n and url.p[0] == c"/"):
-        if r.h.method != M_HEAD:
-            r.h.method = M_GET
-            r.method.p = b"GET"
-            r.method.n = 3
-        internal_redirect(r, url)
+    if url.n and url.p[0] == c"@":
+        named_redirect(r, e.named if e.named != NULL else named_find(r, url), url)
+        return True
+    if url.n and url.p[0] == c"/":
+        args = cut_query(&url)
+        method_get(r)
+        internal_redirect(r, url, args)
         return True
     r.flags |= RQ_ERROR_PAGE
     answer_redirect(r, r.err_status if r.err_status in (301, 302, 303, 307, 308) else 302, url)
     return True
+
+
+cdef void method_get(Request* r) noexcept nogil:
+    """An internal redirect is a GET, or still a HEAD."""
+    if r.h.method != M_HEAD:
+        r.h.method = M_GET
+        r.method.p = b"GET"
+        r.method.n = 3
 
 
 cdef void body_drop(Request* r) noexcept nogil:
@@ -74,7 +80,7 @@ cdef bint begin_again(Request* r, const char* doing) noexcept nogil:
         return False
     r.flags &= ~(RQ_SENT | RQ_REUSED | RQ_UP_KEEP | RQ_UP_HEAD | RQ_HOLD | RQ_NO_LOCATION | RQ_URI_CHANGED)
     r.flags |= RQ_INTERNAL
-    r.peer = NULL
+    try_add(r, r.peer)
     direct_drop(r)
     r.redirected = 1
     r.key.p = NULL
@@ -86,23 +92,43 @@ cdef bint begin_again(Request* r, const char* doing) noexcept nogil:
     return True
 
 
-cdef void internal_redirect(Request* r, Str uri) noexcept nogil:
-    """To /PATH or /PATH?QUERY, decoded as it stands."""
-    cdef char* q
+cdef void internal_redirect(Request* r, Str path, Str args) noexcept nogil:
+    """To a decoded path, with a query or (p NULL) none."""
     if not begin_again(r, b"internally redirecting to"):
         return
-    q = <char*> memchr(uri.p, c"?", uri.n)
-    r.uri = uri.p
-    r.uri_len = uri.n if q == NULL else <uint32_t> (q - uri.p)
-    r.args = q + 1
-    r.args_len = 0 if q == NULL else uri.n - r.uri_len - 1
+    r.uri = path.p
+    r.uri_len = path.n
+    r.args = args.p
+    r.args_len = args.n
     r.flags |= RQ_URI_NEW
     http_route(r)
 
 
-cdef void named_redirect(Request* r, Location* l) noexcept nogil:
+cdef Str cut_query(Str* uri) noexcept nogil:
+    """Takes what follows the first ? away from the URI; p NULL: there is none."""
+    cdef Str args
+    cdef char* q = <char*> memchr(uri.p, c"?", uri.n)
+    args.p = NULL
+    args.n = 0
+    if q != NULL:
+        args.p = q + 1
+        args.n = uri.n - <uint32_t> (q - uri.p) - 1
+        uri.n = <uint32_t> (q - uri.p)
+    return args
+
+
+cdef Location* named_find(Request* r, Str name) noexcept nogil:
+    """The server's location @name, or NULL."""
+    cdef uint32_t i
+    for i in range(r.srv.nnamed):
+        if r.srv.named[i].pattern.n == name.n and memcmp(r.srv.named[i].pattern.p, name.p, name.n) == 0:
+            return r.srv.named[i]
+    return NULL
+
+
+cdef void named_redirect(Request* r, Location* l, Str name) noexcept nogil:
     if l == NULL:
-        log_request(LOG_ERR, r, b"could not find named location", 0, b"")
+        log_quoted(r, b"could not find named location", name)
         answer_status(r, 500)
         return
     if begin_again(r, b"redirecting to named location for"):

@@ -27,6 +27,13 @@ cdef inline bint named(Str* names, uint32_t n, const char* name, uint32_t len) n
 
 # ---- one field of a server's answer that is not simply passed on
 
+cdef inline bint replaced_by_expires(Request* r, const char* name, uint32_t n) noexcept nogil:
+    """Is it Expires or Cache-Control, which the location's `expires` makes anew?"""
+    if r.loc.shape.expires == EX_OFF or not usual(r.status):
+        return False
+    return (n == 7 and strncasecmp(name, b"expires", 7) == 0) or (n == 13 and strncasecmp(name, b"cache-control", 13) == 0)
+
+
 cdef inline void write_shaped(Out* o, Request* r, Env* env, const char* head, Field* f, bint hidden) noexcept nogil:
     """`hidden`: one of those that never pass by themselves."""
     cdef Shape* s = r.loc.shape
@@ -36,9 +43,7 @@ cdef inline void write_shaped(Out* o, Request* r, Env* env, const char* head, Fi
             return
     elif s.nhide and named(s.hide, s.nhide, name, f.name_len):
         return
-    if s.expires and usual(r.status) and (
-            (f.name_len == 7 and strncasecmp(name, b"expires", 7) == 0)
-            or (f.name_len == 13 and strncasecmp(name, b"cache-control", 13) == 0)) and s.expires != EX_OFF:
+    if s.expires and replaced_by_expires(r, name, f.name_len):
         return
     if (f.id == F_LOCATION or f.id == F_REFRESH) and s.nredirects:
         write_location(o, r, env, head, f)

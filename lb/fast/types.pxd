@@ -82,6 +82,7 @@ cdef enum HeadFlag:
     H_UPGRADE = 8           # Connection: upgrade, and an Upgrade field
     H_EXPECT_100 = 16       # Expect: 100-continue
     H_HAS_HOST = 32         # a Host field is there
+    H_ACCEL = 128           # responses: an X-Accel-* field
     H_TARGET_QUOTED = 64    # the path holds % or // or /. : uri.pxd must normalise it (else it is literal)
 
 cdef enum Rule:             # why a message was refused; rules.pxd has the texts
@@ -348,6 +349,7 @@ cdef enum ReqFlag:
     RQ_DISCARD = 16384      # answered and logged; the rest of its body is read away
     RQ_TUNNEL = 32768       # 101 Switching Protocols: bytes both ways (tunnel.pyx)
     RQ_HOLD = 65536         # the answer may wait in memory and on disk for its client (hold.pyx)
+    RQ_KEPT = 131072        # fields of an answer with X-Accel-Redirect go with it (accel.pyx)
     RQ_INTERNAL = 1 << 24   # an internal redirect or a rewrite made the present path
     RQ_URI_NEW = 1 << 25    # the target as received is no longer what goes to a server
     RQ_NO_LOCATION = 1 << 26    # rewrite ... break: proxy_pass's URI is not used
@@ -432,6 +434,8 @@ ctypedef struct Request:    # one exchange of a client with an upstream; lies at
     uint64_t up_sent
     char* up_text           # copy of the head of its answer (Location.uses), or NULL
     Head* up_head
+    Str kept                # RQ_KEPT: lines for the head that the client gets
+    Str kept_type           # and a media type that ends in a zero byte; p NULL: none
     Str sent_head           # copy of the head that the client was sent (Location.uses)
     int64_t up_first        # when the first server was chosen
     uint16_t left           # servers that may still be asked, the present one included
@@ -650,9 +654,8 @@ ctypedef struct Op:         # one operation of a server's or location's flat arr
 ctypedef struct ErrorPage:  # for one status
     uint16_t status
     int16_t overwrite       # -1: the same status; 0: that of the page; else this one
-    uint8_t to              # first byte of the target: / @ or of a URL
     Value target
-    Location* named
+    Location* named         # of a target @NAME without variables
 
 ctypedef struct SetHeader:
     Str name
@@ -734,6 +737,10 @@ ctypedef struct NextRule:
     uint16_t mask           # Next
     uint16_t tries          # 0: no limit
     int64_t timeout         # 0: no limit
+
+cdef enum Ignore:           # proxy_ignore_headers, of those that lb reads
+    IGN_REDIRECT = 1
+    IGN_BUFFERING = 2
 
 cdef enum Handler:
     DO_NOT_FOUND = 0
@@ -839,6 +846,7 @@ ctypedef struct Location:
     TempPath body_path
     TempPath answer_path
     uint8_t buffering       # proxy_buffering
+    uint8_t ignore          # Ignore
     uint32_t head_max       # proxy_buffer_size
     uint64_t buffers        # proxy_buffers, all of them
     uint64_t temp_max       # proxy_max_temp_file_size

@@ -56,7 +56,8 @@ class Pair:
         ours = self._backend_got(seen)
         other = self.send(self.nginx, raw, method)
         theirs = self._backend_got(seen + len(ours))
-        assert shown(response, self.lb.port("http")) == shown(other, self.nginx), target
+        mine, nginx = shown(response, self.lb.port("http")), shown(other, self.nginx)
+        assert mine == nginx, f"{target}:\nlb    {mine}\nnginx {nginx}"
         assert ours == theirs, target
         return response
 

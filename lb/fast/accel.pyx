@@ -76,14 +76,14 @@ cdef bint accel_path(Request* r, Str* path) noexcept nogil:
             p[w] = path.p[i]
         i += 1
         w += 1
-    if memchr(p, 0, w) != NULL or climbs(p, w):
+    if memchr(p, 0, w) != NULL or path_climbs(p, w):
         return False
     path.p = p
     path.n = w
     return True
 
 
-cdef bint climbs(const char* p, uint32_t n) noexcept nogil:
+cdef bint path_climbs(const char* p, uint32_t n) noexcept nogil:
     """Is a segment of the path `..`?"""
     cdef uint32_t i
     for i in range(n):

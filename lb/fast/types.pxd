@@ -3,6 +3,7 @@
 Sizes are bytes, times are milliseconds of the monotonic clock (`loop.now`) unless the name ends in `_us`.
 """
 
+from lb.fast.ruleids cimport *
 from lb.fast.sys cimport tm
 from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
@@ -84,67 +85,6 @@ cdef enum HeadFlag:
     H_HAS_HOST = 32         # a Host field is there
     H_ACCEL = 128           # responses: an X-Accel-* field
     H_TARGET_QUOTED = 64    # the path holds % or // or /. : uri.pxd must normalise it (else it is literal)
-
-cdef enum Rule:             # why a message was refused; rules.pxd has the texts
-    R_NONE = 0
-    R_EMPTY_LINES = 1       # request line and status line
-    R_METHOD_BYTE = 2
-    R_METHOD_LONG = 3
-    R_METHOD_REFUSED = 4
-    R_TARGET_FORM = 5
-    R_TARGET_BYTE = 6
-    R_TARGET_PERCENT = 7
-    R_TARGET_FRAGMENT = 8
-    R_TARGET_LONG = 9
-    R_TARGET_HOST = 10
-    R_NO_VERSION = 11
-    R_VERSION = 12
-    R_VERSION_MAJOR = 13
-    R_LINE_CR = 14
-    R_LINE_LF = 15
-    R_STATUS_CODE = 16
-    R_REASON_BYTE = 17
-    R_NAME_EMPTY = 18       # field lines, and trailer lines
-    R_NAME_BYTE = 19
-    R_NAME_SPACE = 20
-    R_NAME_LONG = 21
-    R_NO_COLON = 22
-    R_FOLDED = 23
-    R_SPACE_FIRST = 24
-    R_VALUE_CR = 25
-    R_VALUE_LF = 26
-    R_VALUE_NUL = 27
-    R_VALUE_BYTE = 28
-    R_END_CR = 29
-    R_FIELDS = 30
-    R_HOST_MISSING = 31     # what the fields say together
-    R_HOST_TWICE = 32
-    R_HOST = 33
-    R_LENGTH = 34
-    R_LENGTH_TWICE = 35
-    R_LENGTH_AND_CODING = 36
-    R_CODING = 37
-    R_CODING_TWICE = 38
-    R_CODING_NOT_LAST = 39
-    R_CODING_UNKNOWN = 40
-    R_CODING_10 = 41
-    R_CONNECTION = 42
-    R_CONNECTION_NAMES = 43
-    R_CONNECTION_MANY = 44
-    R_EXPECT = 45
-    R_EXPECT_TWICE = 46
-    R_INTERIM_BODY = 47
-    R_CHUNK_SIZE = 48       # chunked coding
-    R_CHUNK_SIZE_LONG = 49
-    R_CHUNK_LINE = 50
-    R_CHUNK_EXT = 51
-    R_CHUNK_EXT_LONG = 52
-    R_CHUNK_END = 53
-    R_TRAILER_LONG = 54
-    R_PATH_NUL = 55         # normalising a path
-    R_PATH_ABOVE_ROOT = 56
-    R_PATH_START = 57
-    R_COUNT = 58            # how many rules there are
 
 ctypedef struct Field:
     uint32_t name           # offset of the name in the head

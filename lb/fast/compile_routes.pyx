@@ -171,20 +171,40 @@ cdef Server* server_new(Engine e, server) except NULL:
 
 
 cdef int routes_fill(Engine e, Routes* t, locations, dict named, list pending) except -1:
-    fixed = [one for one in locations if one.match in ("exact", "prefix", "noregex")]
-    fixed.sort(key=lambda one: (one.match != "exact", -len(os.fsencode(one.pattern))))
+    fixed = {}
+    for one in locations:
+        if one.match in ("exact", "prefix", "noregex"):
+            fixed.setdefault(os.fsencode(one.pattern), {})[one.match == "exact"] = one
     regex = [one for one in locations if one.match == "regex"]
-    t.nfixed = len(fixed)
-    t.fixed = <Location**> e.mem(t.nfixed * sizeof(Location*))
+    spots_fill(e, t, fixed, named, pending)
     t.nregex = len(regex)
     t.regex = <Location**> e.mem(t.nregex * sizeof(Location*))
-    for i, one in enumerate(fixed):
-        t.fixed[<int> i] = location_new(e, one, named, pending)
     for i, one in enumerate(regex):
         t.regex[<int> i] = location_new(e, one, named, pending)
     for one in locations:
         if one.match == "named":
             named[one.pattern] = <size_t> location_new(e, one, named, pending)
+    return 0
+
+
+cdef int spots_fill(Engine e, Routes* t, dict fixed, dict named, list pending) except -1:
+    """`fixed`: pattern -> {is it `=`: location}."""
+    cdef Spot* at
+    open_ = []              # the prefixes that the next pattern may begin with, each with its spot, shortest first
+    t.nspots = len(fixed)
+    t.spots = <Spot*> e.mem(t.nspots * sizeof(Spot))
+    for i, pattern in enumerate(sorted(fixed)):
+        at = &t.spots[<int> i]
+        at.pattern = e.text(pattern)
+        while open_ and not pattern.startswith(open_[len(open_) - 1][0]):
+            open_.pop()
+        at.parent = open_[len(open_) - 1][1] if open_ else -1
+        for exact, one in fixed[pattern].items():
+            if exact:
+                at.exact = location_new(e, one, named, pending)
+            else:
+                at.prefix = location_new(e, one, named, pending)
+                open_.append((pattern, i))
     return 0
 
 

@@ -1,10 +1,12 @@
-"""Looking a text up: exact, `*.x` by its longest end, `x.*` by its longest beginning, as nginx orders them.
+"""Looking a text up: exact, `*.x` by its longest end, `x.*` by its longest beginning, as nginx orders them; and the place
+of a path among locations, by its longest beginning.
 
-Owns nothing; compile_routes.pyx fills the tables, route.pyx (server names) and vars.pyx (map) ask. Keys are lower case.
+Owns nothing; compile_routes.pyx fills the tables, route.pyx (server names, locations) and vars.pyx (map) ask. Names are lower
+case; spots are in the order of their bytes, so that all that begin with one text stand together, behind it.
 """
 
-from libc.stdint cimport uint32_t
-from lb.fast.types cimport Dict, DictEntry, Names
+from libc.stdint cimport int32_t, uint32_t
+from lb.fast.types cimport Dict, DictEntry, Names, Spot, Str
 from lb.fast.sys cimport memcmp
 
 
@@ -58,3 +60,43 @@ cdef inline void lower_into(char* to, const char* p, uint32_t n) noexcept nogil:
     cdef uint32_t i
     for i in range(n):
         to[i] = p[i] + 32 if c"A" <= p[i] <= c"Z" else p[i]
+
+
+# ---- spots
+
+cdef inline int spot_order(Str* at, const char* p, uint32_t n) noexcept nogil:
+    """-1, 0 or 1: this spot's bytes stand before, are, or stand behind the n bytes at p."""
+    cdef int order = memcmp(at.p, p, at.n if at.n < n else n)
+    if order != 0:
+        return -1 if order < 0 else 1
+    return -1 if at.n < n else 1 if at.n > n else 0
+
+
+cdef inline int32_t spot_last(Spot* spots, uint32_t count, const char* p, uint32_t n) noexcept nogil:
+    """The last spot that does not stand behind p; -1: all do."""
+    cdef uint32_t low = 0, high = count, middle
+    while low < high:
+        middle = (low + high) // 2
+        if spot_order(&spots[middle].pattern, p, n) <= 0:
+            low = middle + 1
+        else:
+            high = middle
+    return <int32_t> low - 1
+
+
+cdef inline Spot* spot_slash(Spot* spots, uint32_t count, const char* p, uint32_t n) noexcept nogil:
+    """The spot that is p and a slash, or NULL. `spots`: those that stand behind p."""
+    cdef uint32_t low = 0, high = count, middle
+    cdef Str* at
+    while low < high:
+        middle = (low + high) // 2
+        at = &spots[middle].pattern
+        if at.n <= n or memcmp(at.p, p, n) != 0 or at.p[n] > c"/" or at.p[n] < 0:
+            high = middle           # behind p, and it does not begin with p: behind p/ too
+        elif at.p[n] < c"/":
+            low = middle + 1
+        elif at.n > n + 1:
+            high = middle
+        else:
+            return &spots[middle]
+    return NULL

@@ -55,26 +55,25 @@ cdef Server* server_by_host(Request* r) noexcept nogil:
 # ---- location
 
 cdef int fixed_find(Request* r, Routes* t) noexcept nogil:
-    """`=`, then the longest prefix, of one level; sets r.loc unless FOUND_NO."""
-    cdef uint32_t i, n = r.uri_len
-    cdef Location* l
-    cdef Location* slash = NULL
-    for i in range(t.nfixed):
-        l = t.fixed[i]
-        if l.pattern.n > n:
-            if l.redirect_to and l.pattern.n == n + 1 and memcmp(l.pattern.p, r.uri, n) == 0:
-                slash = l
-            continue
-        if (l.exact and l.pattern.n != n) or memcmp(l.pattern.p, r.uri, l.pattern.n) != 0:
-            continue
-        if slash != NULL and l.pattern.n < n:
-            break
-        r.loc = l
-        return FOUND_SURE if l.exact else FOUND_PREFIX
-    if slash == NULL:
-        return FOUND_NO
-    r.loc = slash
-    return FOUND_SLASH
+    """`=`, then the longest prefix, of one level; sets r.loc unless FOUND_NO. The work grows with the logarithm of their number."""
+    cdef uint32_t n = r.uri_len
+    cdef int32_t i = spot_last(t.spots, t.nspots, r.uri, n)
+    cdef Spot* at
+    if i < 0 or t.spots[i].pattern.n != n or memcmp(t.spots[i].pattern.p, r.uri, n) != 0:
+        at = spot_slash(t.spots + i + 1, t.nspots - <uint32_t> (i + 1), r.uri, n)
+        if at != NULL and (at.exact if at.exact != NULL else at.prefix).redirect_to:
+            r.loc = at.exact if at.exact != NULL else at.prefix
+            return FOUND_SLASH
+    elif t.spots[i].exact != NULL:
+        r.loc = t.spots[i].exact
+        return FOUND_SURE
+    while i >= 0:
+        at = &t.spots[i]
+        if at.prefix != NULL and at.pattern.n <= n and memcmp(at.pattern.p, r.uri, at.pattern.n) == 0:
+            r.loc = at.prefix
+            return FOUND_PREFIX
+        i = at.parent
+    return FOUND_NO
 
 
 cdef int routes_find(Request* r, Routes* t) noexcept nogil:
@@ -84,7 +83,7 @@ cdef int routes_find(Request* r, Routes* t) noexcept nogil:
     cdef int found = fixed_find(r, t)
     if found == FOUND_PREFIX:
         noregex = r.loc.noregex
-        found = routes_find(r, &r.loc.routes) if r.loc.routes.nfixed + r.loc.routes.nregex else FOUND_NO
+        found = routes_find(r, &r.loc.routes) if r.loc.routes.nspots + r.loc.routes.nregex else FOUND_NO
     if found >= FOUND_SURE:
         return found
     if not noregex:

@@ -769,9 +769,15 @@ ctypedef struct ErrorLogs:  # where messages of a level go: those of a location,
     LogFile** files
     uint32_t* levels
 
+ctypedef struct Spot:       # a text that locations of one level begin with
+    Str pattern
+    Location* exact         # `=`; or NULL
+    Location* prefix        # or NULL
+    int32_t parent          # the longest other spot with a prefix location that this one begins with; -1: none
+
 ctypedef struct Routes:     # the locations of one level
-    Location** fixed        # exact ones first, then prefixes, longest first
-    uint32_t nfixed
+    Spot* spots             # in the order of their bytes
+    uint32_t nspots
     Location** regex        # in file order
     uint32_t nregex
 

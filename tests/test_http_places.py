@@ -1,4 +1,4 @@
-"""Which of many locations a path belongs to: a few hundred at random, held against nginx's rule written down plainly."""
+"""Which of many locations a path belongs to: a few hundred at random, held against nginx's rule written down."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_the_longest_beginning(run_lb, connect, seed):
     random_.shuffle(paths)
     third = len(paths) // 3
     exact, prefixes = set(paths[:third]), set(paths[third // 2 : 2 * third])
-    slashes = {one for one in prefixes if one.endswith("/") and one not in exact and random_.random() < 0.5}
+    slashes = {one for one in sorted(prefixes) if one.endswith("/") and one not in exact and random_.random() < 0.5}
     lines = [f'location = "{one}" {{ return 200 "= {one}"; }}' for one in exact]
     lines += [f'location "{one}" {{ proxy_pass http://none; }}' for one in slashes]
     lines += [f'location "{one}" {{ return 200 "^ {one}"; }}' for one in prefixes - slashes]

@@ -55,7 +55,7 @@ cdef Server* server_by_host(Request* r) noexcept nogil:
 # ---- location
 
 cdef int fixed_find(Request* r, Routes* t) noexcept nogil:
-    """`=`, then the longest prefix, of one level; sets r.loc unless FOUND_NO. The work grows with the logarithm of their number."""
+    """`=`, then the longest prefix, of one level; sets r.loc unless FOUND_NO. Costs the logarithm of their number."""
     cdef uint32_t n = r.uri_len
     cdef int32_t i = spot_last(t.spots, t.nspots, r.uri, n)
     cdef Spot* at

@@ -55,7 +55,28 @@ class Engine:
 def regex_check(pattern: str, caseless: bool = False) -> tuple[int, tuple[tuple[str, int], ...]]:
     """Groups, and named captures with their groups, of a PCRE2 expression. Raises ValueError with nginx's text."""
 
-def stats_size(workers: int) -> int: ...
+TALLY_ROW: int  # numbers in a row of sums (tallies_add)
+TALLY_BOUNDS: tuple[int, ...]  # bounds of the cells of a histogram, in ms; the last cell is what is above them
+TALLY_FIELDS: tuple[str, ...]  # what a row begins with; each of the last three is len(TALLY_BOUNDS) + 1 numbers
+TALLY_OTHER: bytes  # the "address" of servers that have no tally of their own
+
+def stats_size(workers: int, upstreams: int = 0) -> int: ...
+def tallies_add(
+    shm: mmap.mmap,
+    worker: int,
+    tables: Sequence[dict[bytes, bytearray]],
+    *,
+    dead: bool = False,
+    serving: bool = True,
+) -> None:
+    """Add what one worker counted of its servers to `tables`: for each upstream number (and one behind them, for the
+    addresses that variables gave) address -> row of TALLY_ROW uint64; b"" is the sum of the upstream.
+
+    A row: TALLY_FIELDS; four numbers for each of up, down, failed, removed: workers that see the server so, those of
+    them with no time of the change to it, the first and the last Unix ms of the others; Unix ms of the next try.
+    dead: without what there is now. serving: with what a server is now.
+    """
+
 def read_stats(shm: mmap.mmap, worker: int) -> dict[str, int]:
     """Counters of one worker slot, readable by the master at any time. Keys: generation pid accepts connections
     active idle requests upstream_connects upstream_reuses retries bytes_in bytes_out heartbeat_ms ..."""

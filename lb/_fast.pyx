@@ -22,6 +22,7 @@ from lb.fast.sys cimport *
 # Pure rooms
 from lb.fast.buf cimport *
 from lb.fast.wheel cimport *
+from lb.fast.tally cimport *
 from lb.fast.out cimport *
 from lb.fast.head cimport parse_request, parse_response
 from lb.fast.fields cimport field_id
@@ -41,6 +42,7 @@ from lb.fast.balance cimport *
 
 # Machine rooms
 include "fast/poll.pyx"         # the loop: wait, events, timers
+include "fast/tally.pyx"        # counters of servers, for the master
 include "fast/conn.pyx"         # sockets: slab, states, recv and send
 include "fast/pump.pyx"         # bytes in bulk: splice
 include "fast/log.pyx"          # log files, the error log

@@ -141,7 +141,7 @@ def test_json_of_all_and_of_none() -> None:
 
 
 def test_status_json_of_a_view() -> None:
-    told = json.loads(get("/status.json").body)
+    told = json.loads(b"".join(get("/status.json").body))
     assert told["connections"] == {
         "active": 5, "reading": 1, "writing": 2, "waiting": 2, "accepted": 11, "handled": 10, "requests": 100
     }  # fmt: skip

@@ -70,9 +70,7 @@ def follow(consul: FakeConsul) -> Iterator[Callable[..., Following]]:
         yield make
 
 
-def test_a_held_update_is_said_and_applied_after_its_time(
-    consul: FakeConsul, follow: Callable[..., Following]
-) -> None:
+def test_a_held_update_is_said_and_applied_after_its_time(consul: FakeConsul, follow: Callable[..., Following]) -> None:
     for port in range(1, 5):
         consul.put(f"127.0.0.1:{port}")
     one = follow(guard=ShrinkGuard(50, 400)).wait_names(*(f"127.0.0.1:{port}" for port in (4, 3, 2, 1)))
@@ -102,5 +100,3 @@ def test_a_list_that_comes_back_is_not_held(consul: FakeConsul, follow: Callable
 def test_the_files_own_servers_are_not_guarded(consul: FakeConsul, follow: Callable[..., Following]) -> None:
     consul.put("127.0.0.1:1")
     follow(guard=ShrinkGuard(0)).wait_names("127.0.0.1:1")
-
-

@@ -110,7 +110,7 @@ cdef bint accept_one(Conn* lc) noexcept nogil:
         memcpy(c.addr, sa, n)
         c.addr_len = n
     c.flags |= CF_NODELAY           # inherited from the listening socket
-    conn_state(c, S_HEAD if c.kind == K_HTTP else S_BUSY)
+    conn_state(c, S_NEW if c.kind == K_HTTP else S_BUSY)
     if not poll_add(c, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET):
         conn_close(c)
         return False

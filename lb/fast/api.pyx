@@ -48,9 +48,9 @@ cdef tuple COUNTERS = ("pid", "heartbeat_ms", "accepting", "clients", "accepts",
                        "tables", "odd", "turns", "spools", "syslog_sent", "syslog_dropped", "syslog_errors")
 
 
-def stats_size(int workers):
-    """Bytes of the shared counters of that many workers."""
-    return workers * sizeof(Stats)
+def stats_size(int workers, int upstreams=0):
+    """Bytes of the shared counters of that many workers, and of their tallies for so many upstreams."""
+    return workers * (sizeof(Stats) + tallies_of(upstreams) * sizeof(Tally))
 
 
 def read_stats(shm, int worker):
@@ -63,6 +63,7 @@ def read_stats(shm, int worker):
 def clear_stats(shm, int worker):
     """Zero one worker's counters, before another worker takes the slot."""
     cdef unsigned char[::1] view = shm
+    tallies_clear(&view[0], worker)
     memset(&view[worker * sizeof(Stats)], 0, sizeof(Stats))
 
 
@@ -94,6 +95,7 @@ cdef class Engine:
             raise RuntimeError("one Engine per process")
         self.shm = shm
         self.loop_init(worker, workers, config.worker_connections)
+        tallies_init(len(self.shm), len(config.upstreams))
         loop.stop_most = config.worker_shutdown_timeout_ms
         logs_init(self, config, logs, error_fd, error_level, error_logs)
         variables_init(self, config)
@@ -253,6 +255,8 @@ cdef class Engine:
         for i, upstream in enumerate(upstreams):
             u = &loop.ups[<int> i]
             u.name = self.text(upstream.name)
+            u.number = i
+            u.rest = tally_rest(i)
             u.method = METHODS[upstream.balancer]
             if upstream.hash_consistent:
                 u.method = LB_HASH_RING
@@ -266,6 +270,8 @@ cdef class Engine:
             u.keepalive_timeout = upstream.keepalive_timeout_ms
             self.registries.append({})
             self.rings.append(Rings(upstream.upsync is not None))
+        loop.direct.number = loop.nups
+        loop.direct.rest = tally_rest(loop.nups)
         return 0
 
     cdef int listener_init(self, Listener* l, listener, fd) except -1:

@@ -100,11 +100,18 @@ cdef void conn_state(Conn* c, int state) noexcept nogil:
             loop.st.up_open += 1
         elif state == S_FREE:
             loop.st.up_open -= 1
-        return
-    if c.kind != K_HTTP and c.kind != K_TCP:
-        return
+    elif c.kind == K_HTTP:
+        client_state(c, old, state)
+    elif c.kind == K_TCP:               # of these nginx's stub_status counts no more than that they are open
+        loop.clients += (old == S_FREE) - (state == S_FREE)
+        loop.st.clients = loop.clients
+
+
+cdef void client_state(Conn* c, int old, int state) noexcept nogil:
     if old == S_IDLE:
         clients_unlink(c)
+        loop.st.waiting -= 1
+    elif old == S_NEW:
         loop.st.waiting -= 1
     elif old == S_HEAD:
         loop.st.reading -= 1
@@ -114,6 +121,8 @@ cdef void conn_state(Conn* c, int state) noexcept nogil:
         loop.clients += 1
     if state == S_IDLE:
         clients_link(c)
+        loop.st.waiting += 1
+    elif state == S_NEW:
         loop.st.waiting += 1
     elif state == S_HEAD:
         loop.st.reading += 1

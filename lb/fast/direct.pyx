@@ -100,6 +100,7 @@ cdef bint direct_to(Request* r, Str host, uint32_t port) noexcept nogil:
         memcpy(p.name.p + host.n, b":80", 3)
         p.name.n += 3
     p.ups = &loop.direct
+    p.tally = loop.direct.rest
     p.removed = 1                       # in no table: it goes with its last user
     p.single = 1
     p.heap = NO_HEAP

@@ -48,6 +48,7 @@ cdef int handover_apply(list registries, dict learned) except -1:
             known = peers.get(peer_label(key, p))
             if known is not None:
                 p.fails, p.checked, p.turn = known
+                tally_condition(p)
         for rank in range(2):
             if u.table.rank[rank].nseq:
                 u.pos[rank] = <uint32_t> positions[rank] % u.table.rank[rank].nseq

@@ -1,6 +1,6 @@
 """The client side of HTTP/1: heads in, answers out, keep-alive, pipelining, and the end of a connection.
 
-    S_HEAD: http_read -> parse_request -> http_begin -> route -> answer_* (made here) or up_start (proxy.pyx)
+    S_NEW -> S_HEAD: http_read -> parse_request -> http_begin -> route -> answer_* (made here) or up_start (proxy.pyx)
     S_BUSY: body_up feeds the server; conn_send carries the answer -> http_answered -> http_done -> S_IDLE | S_LINGER | closed
 
 Bytes behind a request stay in Conn.inb until it is answered: one exchange at a time. Work that follows from an answer (the
@@ -108,6 +108,8 @@ cdef void http_read(Conn* c) noexcept nogil:
     if c.state == S_IDLE:
         conn_state(c, S_HEAD)
         timer_clear(&c.timer)
+    elif c.state == S_NEW:
+        conn_state(c, S_HEAD)
     if not http_parse(c, p, n + <uint32_t> got) and c.ready & R_READ:
         post(c)                         # its end came with the bytes: no further event will tell of it
 

@@ -257,6 +257,7 @@ cdef bint answer_head(Request* r, char* p, uint32_t n) noexcept nogil:
             return False
     r.up_status = h.status
     r.up_header = loop.now - r.up_start
+    tally_head(r)
     if h.status >= 403 and r.loc.next.mask > NX_INVALID and may_retry(r, next_bit(WHY_STATUS, h.status), False):
         up_failed(r, WHY_STATUS)
         return False

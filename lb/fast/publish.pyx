@@ -70,6 +70,7 @@ cdef Peer* peer_new(Upstream* ups, bytes sa, object server) except NULL:
     p.sa_len = len(sa)
     p.family = server.address.family
     p.heap = NO_HEAP
+    p.tally = tally_give(ups, p.name)
     return p
 
 
@@ -261,6 +262,7 @@ cdef void entry_apply(Entry* e, Table* t, double turn) noexcept nogil:
     p.backup = e.backup
     p.single = t.rank[0].nall == 1 and t.rank[1].nall == 0
     p.heap = NO_HEAP
+    tally_condition(p)
     if e.down:
         peer_drop_idle(p)
 
@@ -299,6 +301,7 @@ cdef void peer_remove(Peer* p) noexcept nogil:
     p.heap = NO_HEAP
     peer_drop_idle(p)
     p.removed = 1
+    tally_condition(p)
     peer_gone(p)
 
 

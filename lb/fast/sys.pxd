@@ -196,9 +196,11 @@ cdef extern from * nogil:
         return old == 0;
     }
     static inline int lb_ctz64(unsigned long long x) { return __builtin_ctzll(x); }
+    static inline int lb_clz64(unsigned long long x) { return __builtin_clzll(x); }
     """
     uint64_t lb_atomic_load(uint64_t* p) noexcept
     void lb_atomic_store(uint64_t* p, uint64_t v) noexcept
     void* lb_atomic_swap(void** p, void* v) noexcept
     int lb_atomic_push(void** head, void* item, void** next) noexcept
     int lb_ctz64(uint64_t x) noexcept
+    int lb_clz64(uint64_t x) noexcept

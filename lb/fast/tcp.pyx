@@ -56,6 +56,7 @@ cdef void tcp_pump_both(Request* r) noexcept nogil:
             peer_ok(r.peer)
         tcp_end(r)
         return
+    tally_bytes(r)                  # now, not at the end: a session may last for days
     timer_set(&loop.wheel, &c.timer, loop.now + (r.loc.read_timeout if r.flags & RQ_TUNNEL else r.stream.timeout))
 
 
@@ -79,6 +80,7 @@ cdef void tcp_count(Conn* a, int64_t n) noexcept nogil:
         a.req.body_sent += n
         if a.req.up_header < 0 and n:
             a.req.up_header = loop.now - a.req.up_start
+            tally_time(a.req.peer.tally.header, &a.req.peer.tally.header_ms, a.req.up_header)
 
 
 cdef bint tcp_pump(Conn* a, Conn* b) noexcept nogil:

@@ -55,6 +55,7 @@ cdef void tunnel_begin(Request* r, const char* head, Head* h, const char* rest, 
     cdef Field* f = field_of(h, F_UPGRADE)
     r.status = r.up_status = 101
     r.up_header = loop.now - r.up_start
+    tally_head(r)
     r.flags = (r.flags | RQ_TUNNEL | RQ_UP_HEAD | RQ_STARTED) & ~(RQ_KEEP | RQ_UP_KEEP)
     out_init(&o, loop.heads, HEADS)
     head_start(&o, r, 101, head + h.target, h.target_len, 0)

@@ -5,6 +5,7 @@ Sizes are bytes, times are milliseconds of the monotonic clock (`loop.now`) unle
 
 from lb.fast.ruleids cimport *
 from lb.fast.sys cimport tm
+from lb.fast.tally cimport Tally
 from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 
@@ -207,7 +208,8 @@ cdef enum State:            # changed by conn_state() only
     S_CONNECT = 3           # upstream: connect() under way
     S_BUSY = 4              # an exchange runs
     S_LINGER = 5            # client: answered, our side shut; reading what is still on its way
-    S_STATES = 6
+    S_NEW = 6               # client: accepted, nothing received yet
+    S_STATES = 7
 
 cdef enum Ready:            # what epoll told and no system call has disproved
     R_READ = 1
@@ -370,6 +372,8 @@ ctypedef struct Request:    # one exchange of a client with an upstream; lies at
     int64_t up_response     # let go of
     uint64_t up_got         # Conn.got and .put of its connection when it was taken
     uint64_t up_put
+    uint64_t told_got       # the same, as far as the server's tally has them
+    uint64_t told_put
     uint64_t up_received    # bytes from and to it, once it was let go of
     uint64_t up_sent
     char* up_text           # copy of the head of its answer (Location.uses), or NULL
@@ -421,8 +425,7 @@ ctypedef struct Peer:       # a server's address; outlives the tables that list 
     uint64_t stamp          # number of the table that lists it
     uint32_t heap           # place in the least_conn heap
     double turn             # least_conn: breaks ties as weighted round robin
-    uint64_t served         # requests given to it
-    uint64_t failures       # failures counted
+    Tally* tally            # what it has done, for the status port
 
 ctypedef struct Entry:      # one line of a table, copied into the peer when the table is swapped in
     Peer* peer
@@ -483,6 +486,8 @@ cdef enum Balance:
 
 ctypedef struct Upstream:
     Str name
+    uint32_t number         # in the configuration
+    Tally* rest             # of servers without a tally of their own
     uint8_t method          # Balance
     uint8_t tcp
     Table* table            # present servers; NULL before the first publish
@@ -942,7 +947,10 @@ ctypedef struct Stats:      # one per worker, in memory shared with the master; 
     uint64_t syslog_sent    # datagrams
     uint64_t syslog_dropped # lines, part of log_dropped
     uint64_t syslog_errors  # failures to make a socket or to send
-    uint64_t spare[27]      # the block is 512 bytes: whole cache lines
+    uint64_t spare[24]      # the block is 512 bytes: whole cache lines
+    uint64_t tallies        # bytes from the start of the memory to our tallies (tally.pyx)
+    uint64_t tallied        # how many of them were ever used
+    uint64_t folding        # odd: what one tally holds is being added to another
 
 
 cdef enum:
@@ -1047,6 +1055,8 @@ ctypedef struct Loop:       # one per worker; the only state of the machine room
     uint32_t temps          # last number of a temporary file
     Stats* st               # our block
     Stats* all              # all workers' blocks
+    Tally* tallies          # ours
+    uint32_t ntallies       # room for so many
     Inbox inbox
     char* scratch           # HEADROOM + SCRATCH + TAILROOM
     char* heads             # HEADS

@@ -20,13 +20,15 @@ cdef enum Why:                  # why a try failed
 
 cdef void peer_take(Peer* p) noexcept nogil:
     p.active += 1
-    p.served += 1
+    p.tally.active += 1
+    p.tally.requests += 1
     peer_moved(p)
 
 
 cdef void peer_leave(Peer* p) noexcept nogil:
     BUG_ON(p.active == 0)
     p.active -= 1
+    p.tally.active -= 1
     peer_moved(p)
     peer_gone(p)
 
@@ -44,14 +46,16 @@ cdef void peers_bury() noexcept nogil:
     while loop.dead != NULL:
         p = loop.dead
         loop.dead = <Peer*> p.ups
+        tally_left(p.tally)
         peer_free(p)
 
 
 cdef void peer_fail(Peer* p) noexcept nogil:
     p.fails += 1
-    p.failures += 1
+    p.tally.failures += 1
     p.failed = p.checked = loop.now
     loop.st.failures += 1
+    tally_condition(p)
     if p.max_fails and p.fails == p.max_fails and not p.single:
         log_peer(p, b"upstream server temporarily disabled")
 
@@ -60,6 +64,7 @@ cdef void peer_ok(Peer* p) noexcept nogil:
     """A try that did not fail: after fail_timeout it clears the failures, as nginx."""
     if p.fails and p.failed < p.checked:
         p.fails = 0
+        tally_condition(p)
 
 
 # ---- pooled connections
@@ -184,8 +189,8 @@ cdef void hash_key(Request* r) noexcept nogil:
 cdef void up_attach(Request* r, Conn* u) noexcept nogil:
     r.up = u
     u.req = r
-    r.up_got = u.got
-    r.up_put = u.put
+    r.up_got = r.told_got = u.got
+    r.up_put = r.told_put = u.put
     u.served += 1
     conn_state(u, S_BUSY)
 
@@ -248,6 +253,7 @@ cdef int up_connect(Request* r) noexcept nogil:
         return e
     r.flags &= ~RQ_REUSED
     loop.st.up_connects += 1
+    p.tally.connects += 1
     timer_set(&loop.wheel, &u.timer, loop.now + (r.stream.connect_timeout if r.flags & RQ_TCP else r.loc.connect_timeout))
     return 0
 
@@ -278,6 +284,7 @@ cdef void up_event(Conn* u) noexcept nogil:
             return
         timer_clear(&u.timer)
         conn_state(u, S_BUSY)
+        tally_time(u.peer.tally.connect, &u.peer.tally.connect_ms, loop.now - r.up_start)
         up_ready(r)
         return
     if r.flags & (RQ_TCP | RQ_TUNNEL):
@@ -315,6 +322,9 @@ cdef void up_release(Request* r, bint keep) noexcept nogil:
         r.up_response = loop.now - r.up_start
         r.up_sent = u.put - r.up_put
         r.up_received = u.got - r.up_got
+        tally_bytes(r)
+        if r.up_header >= 0 or (r.flags & RQ_TCP and r.up_connect >= 0):
+            tally_time(p.tally.response, &p.tally.response_ms, r.up_response)
         r.up = NULL
         u.req = NULL
         if (keep and not p.removed and not loop.stopping and u.served < r.ups.keepalive_requests and r.ups.keepalive
@@ -404,6 +414,7 @@ cdef bint up_next(Request* r, int why) noexcept nogil:
     if again and not stale:         # a pooled connection may always have ended: the server is not to blame
         again = tried_add(r, r.peer)
         r.left -= 1
+    r.peer.tally.retries += again
     up_release(r, False)
     try_add(r, r.peer)
     if again:
@@ -417,6 +428,7 @@ cdef bint up_next(Request* r, int why) noexcept nogil:
 cdef void up_exhausted(Request* r) noexcept nogil:
     """No server is left to try: the group's name stands for it in $upstream_addr."""
     loop.st.no_live += 1
+    r.ups.rest.no_live += 1
     r.peer = NULL
     log_request(LOG_ERR, r, b"no live upstreams while connecting to upstream", 0, b"")
     try_none(r)

@@ -62,7 +62,6 @@ class Master:
     def __init__(self, source: Source, log: Log, inherited: Inherited, *, daemonized: bool) -> None:
         """Blocks the signals: to be made in the process that stays (after daemon.detach)."""
         self.log = log
-        self.started = time.time()
         self.reports = Reports()
         self.last_reload: LastReload | None = None
         self.reloads = 0  # that are over
@@ -77,6 +76,7 @@ class Master:
         self._caught: list[Caught] = []
         self._loop.watch(self._signals, READ, lambda _: self._caught.extend(self._signals.read()))
         self.crews = Crews(self._loop, log, self.reports, self._on_report, self._on_death, self._release, self._alone)
+        self.started = self.crews.ledger.started
         self.pulse = Pulse(self.crews, log)
         self.dumps = Dumps(self._loop, log)
         self._systemd = Notifier(log)
@@ -175,7 +175,7 @@ class Master:
 
     def adopt(self, prepared: Prepared) -> None:
         """Serve this configuration from now on. Raises OSError (pid file): then nothing has changed."""
-        shm = totals.new_block(prepared.config.worker_processes)
+        shm = totals.new_block(prepared.config)
         path = prepared.config.pid
         if path != self._pid_path and self._successor is None:
             pidfile.create(path, os.getpid())

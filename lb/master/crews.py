@@ -21,6 +21,7 @@ from lb.log import Log
 from lb.master import logfiles, sockets, totals
 from lb.master.crew import KILL_AFTER_S, Crew, Slot, Worker
 from lb.master.handover import Handover
+from lb.master.ledger import Ledger
 from lb.master.loop import READ, WRITE, Loop
 from lb.master.reload import Prepared
 from lb.master.reports import Reports
@@ -53,6 +54,7 @@ class Crews:
         self.current: Crew  # from the first `adopt` on
         self.sockets: sockets.Sockets = {}
         self.totals = totals.Totals()
+        self.ledger = Ledger(time.time())
         self._loop = loop
         self._log = log
         self._reports = reports
@@ -209,6 +211,7 @@ class Crews:
         self._close_channel(worker)
         self._reports.forget(worker.pid)
         self._ask_for_lists()
+        self.ledger.bury(self.workers(), self.current, crew, worker)
         self.totals.bury(_fast.read_stats(crew.shm, worker.slot))
         _fast.clear_stats(crew.shm, worker.slot)
         delay = crew.buried(worker, now)

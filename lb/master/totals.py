@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from lb import _fast
+from lb.config.model import Config
 
 GAUGES: Final = ("clients", "reading", "writing", "waiting", "upstream_open", "upstream_idle")  # what is there now
 PRIVATE: Final = ("pid", "heartbeat_ms", "accepting")  # a worker's own: a sum says nothing
@@ -39,6 +40,6 @@ class Totals:
         return dict(total)
 
 
-def new_block(workers: int) -> mmap.mmap:
+def new_block(config: Config) -> mmap.mmap:
     """Shared memory for the counters of one generation: anonymous, inherited over fork."""
-    return mmap.mmap(-1, _fast.stats_size(workers))
+    return mmap.mmap(-1, _fast.stats_size(config.worker_processes, len(config.upstreams)))

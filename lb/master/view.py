@@ -48,7 +48,13 @@ def make_view(master: Master) -> View:
     looked = tuple(_looked_at(one, stats, now) for one, stats in zip(health.workers, living, strict=True))
     workers = {worker.pid: worker for worker in looked}
     upstreams = (_upstream(master, workers, number, one) for number, one in enumerate(crews.current.config.upstreams))
-    return replace(health, workers=looked, upstreams=tuple(upstreams), totals=crews.totals.sum(living))
+    return replace(
+        health,
+        workers=looked,
+        upstreams=tuple(upstreams),
+        totals=crews.totals.sum(living),
+        snapshot=lambda: crews.ledger.snapshot(crews.workers(), crews.current),
+    )
 
 
 def _worker(crew: Crew, worker: Worker, now: float) -> WorkerView:

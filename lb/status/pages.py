@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from lb.config.model import Server, Upstream
+from lb.master.ledger import Snapshot
 from lb.status import state
 from lb.upsync import show, start
 from lb.upsync.report import Report
@@ -94,12 +95,13 @@ class View:
     reloads: int = 0  # that are over
     reloads_failed: int = 0  # of them
     restarts: int = 0  # workers that died and had to be replaced
+    snapshot: Callable[[], Snapshot] = lambda: Snapshot(0.0)  # what servers have counted
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
     status: int
-    body: bytes
+    body: bytes | Iterator[bytes]  # pieces are asked for as the client takes them
     content_type: str = TEXT
     headers: tuple[tuple[str, str], ...] = ()
 
@@ -224,12 +226,12 @@ def _consul(one: UpstreamView, report: Report) -> dict[str, Any]:
     }
 
 
-def _json(value: Any, status: int = 200, indent: int | None = 2) -> Answer:
-    return Answer(status, json.dumps(value, indent=indent).encode() + b"\n", JSON)
+def _json(value: Any, status: int = 200) -> Answer:
+    return Answer(status, json.dumps(value, indent=2).encode() + b"\n", JSON)
 
 
 def status_json(view: View, _query: str, _accept: str) -> Answer:
-    return _json(state.status(view), indent=None)
+    return Answer(200, state.status(view), JSON)
 
 
 # The other pages

@@ -2,15 +2,15 @@
 
 It owns its connections (not the listening sockets, which are the master's).  Everything is bounded: connections,
 the bytes of a request head, the time for a request, for taking the answer and for doing nothing.  A client can lose
-only its own connection.  An answer is made whole, then sent as the client takes it; meanwhile nothing more is read
-from it.
+only its own connection.  An answer is sent as the client takes it, and a large one is made piece by piece as it does,
+one piece in a turn of the loop; meanwhile nothing more is read from the client.
 """
 
 from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from email.utils import formatdate
 from functools import partial
 from http import HTTPStatus
@@ -30,6 +30,8 @@ READ_SIZE: Final = 8 << 10
 REQUEST_S: Final = 10.0  # from the first byte, or the accept, to the end of the request
 WRITE_S: Final = 30.0  # for the whole answer
 IDLE_S: Final = 30.0  # between requests
+PIECE: Final = 64 << 10  # bytes of a large answer that are made at once, or a little more
+LARGE_MOST: Final = 8  # large answers under way: each holds the figures it was begun with
 PAUSE_S: Final = 1.0  # no accept for so long when there are no descriptors left
 
 
@@ -43,6 +45,7 @@ class Connection:
         self.request: h11.Request | None = None
         self.body = 0  # bytes of the request's body so far
         self.out = memoryview(b"")
+        self.pieces: Iterator[bytes] | None = None  # the rest of a large answer
         self.deadline = now + REQUEST_S
         self.idle = False  # between two requests, with nothing received
 
@@ -191,24 +194,33 @@ class StatusServer:
             self._close(connection)
 
     def _answer(self, connection: Connection, answer: Answer, close: bool = False) -> None:
+        if (
+            not isinstance(answer.body, bytes)
+            and sum(one.pieces is not None for one in self._connections) >= LARGE_MOST
+        ):
+            answer = Answer(503, b"too many large answers are being sent\n", headers=(("Retry-After", "1"),))
+        body = answer.body
         headers = [
             ("Server", f"lb/{__version__}"),
             ("Date", formatdate(usegmt=True)),
             ("Content-Type", answer.content_type),
-            ("Content-Length", str(len(answer.body))),
             ("Cache-Control", "no-store"),
             *answer.headers,
         ]
+        if isinstance(body, bytes):
+            headers.append(("Content-Length", str(len(body))))
         if close:
             headers.append(("Connection", "close"))
         http = connection.http
-        pieces = [
-            http.send(h11.Response(status_code=answer.status, headers=headers, reason=HTTPStatus(answer.status).phrase))
-        ]
-        if connection.request is None or connection.request.method != b"HEAD":
-            pieces.append(http.send(h11.Data(data=answer.body)))
-        pieces.append(http.send(h11.EndOfMessage()))
-        connection.out = memoryview(b"".join(piece for piece in pieces if piece))
+        reason = HTTPStatus(answer.status).phrase
+        begin = http.send(h11.Response(status_code=answer.status, headers=headers, reason=reason)) or b""
+        if connection.request is not None and connection.request.method == b"HEAD":
+            body = b""
+        if isinstance(body, bytes):
+            begin += (http.send(h11.Data(data=body)) or b"") + (http.send(h11.EndOfMessage()) or b"")
+        else:
+            connection.pieces = body
+        connection.out = memoryview(begin)
         connection.deadline = time.monotonic() + WRITE_S
         self._send(connection)
 
@@ -220,7 +232,9 @@ class StatusServer:
             return
         if connection.out:
             return
-        if connection.http.states == {h11.CLIENT: h11.DONE, h11.SERVER: h11.DONE}:
+        if connection.pieces is not None:
+            connection.out = memoryview(_more(connection))
+        elif connection.http.states == {h11.CLIENT: h11.DONE, h11.SERVER: h11.DONE}:
             self._next_request(connection)
         elif connection.http.our_state is h11.MUST_CLOSE:
             self._close(connection)
@@ -238,6 +252,18 @@ class StatusServer:
             connection.sock.close()
         self._connections.clear()
         self._listeners = []
+
+
+def _more(connection: Connection) -> bytes:
+    """The next piece of a large answer, framed; with the last one the end of the answer."""
+    assert connection.pieces is not None
+    made = bytearray()
+    for piece in connection.pieces:
+        made += piece
+        if len(made) >= PIECE:
+            return connection.http.send(h11.Data(data=bytes(made))) or b""
+    connection.pieces = None
+    return (connection.http.send(h11.Data(data=bytes(made))) or b"") + (connection.http.send(h11.EndOfMessage()) or b"")
 
 
 def _text(raw: bytes) -> str:

@@ -13,10 +13,18 @@ Times are Unix seconds (float) unless a name says otherwise; ages and delays are
     workers     [{slot, pid, generation, state, age, heartbeat_age, cpu_seconds, rss_bytes, counters {name: number},
                   connections, accepted, handled, requests}]
                 state: starting, ready, stuck, stopping; cpu_seconds and rss_bytes: null when they cannot be read
-    upstreams   [{name, kind, balance, implicit, source, servers, sync}]
-                kind: http, stream; source: where the list is from: file, dump, consul
-      servers   [{address, state, weight, backup, down, max_fails, fail_timeout, max_conns}]
-                state: up, down
+    upstreams   [{name, kind, balance, implicit, source, totals, servers, sync}]
+                kind: http, stream; source: where the list is from: file, dump, consul; totals: COUNTS and no_live, of
+                all servers there have been since the start of lb; no_live: requests for which no server could be chosen
+      servers   [{address, state, since, retry_at, weight, backup, down, max_fails, fail_timeout, max_conns, COUNTS}]
+                state: up, down (by configuration or Consul), failed (max_fails failures in some worker, and no success
+                since), draining (in no list any more, finishing); since: when it changed to this state, null: no worker
+                has said; retry_at: null, or from when on a failed one is tried again; address "other": those beyond
+                16,384, counted in one
+      COUNTS    active, requests, responses {1xx, 2xx, 3xx, 4xx, 5xx}, bytes_in, bytes_out (from and to the server),
+                failures (tries that count for max_fails), retries (requests that went on to the next server), connects,
+                connect, first_byte, response: {count, sum, p50, p99}
+                requests: stream: sessions. Seconds, estimated from the histograms; p50 and p99: null when count is 0
       sync      null, or {address, path, in_sync, index, error, held, skipped [text],
                   workers [{slot, pid, generation, source, index, age, servers, last_error, next_try, skipped, held}]}
                 age: since the last answer that agrees with the list, as far as the master was told;
@@ -25,23 +33,44 @@ Times are Unix seconds (float) unless a name says otherwise; ages and delays are
 
 from __future__ import annotations
 
+import json
 import os
 import time
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final
 
 from lb import __version__
-from lb.config.model import Server
-from lb.upsync import start
+from lb.master.ledger import Snapshot
+from lb.status.servers import Shown, cells, count, quantile, total
+from lb.status.servers import shown as servers_shown
 from lb.upsync.report import Report
 
 if TYPE_CHECKING:
     from lb.status.pages import UpstreamView, View, WorkerView
 
+SLICE: Final = 100  # servers
 
-def status(view: View) -> dict[str, Any]:
-    """The document, as plain values."""
+
+def status(view: View) -> Iterator[bytes]:
+    """The document in pieces, each of SLICE servers at most: with thousands of them nobody is held up."""
     now = time.time()
+    snapshot = view.snapshot() if view.upstreams else Snapshot(0.0)
+    head = _master(view, now)
+    yield json.dumps(head)[:-1].encode() + b', "upstreams": ['
+    for number, one in enumerate(view.upstreams):
+        yield (b", " if number else b"") + json.dumps(_upstream(one, snapshot, now))[:-1].encode() + b', "servers": ['
+        servers = servers_shown(one, snapshot)
+        first = True
+        while some := list(islice(servers, SLICE)):
+            rows = json.dumps([_server(server) for server in some])[1:-1].encode()
+            yield rows if first else b", " + rows
+            first = False
+        yield b"]}"
+    yield b"]}\n"
+
+
+def _master(view: View, now: float) -> dict[str, Any]:
     return {
         "time": now,
         "version": __version__,
@@ -57,7 +86,6 @@ def status(view: View) -> dict[str, Any]:
         "back_off": [{"slot": one.slot, "deaths": one.deaths, "next": one.next_in_s} for one in view.waiting],
         "dump_errors": dict(view.dump_errors),
         "workers": [_worker(worker) for worker in view.workers],
-        "upstreams": [_upstream(one, now) for one in view.upstreams],
     }
 
 
@@ -101,29 +129,62 @@ def _worker(worker: WorkerView) -> dict[str, Any]:
     }
 
 
-def _upstream(one: UpstreamView, now: float) -> dict[str, Any]:
+def _upstream(one: UpstreamView, snapshot: Snapshot, now: float) -> dict[str, Any]:
     report = one.report
+    row = total(one, snapshot)
     return {
         "name": one.upstream.name,
         "kind": one.upstream.kind,
         "balance": one.upstream.balancer,
         "implicit": one.upstream.implicit,
         "source": report.source,
-        "servers": [_server(server) for server in start.published(one.upstream, report)[0]],
+        "totals": _counts(row) | {"no_live": count(row, "no_live")},
         "sync": _sync(one, report, now) if one.upstream.upsync is not None else None,
     }
 
 
-def _server(server: Server) -> dict[str, Any]:
+def _server(shown: Shown) -> dict[str, Any]:
+    standing, server = shown.standing, shown.server
     return {
-        "address": str(server.address),
-        "state": "down" if server.down else "up",
-        "weight": server.weight,
-        "backup": server.backup,
-        "down": server.down,
-        "max_fails": server.max_fails,
-        "fail_timeout": server.fail_timeout_s,
-        "max_conns": server.max_conns,
+        "address": shown.address,
+        "state": shown.state,
+        "since": standing.since if standing is not None else None,
+        "retry_at": (standing.retry_at or None) if standing is not None else None,
+        "weight": shown.weight,
+        "backup": shown.backup,
+        "down": server is not None and server.down,
+        "max_fails": server.max_fails if server is not None else 0,
+        "fail_timeout": server.fail_timeout_s if server is not None else 0,
+        "max_conns": server.max_conns if server is not None else 0,
+        **_counts(shown.row),
+    }
+
+
+def _counts(row: memoryview) -> dict[str, Any]:
+    return {
+        "active": count(row, "active"),
+        "requests": count(row, "requests"),
+        "responses": {kind: count(row, kind) for kind in ("1xx", "2xx", "3xx", "4xx", "5xx")},
+        "bytes_in": count(row, "received"),
+        "bytes_out": count(row, "sent"),
+        "failures": count(row, "failures"),
+        "retries": count(row, "retries"),
+        "connects": count(row, "connects"),
+        "connect": _times(row, "connect"),
+        "first_byte": _times(row, "header"),
+        "response": _times(row, "response"),
+    }
+
+
+def _times(row: memoryview, name: str) -> dict[str, Any]:
+    counts = cells(row, name)
+    if not any(counts):
+        return {"count": 0, "sum": 0.0, "p50": None, "p99": None}
+    return {
+        "count": sum(counts),
+        "sum": count(row, f"{name}_ms") / 1000,
+        "p50": quantile(counts, 0.5),
+        "p99": quantile(counts, 0.99),
     }
 
 

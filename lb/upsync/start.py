@@ -44,16 +44,23 @@ def initial(upstream: Upstream, known: Report | None, number: int) -> Report:
         return dataclasses.replace(report, error=f"dump refused: {error}")
 
 
-def published(upstream: Upstream, report: Report) -> tuple[tuple[Server, ...], bytes]:
-    """The two arguments of Engine.publish for a list: the servers with the file's backup servers, and their text.
+def listed(upstream: Upstream, report: Report) -> tuple[Server, ...]:
+    """The servers of a list with the file's backup servers.
 
-    Backup servers of the file stay whatever Consul says (as with the module), unless Consul has the same address.
+    Those stay whatever Consul says (as with the module), unless Consul has the same address.
     """
-    listed = {server.address for server in report.servers}
-    backups = tuple(server for server in upstream.servers if server.backup and server.address not in listed)
+    backups = tuple(server for server in upstream.servers if server.backup)
+    if not backups:
+        return report.servers
+    addresses = {server.address for server in report.servers}
+    return report.servers + tuple(server for server in backups if server.address not in addresses)
+
+
+def published(upstream: Upstream, report: Report) -> tuple[tuple[Server, ...], bytes]:
+    """The two arguments of Engine.publish for a list: the servers with the file's backup servers, and their text."""
     from_file = report.source == "file"
     text = show.block(upstream.name, report.servers, implicit=upstream.implicit, from_file=from_file)
-    return report.servers + backups, text
+    return listed(upstream, report), text
 
 
 def wait(pullers: Iterable[Puller]) -> None:

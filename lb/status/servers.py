@@ -1,0 +1,97 @@
+"""The servers of an upstream as the status port shows them: the list, and what workers count and think of each."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import TYPE_CHECKING, Final
+
+from lb import _fast
+from lb.config.model import Server
+from lb.master.ledger import Snapshot, Standing
+from lb.upsync import start
+
+if TYPE_CHECKING:
+    from lb.status.pages import UpstreamView
+
+CELLS: Final = len(_fast.TALLY_BOUNDS) + 1
+BOUNDS_S: Final = tuple(bound / 1000 for bound in _fast.TALLY_BOUNDS)
+_SINGLE: Final = _fast.TALLY_FIELDS[:-3]
+AT: Final = {name: at for at, name in enumerate(_SINGLE)} | {
+    name: len(_SINGLE) + number * CELLS for number, name in enumerate(_fast.TALLY_FIELDS[-3:])
+}  # name -> place in a row
+EMPTY: Final = memoryview(bytes(8 * _fast.TALLY_ROW)).cast("Q")
+
+
+@dataclass(slots=True)
+class Shown:
+    """One server. `server` is None when no list has it (any more); `row`: see _fast.tallies_add."""
+
+    address: str
+    server: Server | None
+    standing: Standing | None
+    row: memoryview
+
+    @property
+    def state(self) -> str:
+        if self.standing is not None:
+            return self.standing.state
+        return "down" if self.server is not None and self.server.down else "up"
+
+    @property
+    def backup(self) -> bool:
+        return self.server is not None and self.server.backup
+
+    @property
+    def weight(self) -> int:
+        return self.server.weight if self.server is not None else 0
+
+
+def total(one: UpstreamView, snapshot: Snapshot) -> memoryview:
+    """The row of the upstream."""
+    row = snapshot.sums.get((one.upstream.kind, one.upstream.name), {}).get(b"")
+    return memoryview(row).cast("Q") if row is not None else EMPTY
+
+
+def shown(one: UpstreamView, snapshot: Snapshot) -> Iterator[Shown]:
+    """Those of the list in its order (an address that is there twice once), then what workers have beyond it."""
+    key = (one.upstream.kind, one.upstream.name)
+    rows, standing = snapshot.sums.get(key, {}), snapshot.standing.get(key, {})
+    seen = {b""}
+    for server in start.listed(one.upstream, one.report):
+        address = str(server.address)
+        name = os.fsencode(address)
+        if name not in seen:
+            seen.add(name)
+            row = rows.get(name)
+            yield Shown(address, server, standing.get(name), memoryview(row).cast("Q") if row is not None else EMPTY)
+    for name in sorted(rows.keys() - seen):
+        if name in standing or name == _fast.TALLY_OTHER:
+            yield Shown(os.fsdecode(name), None, standing.get(name), memoryview(rows[name]).cast("Q"))
+
+
+def count(row: memoryview, name: str) -> int:
+    value: int = row[AT[name]]
+    return value
+
+
+def cells(row: memoryview, name: str) -> list[int]:
+    """Of a histogram: how many lie in each of the CELLS."""
+    at = AT[name]
+    return row[at : at + CELLS].tolist()
+
+
+def quantile(counts: list[int], q: float) -> float | None:
+    """In seconds: a straight line within the cell; the last bound for what is above it. None: nothing was measured."""
+    upto = list(accumulate(counts))
+    if not upto[-1]:
+        return None
+    wanted = q * upto[-1]
+    at = next(i for i, n in enumerate(upto) if n >= wanted and n)
+    if at == len(BOUNDS_S):
+        return BOUNDS_S[-1]
+    low = BOUNDS_S[at - 1] if at else 0.0
+    below = upto[at] - counts[at]
+    return low + (BOUNDS_S[at] - low) * (wanted - below) / counts[at]

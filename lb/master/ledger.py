@@ -23,7 +23,7 @@ Rows = dict[bytes, bytearray]  # address -> row of tallies_add; b"": the upstrea
 Sums = dict[UpstreamKey, Rows]
 
 FRESH_S: Final = 1.0  # how long a snapshot is good enough
-DIRECT: Final = ("http", "")  # servers of addresses that variables of proxy_pass gave
+DIRECT: Final = ("direct", "")  # servers of addresses that variables of proxy_pass gave
 
 UP, DOWN, FAILED, REMOVED = range(4)  # Condition of tally.pxd
 STATES: Final = ("up", "down", "failed", "draining")

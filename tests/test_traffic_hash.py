@@ -4,13 +4,12 @@ failures leave; what a change of the list moves."""
 from __future__ import annotations
 
 import threading
-import zlib
-from bisect import bisect_left
 from collections import Counter
 
 import pytest
 
 from tests.harness.backend import Reply
+from tests.harness.ketama import ketama, on_ring
 from tests.harness.nginx import BINARY, STREAM, Nginx
 from tests.harness.wait import free_port, wait_for
 
@@ -162,24 +161,6 @@ def test_random_two_avoids_the_busy_server(run_lb, http_backend, connect):
     assert {client.request().body for _ in range(50)} == {free}
     release.set()
     held.response()
-
-
-def ketama(weights):
-    """server -> weight as a ring: [(hash, server)], of equal hashes one. As Cache::Memcached::Fast makes it."""
-    points = {}
-    for name, weight in weights.items():
-        host, _, port = name.rpartition(":")
-        base, previous = zlib.crc32(f"{host}\0{port}".encode()), b"\0\0\0\0"
-        for _ in range(160 * weight):
-            made = zlib.crc32(previous, base)
-            points.setdefault(made, name)
-            previous = made.to_bytes(4, "little")
-    return sorted(points.items())
-
-
-def on_ring(points, keys):
-    at = [bisect_left(points, (zlib.crc32(key.encode()), "")) for key in keys]
-    return [points[i % len(points)][1] for i in at]
 
 
 def test_the_ring_follows_each_change(run_lb, http_backend, connect, consul):

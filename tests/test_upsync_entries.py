@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lb.config.model import Address
+from lb.config.model import Address, Server
 from lb.upsync.entries import MAX_PROBLEMS, Listing, Memo, listing, under
 from lb.upsync.values import MAX_VALUE, Attributes, attributes
 
@@ -36,7 +36,13 @@ def one(key: str, value: bytes | None = None, prefix: str = "") -> Listing:
         ("p/127.0.0.1:+80", "upsync_check_key: invalid port in /127.0.0.1:+80:"),
         ("p/127.0.0.1:\uff18\uff10", "upsync_check_key: invalid port in /127.0.0.1:\uff18\uff10:"),
         ("p/127.0.0.1:99999999999999999999", "upsync_check_key: invalid port in /127.0.0.1:99999999999999999999:"),
-        ("p/localhost:80", "upsync_check_key: invalid ip in /localhost:80:"),
+        ("p/localhost:0", "upsync_check_key: invalid port in /localhost:0:"),
+        ("p/local host:80", "upsync_check_key: invalid ip in /local host:80:"),
+        ("p/-a.b:80", "upsync_check_key: invalid ip in /-a.b:80:"),
+        ("p/a..b:80", "upsync_check_key: invalid ip in /a..b:80:"),
+        ("p/a.b.0x7f:80", "upsync_check_key: invalid ip in /a.b.0x7f:80:"),
+        ("p/0x7f000001:80", "upsync_check_key: invalid ip in /0x7f000001:80:"),
+        (f"p/{'a.' * 64}b:80", f"upsync_check_key: invalid ip in /{'a.' * 64}"),
         ("p/127.1:80", "upsync_check_key: invalid ip in /127.1:80:"),
         ("p/999.1.1.1:80", "upsync_check_key: invalid ip in /999.1.1.1:80:"),
         ("p/255.255.255.255:80", "upsync_check_key: invalid ip in /255.255.255.255:80:"),
@@ -112,6 +118,19 @@ PARSE_FAILED = "upsync_parse_json: parse '{}' failed"
 
 def invalid(name: str, default: int) -> str:
     return f'upsync_parse_json: "{name}" value is invalid, setting default value {default}'
+
+
+@pytest.mark.parametrize(
+    ("key", "name", "host", "port"),
+    [
+        ("p/localhost:80", "localhost:80", "localhost", 80),
+        ("p/Web-1.example.COM.:8080", "Web-1.example.COM.:8080", "web-1.example.com", 8080),
+        ("p/_db.1a:5432", "_db.1a:5432", "_db.1a", 5432),
+    ],
+)
+def test_a_host_name_is_left_to_the_resolver(key: str, name: str, host: str, port: int) -> None:
+    found = one(key)
+    assert found == Listing((Server(name, Address(socket.AF_UNSPEC, host, port), max_fails=2),), (), frozenset({host}))
 
 
 @pytest.mark.parametrize(

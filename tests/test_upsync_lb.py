@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import psutil
 import pytest
 import requests
 
+from lb.config.address import lookup
 from tests.harness.consul import ConsulAgent, KeySpace
+from tests.harness.ketama import ketama, on_ring
 from tests.harness.lb import Lb
 from tests.harness.wait import wait_for
 
@@ -266,3 +269,28 @@ def test_every_balancer_follows_every_change(
         consul.put("web", b.address, down=1)
         wait_workers(lb, "web", {(b.address, True), (c.address, False)})
         assert got() == {c.address}
+
+
+def test_a_host_name_of_consul_is_all_its_addresses(
+    consul: KeySpace, run_lb: Callable[..., Lb], http_backend: Any, connect: Any
+) -> None:
+    """localhost: its addresses are servers, the ring goes by the name; a reload knows them before any answer."""
+    a, b = http_backend(), http_backend()
+    found = {str(replace(one, port=a.port)) for one in lookup("localhost")}
+    assert f"127.0.0.1:{a.port}" in found
+    consul.put("web", f"localhost:{a.port}", weight=2)
+    consul.put("web", b.address)
+    lb = run_lb(BALANCED, balancer="hash $uri consistent;", consul=consul.path("web"))
+    expected = {(name, False) for name in found} | {(b.address, False)}
+    wait_workers(lb, "web", expected)
+    paths = [f"/{n}" for n in range(60)]
+    chosen = [answers_at(connect(lb.port("http")), path) for path in paths]
+    points = ketama({f"localhost:{a.port}": 2, b.address: 1})
+    assert chosen == [name.replace("localhost", "127.0.0.1") for name in on_ring(points, paths)]
+    dump = (lb.directory / "web.dump").read_text()
+    assert f"server 127.0.0.1:{a.port} weight=2 max_fails=2 fail_timeout=10s; # localhost:{a.port}\n" in dump
+    lb.reload()
+    wait_workers(lb, "web", expected)
+    assert [answers_at(connect(lb.port("http")), path) for path in paths] == chosen
+    consul.delete("web", f"localhost:{a.port}")
+    wait_workers(lb, "web", {(b.address, False)})

@@ -326,7 +326,7 @@ def test_an_empty_answer_keeps_the_last_good_list_and_says_so_once(
         consul.clear()
     else:
         with consul._changed:
-            consul.entries = {"upstreams/test/localhost:80": None, "upstreams/test/": None}
+            consul.entries = {"upstreams/test/127.1:80": None, "upstreams/test/": None}
             consul._bump()
     wait_for(lambda: one.last.error, lambda: f"the report: {one.reports}")
     consul.put("x", directory="elsewhere")  # Consul wakes the query of a missing prefix for any key
@@ -337,7 +337,7 @@ def test_an_empty_answer_keeps_the_last_good_list_and_says_so_once(
     assert len(one.log.having("has no port in /")) == (1 if empty == "unusable" else 0)
     assert len(one.last.skipped) == (2 if empty == "unusable" else 0)
     consul.put("127.0.0.1:8002")
-    consul.entries.pop("upstreams/test/localhost:80", None)
+    consul.entries.pop("upstreams/test/127.1:80", None)
     consul.entries.pop("upstreams/test/", None)
     one.wait_names("127.0.0.1:8002")
     wait_for(lambda: not one.last.error, "the report")
@@ -416,7 +416,7 @@ def test_a_list_that_the_engine_refuses_is_read_again(consul: FakeConsul, follow
 def test_problems_are_logged_once_and_again_when_they_change(
     consul: FakeConsul, follow: Callable[..., Following]
 ) -> None:
-    consul.put("localhost:80")
+    consul.put("127.1:80")
     consul.put("127.0.0.1:8001", b"hello")
     one = follow().wait_names("127.0.0.1:8001")
     consul.put("127.0.0.1:8002")
@@ -426,11 +426,11 @@ def test_problems_are_logged_once_and_again_when_they_change(
     problems = [text for level, text in one.log.lines if level == "error"]
     assert len(problems) == 3, problems
     assert (
-        'upsync_check_key: invalid ip in /localhost:80: upstreams/test/localhost:80 skipped, upsync: upstream "test"'
+        'upsync_check_key: invalid ip in /127.1:80: upstreams/test/127.1:80 skipped, upsync: upstream "test"'
         in problems
     )
     wait_for(lambda: len(one.last.skipped) == 3, "the report")
-    consul.delete("localhost:80")
+    consul.delete("127.1:80")
     wait_for(lambda: len(one.last.skipped) == 2, "the report")
 
 

@@ -61,7 +61,7 @@ def test_a_bad_tag_is_the_default_and_is_said(tag: str, default: int) -> None:
 @pytest.mark.parametrize(
     ("bad", "reason"),
     [
-        (row("localhost", 8001), "invalid ip in localhost:8001"),
+        (row("127.1", 8001), "invalid ip in 127.1:8001"),
         (row(port=0), "invalid port in 127.0.0.1:0"),
         (row(port=None), "invalid port in 127.0.0.1:None"),
         (row(port=70000), "invalid port in 127.0.0.1:70000"),

@@ -26,6 +26,7 @@ from typing import Any
 from lb.config.model import Address, Server, Upstream, Upsync
 from lb.log import Log
 from lb.upsync.follower import Follower
+from lb.upsync.names import Names
 from lb.upsync.puller import Puller
 from lb.upsync.report import Report
 from lb.upsync.start import initial
@@ -237,14 +238,15 @@ def upstream(port: int, dump_path: str = "/nonexistent/dump", **options: Any) ->
 class Following:
     """A puller at work, with what it published, reported and logged."""
 
-    def __init__(self, upstream: Upstream, known: Report | None = None) -> None:
+    def __init__(self, upstream: Upstream, known: Report | None = None, resolver: Names | None = None) -> None:
         self.log = Recorder()
         self.applied: list[tuple[Server, ...]] = []
         self.shown: list[bytes] = []
         self.reports: list[Report] = []
         self.refuse: Exception | None = None  # what the engine answers to the next list
         self.start = initial(upstream, known, 7)
-        self.puller = Puller([Follower(upstream, self.start, self._apply, self.reports.append, self.log)], self.log)
+        self.follower = Follower(upstream, self.start, self._apply, self.reports.append, self.log, resolver)
+        self.puller = Puller([self.follower], self.log)
         self.puller.start()
 
     def _apply(self, servers: Sequence[Server], show: bytes) -> None:
@@ -291,8 +293,8 @@ def followers(consul: FakeConsul) -> Iterator[Callable[..., Following]]:
     made: list[Following] = []
 
     def make(**options: Any) -> Following:
-        known = options.pop("known", None)
-        made.append(Following(upstream(options.pop("port", consul.port), **options), known))
+        known, resolver = options.pop("known", None), options.pop("resolver", None)
+        made.append(Following(upstream(options.pop("port", consul.port), **options), known, resolver))
         return made[-1]
 
     try:

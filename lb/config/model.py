@@ -75,6 +75,7 @@ class Upsync:
     token_file: str = ""  # read again when it changes
     tls: UpsyncTls | None = None  # https
     guard: ShrinkGuard | None = None
+    resolve_ms: int = 30_000  # how often host names among the servers are looked up; 0: they are skipped
 
 
 Balancer = Literal["round_robin", "least_conn", "ip_hash", "hash", "random"]

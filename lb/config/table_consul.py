@@ -1,4 +1,4 @@
-"""What lb adds to the module's directives: the guard against a collapsing list, the ACL token, https.
+"""What lb adds to the module's directives: the guard against a collapsing list, the ACL token, https, host names.
 
 All may stand in http{} or stream{} too, for every upstream in it.  Files are read when the configuration is, with the
 master's rights, so that `lb -t` finds what is wrong with them; the token is never part of a message.
@@ -56,6 +56,14 @@ def name(scope: Scope, node: Node) -> None:
     scope.values[node.name] = node.args[0]
 
 
+def resolve(scope: Scope, node: Node) -> None:
+    once(scope, node)
+    every_ms = 0 if node.args[0] == "off" else parse_msec(node.args[0])
+    if every_ms is None or (every_ms == 0 and node.args[0] != "off"):
+        raise Refused(f'invalid value "{node.args[0]}" in "{node.name}" directive', "a time, or off")
+    scope.values[node.name] = every_ms
+
+
 DIRECTIVES = (
     Directive(
         "upsync_shrink_guard",
@@ -77,6 +85,17 @@ DIRECTIVES = (
         "The file with Consul's ACL token; it is read again when it changes.",
         LB_ONLY,
         token_file,
+    ),
+    Directive(
+        "upsync_resolve",
+        _WHERE,
+        "TIME | off",
+        (1, 1),
+        "30s",
+        "How often the host names that Consul gives as servers are looked up; each of their addresses is a server. "
+        "With off, such entries are skipped, as by nginx-upsync-module.",
+        LB_ONLY,
+        resolve,
     ),
     Directive("upsync_ssl", _WHERE, "on | off", (1, 1), "off", "Asks Consul by https.", LB_ONLY, flag),
     Directive(

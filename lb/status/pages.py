@@ -183,6 +183,7 @@ def _servers(servers: Iterable[Server]) -> list[dict[str, Any]]:
     return [
         {
             "server": server.name,
+            "host": server.written,
             "weight": server.weight,
             "max_fails": server.max_fails,
             "fail_timeout_s": server.fail_timeout_s,

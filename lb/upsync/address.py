@@ -20,6 +20,10 @@ from lb.config.model import Address
 MAX_TEXT: Final = 128  # characters of an address; the module's buffer overran at 110
 MAX_UNIX_PATH: Final = 107  # bytes: sun_path without its NUL
 _V4: Final = re.compile(r"([0-9]+)\.([0-9]+)\.([0-9]+)\.([0-9]+)")
+_LABEL: Final = "[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,62})"
+# The last label has a letter (127.1 and 999.1.1.1 are bad addresses, as with the module) and is no number in hex, for
+# getaddrinfo takes 127.0x1 for an address
+_NAME: Final = re.compile(rf"(?:{_LABEL}\.)*(?!0[xX][0-9a-fA-F]*\.?$)(?=[^.]*[A-Za-z]){_LABEL}\.?")
 _DIGITS: Final = re.compile(r"[0-9]{1,9}")
 
 
@@ -61,6 +65,18 @@ def _plain(text: str) -> Address | None:
     return Address(socket.AF_INET, host, number)
 
 
+def parse_server(text: str) -> Address:
+    """What a registry may name as a server: the above, `unix:/path`, or NAME:PORT, which gives an Address of family
+    AF_UNSPEC with the name as host (lb.upsync.names finds its addresses). Raises AddressError."""
+    try:
+        return parse_dumped(text)
+    except AddressError:
+        host, _, port = text.partition(":")
+        if len(text) > MAX_TEXT or host == "unix" or _NAME.fullmatch(host) is None or not port:
+            raise
+        return Address(socket.AF_UNSPEC, host.lower().removesuffix("."), _port(port))
+
+
 def parse_dumped(text: str) -> Address:
     """What a dump may hold: the above, or `unix:/path`. Raises AddressError."""
     return _unix(text[5:]) if text.startswith("unix:/") else parse(text)
@@ -82,9 +98,13 @@ def _split(text: str) -> tuple[str, str, str]:
 def _address(host: str, port: str) -> Address:
     family = socket.AF_INET6 if host.startswith("[") else socket.AF_INET
     numeric = _ipv6(host[1:-1]) if host.startswith("[") else _ipv4(host)
-    if _DIGITS.fullmatch(port) is None or not 1 <= int(port) <= 65535:
+    return Address(family, numeric, _port(port))
+
+
+def _port(text: str) -> int:
+    if _DIGITS.fullmatch(text) is None or not 1 <= int(text) <= 65535:
         raise AddressError("invalid port")
-    return Address(family, numeric, int(port))
+    return int(text)
 
 
 def _ipv4(text: str) -> str:

@@ -3,7 +3,8 @@ can read it.
 
 The master writes it (once per change), a worker that starts without Consul reads it.  One line a server: `server
 NAME weight=N max_fails=N fail_timeout=Ns[ max_conns=N][ backup][ down];` (upsync-behaviour section 4.1; the module
-writes neither max_conns nor backup).  A file is written whole or not at all, and read whole or not at all.
+writes neither max_conns nor backup); behind an address that was found for a host name follows ` # NAME:PORT`.  A
+file is written whole or not at all, and read whole or not at all.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ def _line(server: Server) -> str:
         words.append("backup")
     if server.down:
         words.append("down")
-    return " ".join(words) + ";"
+    return " ".join(words) + ";" + (f" # {server.written}" if server.written else "")
 
 
 def write(path: str, servers: Iterable[Server]) -> None:
@@ -117,6 +118,7 @@ def _parse(path: str, data: bytes) -> tuple[Server, ...]:
 
 def _server(line: str) -> Server:
     """One line. Raises ValueError with a reason."""
+    line, _, written = line.partition(" # ")
     if not line.endswith(";"):
         raise ValueError("no semicolon at the end")
     words = line[:-1].split()
@@ -137,6 +139,7 @@ def _server(line: str) -> Server:
         max_conns=found.get("max_conns", 0),
         backup="backup" in found,
         down="down" in found,
+        written=written,
     )
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from lb.config.model import Address, Server
-from lb.upsync.address import MAX_TEXT, AddressError, parse
+from lb.upsync.address import MAX_TEXT, AddressError, parse_server
 from lb.upsync.values import Attributes, attributes, printable
 
 MAX_SERVERS: Final = 100_000  # of one upstream; what comes after them is skipped and said
@@ -25,10 +25,14 @@ Entry = tuple[str, bytes | None]  # a key with its value; Consul has no value fo
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """One upstream's part of an answer: servers in Consul's (lexicographic) order, and what is wrong with the rest."""
+    """One upstream's part of an answer: servers in Consul's (lexicographic) order, and what is wrong with the rest.
+
+    A server of a host name has an address of family AF_UNSPEC; `hosts` are these names.
+    """
 
     servers: tuple[Server, ...]
     problems: tuple[str, ...] = ()
+    hosts: frozenset[str] = frozenset()
 
 
 class _Read(NamedTuple):
@@ -67,6 +71,7 @@ class Collector:
     def __init__(self) -> None:
         self._servers: dict[tuple[str, int], tuple[str, Server]] = {}  # by (host, port): what it is called, the server
         self._problems: list[str] = []
+        self._hosts: set[str] = set()
         self._more_problems = 0
 
     def add(self, label: str, server: Server) -> None:
@@ -79,6 +84,8 @@ class Collector:
             self.problem(f"upsync: {_shown(label)} is skipped: more than {MAX_SERVERS} servers")
         else:
             self._servers[place] = (label, server)
+            if server.address.family == socket.AF_UNSPEC:
+                self._hosts.add(server.address.host)
 
     def problem(self, text: str) -> None:
         if len(self._problems) < MAX_PROBLEMS:
@@ -89,7 +96,8 @@ class Collector:
     def listing(self) -> Listing:
         if self._more_problems:
             self._problems.append(f"upsync: {self._more_problems} more entries with problems")
-        return Listing(tuple(server for _, server in self._servers.values()), tuple(self._problems))
+        servers = tuple([server for _, server in self._servers.values()])
+        return Listing(servers, tuple(self._problems), frozenset(self._hosts))
 
 
 class _Reader:
@@ -116,7 +124,7 @@ class _Reader:
         if not slash:
             return _Read(value, None, (f"upsync_check_key: {_shown(key)} is illegal, dont contains slash '/'",))
         try:
-            address = parse(text)
+            address = parse_server(text)
         except AddressError as error:
             problem = f"upsync_check_key: {error.reason} in /{printable(text[:MAX_TEXT])}: {_shown(key)} skipped"
             return _Read(value, None, (problem,))

@@ -1,31 +1,38 @@
 """One upstream's list in one worker: takes answers, decides what changes, gives it to the engine, tells the master.
 
-Owned by one puller thread.  What it last told is its whole state (a Report), but for the guard's.  It logs what is
-wrong with entries once, when that changes, and never replaces a list by an empty one.
+A puller thread brings answers, a resolver thread says that a host name has other addresses; a lock keeps them apart.
+What it last told (a Report) and the last answer are its whole state, but for the guard's.  It logs what is wrong with
+entries once, when that changes, and never replaces a list by an empty one.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import threading
 import time
 from collections.abc import Callable, Sequence
 
 from lb.config.model import Server, Upstream, Upsync
 from lb.log import Log
 from lb.upsync.entries import Listing
+from lb.upsync.expand import expand, lost_hosts
 from lb.upsync.guard import Confirmed, Guard
+from lb.upsync.names import Names
 from lb.upsync.order import Change, change
 from lb.upsync.report import Report, digest_changed
 from lb.upsync.start import published
 
 Apply = Callable[[Sequence[Server], bytes], None]  # Engine.publish for one upstream
 Tell = Callable[[Report], None]
+RESOLVE_S = (0.2, 1.5)  # that an answer waits for host names that are new, without and with strong_dependency
 
 
 class Follower:
     """`current` is what the engine serves now (start.initial)."""
 
-    def __init__(self, upstream: Upstream, current: Report, apply: Apply, tell: Tell, log: Log) -> None:
+    def __init__(
+        self, upstream: Upstream, current: Report, apply: Apply, tell: Tell, log: Log, names: Names | None = None
+    ) -> None:
         if upstream.upsync is None:
             raise ValueError(f'upstream "{upstream.name}" has no upsync')
         self.upstream = upstream
@@ -35,6 +42,10 @@ class Follower:
         self._tell = tell
         self._log = log
         self._guard = Guard(self.upsync.guard) if self.upsync.guard is not None else None
+        self._names = names or Names()
+        self._lock = threading.Lock()
+        self._taken: tuple[Listing | None, int] = (None, 0)  # the last answer and its index
+        self._lost = False  # Consul has not answered since
 
     def begin(self) -> None:
         """Say, to the log and the master, what the worker starts with."""
@@ -61,12 +72,39 @@ class Follower:
 
     def take(self, listing: Listing | None, index: int, confirmed: Confirmed = lambda: None) -> None:
         """An answer. None: the prefix does not exist. Raises whatever the engine raises; then nothing has changed."""
+        hosts = listing.hosts if listing is not None and self.upsync.resolve_ms else frozenset()
+        self._names.want(self, hosts, self.upsync.resolve_ms / 1000, self.resolved)
+        self._names.wait(hosts, RESOLVE_S[self.upsync.strong_dependency])
+        with self._lock:
+            self._taken = listing, index
+            self._lost = False
+            self._settle(listing, index, confirmed)
+
+    def resolved(self) -> None:
+        """A host name of the list has other addresses now, or none. Called by a resolver thread."""
+        with self._lock:
+            listing, index = self._taken
+            if listing is None:
+                return
+            before = self._now
+            try:
+                self._settle(listing, index, lambda: None)
+            except Exception:  # a fault of ours; the next answer is tried again
+                self._log.traceback("alert", f"{self}: addresses not applied")
+            if self._lost:
+                self._say(dataclasses.replace(self._now, error=before.error, next_try=before.next_try))
+
+    def _settle(self, listing: Listing | None, index: int, confirmed: Confirmed) -> None:
         problems = listing.problems if listing is not None else ()
+        servers = listing.servers if listing is not None else ()
+        if listing is not None and listing.hosts:
+            servers, more = expand(listing, self._names.known, self._now.servers, bool(self.upsync.resolve_ms))
+            problems += more
         self._log_new(problems)
-        if listing is None or not listing.servers:
+        if not servers:
             self._keep("does not exist" if listing is None else "has no usable server", problems)
             return
-        done = change(self._now.servers, listing.servers, from_file=self._now.source == "file")
+        done = change(self._now.servers, servers, from_file=self._now.source == "file")
         held = self._held(done, confirmed)
         if held:
             self._hold(held, index, problems)
@@ -81,7 +119,9 @@ class Follower:
 
     def lost(self, error: str, next_try: float = 0.0) -> None:
         """No answer: the list stays, and the master hears why, and when Consul is asked again (Unix time)."""
-        self._say(dataclasses.replace(self._now, error=error, next_try=next_try))
+        with self._lock:
+            self._lost = True
+            self._say(dataclasses.replace(self._now, error=error, next_try=next_try))
 
     def _digest(self, done: Change) -> int:
         removed = [*done.removed, *(was for was, _ in done.altered)]
@@ -126,8 +166,11 @@ class Follower:
             self._tell(report)
 
     def _log_new(self, problems: tuple[str, ...]) -> None:
+        """A line for each problem that is new, and one for each host name that is found again."""
         for problem in set(problems).difference(self._now.skipped):
             self._log.error(f"{problem}, {self}")
+        for host in sorted(lost_hosts(self._now.skipped) - lost_hosts(problems)):
+            self._log.notice(f"upsync: host {host} is found, {self}")
 
     def _log_change(self, done: Change, index: int) -> None:
         counts = f"{len(done.added)} added, {len(done.removed)} removed, {len(done.altered)} altered"

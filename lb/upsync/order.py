@@ -44,7 +44,7 @@ def change(current: Sequence[Server], answer: Sequence[Server], *, from_file: bo
             removed.append(server)  # also the second one of an address that a file names twice
         else:
             kept.append(now)
-            if now is not server and now != server:
+            if now is not server and (now != server or now.written != server.written):
                 altered.append((server, now))
     added = tuple(wanted.values())  # in the order of the answer
     if from_file and (added or removed):

@@ -113,10 +113,11 @@ def _pack(server: Server) -> list[Any]:
         server.max_conns,
         server.backup,
         server.down,
+        *([server.written] if server.written else []),
     ]
 
 
 def _unpack(row: list[Any]) -> Server:
-    name, family, host, port, weight, max_fails, fail_timeout_s, max_conns, backup, down = row
+    name, family, host, port, weight, max_fails, fail_timeout_s, max_conns, backup, down, *written = row
     address = Address(family, host, port)
-    return Server(name, address, weight, max_fails, fail_timeout_s, max_conns, backup, down)
+    return Server(name, address, weight, max_fails, fail_timeout_s, max_conns, backup, down, *written)

@@ -3,8 +3,8 @@
 The module's rules (upsync-behaviour section 1.4): the address is the service's, else its node's; the attributes are
 tags, `weight=N`, `max_fails=N`, `fail_timeout=TIME`, `down`, `backup` (and lb's `max_conns=N`); with consul_health
 a service with any check that does not pass is down.  `policy` changes that: "warning" lets services with warnings
-serve, "passing" leaves out what does not pass.  Bettered: IPv6 and `unix:` addresses; one address twice is one server;
-an entry that cannot be used takes nothing else with it, and is said; no checks means passing.
+serve, "passing" leaves out what does not pass.  Bettered: IPv6 and `unix:` addresses, host names; one address twice is
+one server; an entry that cannot be used takes nothing else with it, and is said; no checks means passing.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from lb.config.model import Server
 from lb.config.values import parse_number, parse_seconds
-from lb.upsync.address import MAX_TEXT, AddressError, parse_dumped
+from lb.upsync.address import MAX_TEXT, AddressError, parse_server
 from lb.upsync.entries import Collector, Listing
 from lb.upsync.values import printable
 
@@ -58,7 +58,7 @@ def _take(found: Collector, service: Any, place: Any, port: Any, tags: Any, heal
     name = _name(place, port)
     label = f"service {printable(str(service))[:MAX_TEXT]} at {printable(name)[:MAX_TEXT]}"
     try:
-        address = parse_dumped(name)
+        address = parse_server(name)
     except AddressError as error:
         found.problem(f"upsync_addrs: {error.reason} in {printable(name)[:MAX_TEXT]}: {label} skipped")
         return

@@ -28,6 +28,7 @@ from lb.master.identity import Identity
 from lb.master.signals import worker_mask
 from lb.upsync import share, start
 from lb.upsync.follower import Follower
+from lb.upsync.names import Names
 from lb.upsync.puller import Puller
 from lb.upsync.report import Report
 from lb.worker.control import Control, Orders
@@ -104,6 +105,7 @@ class Worker:
             job.channel, Orders(self._stop, self._reopen, self._engine.learned, self._send_list), job.log
         )
         self._pullers: list[Puller] = []
+        self._names = Names()
         self._told: dict[int, Report] = {}  # the last report of each upstream
         self._graceful = False  # the master has asked for a graceful stop
 
@@ -149,7 +151,7 @@ class Worker:
             publish = partial(self._engine.publish, number)
             publish(*start.published(upstream, report))
             if upstream.upsync is not None:
-                followers[number] = Follower(upstream, report, publish, self._report, self._log)
+                followers[number] = Follower(upstream, report, publish, self._report, self._log, self._names)
         queries = share.groups((number, follower.upsync) for number, follower in followers.items())
         self._pullers = [Puller([followers[number] for number in numbers], self._log) for numbers in queries]
         for puller in self._pullers:
@@ -166,6 +168,7 @@ class Worker:
             self._control.post(f"report {upstream}", {"say": "report", "report": report.to_json()})
 
     def _stop_pullers(self) -> None:
+        self._names.stop()
         for puller in self._pullers:
             puller.stop()
         for puller in self._pullers:
@@ -176,6 +179,7 @@ class Worker:
     def _stop(self, mode: int) -> None:
         for puller in self._pullers:  # no query of an old worker may live on: Consul counts it
             puller.stop()
+        self._names.stop()
         if mode != _fast.STOP_NOW:
             self._graceful = True
             title.show_worker(stopping=True)

@@ -30,6 +30,9 @@ from lb.fast.rules cimport rule_text
 from lb.fast.chunk cimport chunk_decode
 from lb.fast.uri cimport uri_normalise
 from lb.fast.cidr cimport cidr_find
+from lb.fast.forwarded cimport forwarded
+from lb.fast.greeting cimport GREETING_MOST, parse_greeting
+from lb.fast.origin cimport *
 from lb.fast.outcome cimport *
 from lb.fast.simd cimport lb_hex
 from lb.fast.names cimport *
@@ -58,7 +61,8 @@ include "fast/regex.pyx"        # PCRE2
 include "fast/vars.pyx"         # variables of set, map and captures
 include "fast/linger.pyx"       # the end of a client connection
 include "fast/http.pyx"         # HTTP clients: heads in, keep-alive, the end
-include "fast/admit.pyx"        # allow, deny
+include "fast/greet.pyx"        # PROXY headers
+include "fast/admit.pyx"        # realip, allow, deny
 include "fast/route.pyx"        # server, location, phases
 include "fast/ops.pyx"          # set, rewrite, return, break, if
 include "fast/redirect.pyx"     # error_page, internal redirects

@@ -7,6 +7,8 @@ first to the very end of a page, then to the very start of one; both must give t
 from cpython.bytes cimport PyBytes_AsString, PyBytes_FromStringAndSize
 from libc.stdint cimport uint8_t, uint32_t
 from lb.fast.chunk cimport chunk_decode
+from lb.fast.forwarded cimport address_of as room_address
+from lb.fast.greeting cimport parse_greeting as room_greeting
 from lb.fast.head cimport parse_request as head_request, parse_response as head_response
 from lb.fast.ring cimport base_hash, ring_merge, ring_next, ring_points, ring_sort, ring_ties
 from lb.fast.rules cimport rule_status, rule_text
@@ -16,8 +18,8 @@ from lb.fast.simd cimport (
 )
 from lb.fast.sys cimport CLOCK_MONOTONIC, clock_gettime, free, malloc, memcpy, memset, timespec
 from lb.fast.types cimport (
-    Alike, Chunked, FF_BAD_NAME, FF_HOP, Field, H_CHUNKED, H_CLOSE, H_EXPECT_100, H_HAS_HOST, H_KEEP_ALIVE, H_TARGET_QUOTED,
-    H_UPGRADE, Head, P_BAD, P_DONE, P_MORE, Point, R_CHUNK_SIZE, R_COUNT, R_PATH_NUL,
+    Alike, Chunked, FF_BAD_NAME, FF_HOP, Field, Greeting, H_CHUNKED, H_CLOSE, H_EXPECT_100, H_HAS_HOST, H_KEEP_ALIVE,
+    H_TARGET_QUOTED, H_UPGRADE, Head, P_BAD, P_DONE, P_MORE, Point, R_CHUNK_SIZE, R_COUNT, R_PATH_NUL,
     Str,
 )
 from lb.fast.uri cimport uri_escape as room_escape, uri_normalise as room_normalise
@@ -258,6 +260,37 @@ def time_normalise(bytes text, rounds):
         room_normalise(p, n, out, &out_len, &args, True)
     clock_gettime(CLOCK_MONOTONIC, &end)
     return ((end.tv_sec - begin.tv_sec) * 1e9 + end.tv_nsec - begin.tv_nsec) / count
+
+
+# ---------------------------------------------------------------- greeting.pxd, forwarded.pxd
+
+def greeting(bytes text):
+    """("done", size, None or (client, server, their ports)), ("more",) or ("bad",)."""
+    return both(lambda at_end: greeting_at(text, at_end))
+
+
+cdef tuple greeting_at(bytes text, bint at_end):
+    cdef Greeting g
+    cdef int rc = room_greeting(text_memory.hold(text, at_end), len(text), &g)
+    if rc != P_DONE:
+        return (RESULTS[rc],)
+    if not g.known:
+        return "done", g.size, None
+    assert g.source_len in (16, 28)
+    return "done", g.size, (g.source_text.decode(), g.server_text.decode(),
+                            <uint8_t> g.source[2] << 8 | <uint8_t> g.source[3],
+                            <uint8_t> g.server[2] << 8 | <uint8_t> g.server[3])
+
+
+def address_of(bytes text):
+    """The sockaddr's bytes; b"" for what is no address."""
+    return both(lambda at_end: address_at(text, at_end))
+
+
+cdef bytes address_at(bytes text, bint at_end):
+    cdef char sa[28]
+    cdef uint32_t n = room_address(text_memory.hold(text, at_end), len(text), sa)
+    return (<char*> sa)[:n]
 
 
 # ---------------------------------------------------------------- simd.h

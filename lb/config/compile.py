@@ -37,6 +37,7 @@ from lb.config.scope import (
     StreamServerScope,
     UpstreamScope,
 )
+from lb.config.table_access import realip
 from lb.config.table_answer import shape
 from lb.config.variables import shown
 
@@ -99,6 +100,8 @@ _STREAM_FIELDS = {
     "next_upstream_timeout_ms": "proxy_next_upstream_timeout",
     "tcp_nodelay": "tcp_nodelay",
     "half_close": "proxy_half_close",
+    "proxy_protocol": "proxy_protocol",
+    "proxy_protocol_timeout_ms": "proxy_protocol_timeout",
     "socket_keepalive": "proxy_socket_keepalive",
     "buffer_size": "proxy_buffer_size",
 }
@@ -245,6 +248,7 @@ def _settings(scope: Scope) -> HttpSettings:
         access_logs=_access_logs(scope),
         error_logs=_error_logs(scope),
         access=tuple(scope.inherited("access", ())),
+        realip=realip(scope),
         shape=shape(scope),
         keepalive_header_s=scope.inherited("keepalive_header", 0),
         early_hints=scope.inherited("early_hints", ()),
@@ -304,6 +308,7 @@ def _listener(draft: ListenerDraft, servers: dict[int, HttpServer]) -> Listener:
         rcvbuf=draft.rcvbuf,
         so_keepalive=draft.so_keepalive,
         fastopen=draft.fastopen,
+        proxy_protocol=draft.proxy_protocol,
         http=tuple(servers[id(scope)] for scope in draft.servers),
         default_server=position,
         stream=_stream_server(draft.stream) if draft.stream else None,
@@ -321,5 +326,6 @@ def _stream_server(scope: StreamServerScope) -> StreamServer:
         access_logs=_access_logs(scope),
         error_logs=_error_logs(scope),
         access=tuple(scope.inherited("access", ())),
+        realip=realip(scope),
         **_given(scope, _STREAM_FIELDS),
     )

@@ -33,6 +33,7 @@ class ListenOptions:
     rcvbuf: int = 0
     so_keepalive: tuple[int, int, int] | bool | None = None
     fastopen: int = 0
+    proxy_protocol: bool = False
     given: bool = False  # any of the socket's options was written
 
 
@@ -68,6 +69,7 @@ class Listeners:
         return draft
 
     def _set_options(self, draft: ListenerDraft, options: ListenOptions) -> None:
+        draft.proxy_protocol |= options.proxy_protocol
         if options.given:
             draft.backlog, draft.reuseport = options.backlog, options.reuseport
             draft.ipv6only, draft.options_set = options.ipv6only, True

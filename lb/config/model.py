@@ -233,6 +233,15 @@ class AccessRule:
 
 
 @dataclass(frozen=True, slots=True)
+class RealIp:
+    """Who is believed about the address of a client, and which field says it: lower case, or "proxy_protocol"."""
+
+    proxies: tuple[Network, ...]
+    field: str = "x-real-ip"
+    recursive: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class AddField:
     """One add_header or add_trailer."""
 
@@ -316,6 +325,7 @@ class HttpSettings:
     access_logs: tuple[AccessLog, ...] = ()  # (): off
     error_logs: tuple[ErrorLog, ...] = ()  # (): those of Config
     access: tuple[AccessRule, ...] = ()  # the first that fits the client decides
+    realip: RealIp | None = None
     shape: Shape = Shape()
     proxy_method: Value | None = None  # None: the client's
     proxy_set_body: Value | None = None
@@ -390,6 +400,9 @@ class StreamServer:
     next_upstream: bool = True
     half_close: bool = True
     access: tuple[AccessRule, ...] = ()
+    realip: RealIp | None = None
+    proxy_protocol: bool = False  # servers get a PROXY header
+    proxy_protocol_timeout_ms: int = 30_000
     socket_keepalive: bool = False
     buffer_size: int = 64 << 10  # the most that one read takes
     next_upstream_tries: int = 0  # 0: no limit
@@ -410,6 +423,7 @@ class Listener:
     rcvbuf: int = 0
     so_keepalive: tuple[int, int, int] | bool | None = None  # idle s, interval s, probes (0: the kernel's)
     fastopen: int = 0  # length of the queue; 0: off
+    proxy_protocol: bool = False  # connections begin with a PROXY header
     http: tuple[HttpServer, ...] = ()  # servers in file order
     default_server: int = 0  # position in http
     stream: StreamServer | None = None

@@ -153,6 +153,7 @@ class ListenerDraft:
     rcvbuf: int = 0
     so_keepalive: tuple[int, int, int] | bool | None = None
     fastopen: int = 0
+    proxy_protocol: bool = False
     options_set: bool = False  # by one `listen`; a second one that sets options is refused
     servers: list[HttpServerScope] = field(default_factory=list)
     default: HttpServerScope | None = None

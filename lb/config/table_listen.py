@@ -11,7 +11,7 @@ from lb.config.scope import HttpServerScope, Scope, StreamServerScope
 from lb.config.tree import Node
 from lb.config.values import parse_number, parse_seconds, parse_size
 
-_NOT_YET = ("ssl", "http2", "quic", "udp", "proxy_protocol", "deferred", "setfib", "accept_filter")
+_NOT_YET = ("ssl", "http2", "quic", "udp", "deferred", "setfib", "accept_filter")
 
 
 def listen_http(scope: HttpServerScope, node: Node) -> None:
@@ -56,6 +56,8 @@ def _options(node: Node, http: bool) -> ListenOptions:
     for word in node.args[1:]:
         if http and word in ("default_server", "default"):
             options.default_server = True
+        elif word == "proxy_protocol":
+            options.proxy_protocol = True
         elif not _socket_option(options, word):
             key = word.partition("=")[0]
             hint = f'"{key}" of "listen": lb does not have it yet' if key in _NOT_YET else ""
@@ -123,7 +125,8 @@ def status_listen(scope: Scope, node: Node) -> None:
 
 _SYNTAX = (
     "ADDRESS[:PORT] | PORT | unix:PATH [default_server] [backlog=NUMBER] [reuseport] [ipv6only=on|off] [bind] "
-    "[rcvbuf=SIZE] [sndbuf=SIZE] [so_keepalive=on|off|[IDLE]:[INTERVAL]:[COUNT]] [fastopen=NUMBER]"
+    "[rcvbuf=SIZE] [sndbuf=SIZE] [so_keepalive=on|off|[IDLE]:[INTERVAL]:[COUNT]] [fastopen=NUMBER] "
+    "[proxy_protocol]"
 )
 
 DIRECTIVES = (
@@ -133,7 +136,8 @@ DIRECTIVES = (
         _SYNTAX,
         (1, None),
         "*:80 as root, else *:8000",
-        "An address that the server accepts connections on; PORT may be a range, FIRST-LAST.",
+        "An address that the server accepts connections on; PORT may be a range, FIRST-LAST. With `proxy_protocol` "
+        "every connection begins with a PROXY header (version 1 or 2).",
         'differs: one address and a wildcard of the same port need "reuseport" on both; a relative unix path starts '
         "from the prefix; the other parameters of nginx are refused",
         listen_http,

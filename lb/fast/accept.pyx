@@ -95,7 +95,7 @@ cdef bint accept_one(Conn* lc) noexcept nogil:
     if fd < 0:
         return accept_failed()
     loop.st.accepts += 1
-    c = conn_new(fd, K_TCP if lc.lst.tcp else K_HTTP)
+    c = conn_new(fd, K_GREET if lc.lst.greeted else K_TCP if lc.lst.tcp else K_HTTP)
     if c == NULL:
         log_line(LOG_ALERT, b"worker_connections are not enough")
         close(fd)
@@ -110,15 +110,17 @@ cdef bint accept_one(Conn* lc) noexcept nogil:
         memcpy(c.addr, sa, n)
         c.addr_len = n
     c.flags |= CF_NODELAY           # inherited from the listening socket
-    conn_state(c, S_NEW if c.kind == K_HTTP else S_BUSY)
+    conn_state(c, S_BUSY if lc.lst.tcp else S_NEW)
     if not poll_add(c, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET):
         conn_close(c)
         return False
     loop.st.handled += 1
     if c.kind == K_TCP:
         tcp_begin(c)
-    else:
+    elif c.kind == K_HTTP:
         http_accepted(c)
+    else:
+        greet_accepted(c)
     return True
 
 

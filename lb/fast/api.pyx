@@ -37,6 +37,9 @@ cdef dict VARIABLE_IDS = {
     "upstream_session_time": V_UPSTREAM_RESPONSE_TIME, "upstream_response_length": V_UPSTREAM_RESPONSE_LENGTH,
     "upstream_bytes_sent": V_UPSTREAM_BYTES_SENT, "upstream_bytes_received": V_UPSTREAM_BYTES_RECEIVED,
     "upstream_http_": V_UPSTREAM_HTTP_, "upstream_cookie_": V_UPSTREAM_COOKIE_, "sent_http_": V_SENT_HTTP_,
+    "proxy_protocol_addr": V_PROXY_PROTOCOL_ADDR, "proxy_protocol_port": V_PROXY_PROTOCOL_PORT,
+    "proxy_protocol_server_addr": V_PROXY_PROTOCOL_SERVER_ADDR, "proxy_protocol_server_port": V_PROXY_PROTOCOL_SERVER_PORT,
+    "realip_remote_addr": V_REALIP_REMOTE_ADDR, "realip_remote_port": V_REALIP_REMOTE_PORT,
 }
 VARIABLES = frozenset(VARIABLE_IDS)
 cdef dict METHODS = {"round_robin": LB_ROUND_ROBIN, "least_conn": LB_LEAST_CONN, "ip_hash": LB_IP_HASH, "hash": LB_HASH,
@@ -284,6 +287,9 @@ cdef class Engine:
             l.stream = self.stream(listener.stream)
         else:
             servers_fill(self, l, listener)
+        l.greeted = listener.proxy_protocol
+        l.greet_timeout = (listener.stream.proxy_protocol_timeout_ms if l.tcp
+                           else listener.http[listener.default_server].settings.client_header_timeout_ms)
         l.fd = -1
         if fd is None:
             return 0
@@ -305,7 +311,7 @@ cdef class Engine:
         s.text = value_new(self, server.text) if server.text is not None else NULL
         s.target = value_new(self, server.target) if server.target is not None else NULL
         s.ops = ops_new(self, server.sets, &s.nops, [])
-        s.plain = s.ups != NULL and s.nops == 0 and not server.access
+        s.plain = s.ups != NULL and s.nops == 0 and not server.access and server.realip is None
         s.keepalive = server.socket_keepalive
         s.buffer = min(server.buffer_size or SCRATCH, SCRATCH)    # nginx would hang with 0
         s.connect_timeout = server.proxy_connect_timeout_ms
@@ -315,6 +321,8 @@ cdef class Engine:
         s.logs = compile_access_logs(self, server.access_logs)
         s.errors = compile_errors(self, server.error_logs)
         access_fill(self, &s.access, server.access)
+        s.realip = realip_new(self, server.realip)
+        s.greet = server.proxy_protocol
         s.next.mask = NX_ERROR | NX_TIMEOUT if server.next_upstream else 0
         s.cut = not server.half_close
         s.next.tries = min(server.next_upstream_tries, 65535)
@@ -355,6 +363,7 @@ cdef class Engine:
         self.set_headers(l, settings.set_headers)
         compile_proxy(self, l, settings)
         access_fill(self, &l.access, settings.access)
+        l.realip = realip_new(self, settings.realip)
         self.handler(l, handler)
         l.uses = self.uses
         return 0

@@ -20,3 +20,15 @@ cdef int cidrs_fill(Engine e, Cidrs* list, networks, denied) except -1:
 
 cdef int access_fill(Engine e, Cidrs* list, rules) except -1:
     return cidrs_fill(e, list, [rule.network for rule in rules], [not rule.allow for rule in rules])
+
+
+cdef RealIp* realip_new(Engine e, model) except? NULL:
+    cdef RealIp* real
+    if model is None:
+        return NULL
+    real = <RealIp*> e.mem(sizeof(RealIp))
+    cidrs_fill(e, &real.proxies, model.proxies, [False] * len(model.proxies))
+    real.kind = {"proxy_protocol": REAL_GREETING, "x-forwarded-for": REAL_FORWARDED}.get(model.field, REAL_FIELD)
+    real.name = e.text(model.field)
+    real.recursive = model.recursive
+    return real

@@ -69,6 +69,9 @@ cdef void conn_close(Conn* c) noexcept nogil:
     if c.out != NULL:
         buf_free_chain(&loop.pool, c.out)
         c.out = NULL
+    if c.greeting != NULL:
+        buf_free(&loop.pool, c.greeting)
+        c.greeting = NULL
     pipe_give(c)
     close(c.fd)
     c.fd = -1
@@ -100,9 +103,9 @@ cdef void conn_state(Conn* c, int state) noexcept nogil:
             loop.st.up_open += 1
         elif state == S_FREE:
             loop.st.up_open -= 1
-    elif c.kind == K_HTTP:
+    elif c.kind == K_HTTP or (c.kind == K_GREET and not c.lst.tcp):
         client_state(c, old, state)
-    elif c.kind == K_TCP:               # of these nginx's stub_status counts no more than that they are open
+    elif c.kind == K_TCP or c.kind == K_GREET:    # of these nginx's stub_status counts no more than that they are open
         loop.clients += (old == S_FREE) - (state == S_FREE)
         loop.st.clients = loop.clients
 

@@ -70,7 +70,7 @@ cdef void drain_end() noexcept nogil:
     for i in range(loop.nchunks):
         for k in range(1 << SLAB_SHIFT):
             c = &loop.chunks[i][k]
-            if c.kind == K_HTTP or c.kind == K_TCP:
+            if c.kind == K_HTTP or c.kind == K_TCP or c.kind == K_GREET:
                 drain_client(c)
     for i in range(loop.nups):
         while loop.ups[i].idle_first != NULL:

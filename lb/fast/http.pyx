@@ -225,6 +225,8 @@ cdef void http_begin(Request* r, char* rest, uint32_t n) noexcept nogil:
         r.flags &= ~RQ_KEEP
         answer_status(r, status)
         return
+    if r.loc.realip != NULL:
+        real_ip(r, r.loc.realip)
     http_route(r)
 
 
@@ -312,6 +314,8 @@ cdef int request_path(Request* r) noexcept nogil:
 
 cdef void handle(Request* r) noexcept nogil:
     cdef Location* l = r.loc
+    if l.realip != NULL and r.own == NULL:
+        real_ip(r, l.realip)
     if l.access.n and not admitted(r, &l.access):
         answer_status(r, 403)
         return

@@ -241,7 +241,7 @@ cdef ErrorLogs* errors_of(Request* r) noexcept nogil:
 
 
 cdef ErrorLogs* errors_of_client(Conn* c) noexcept nogil:
-    return c.lst.stream.errors if c.kind == K_TCP else c.lst.fallback.fallback.errors
+    return c.lst.stream.errors if c.lst.tcp else c.lst.fallback.fallback.errors
 
 
 cdef void error_number(Out* o, int e) noexcept nogil:

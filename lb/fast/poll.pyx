@@ -61,6 +61,8 @@ cdef void conn_event(Conn* c) noexcept nogil:
         tcp_event(c)
     elif c.kind == K_LISTEN:
         accept_event(c)
+    elif c.kind == K_GREET:
+        greet_event(c)
     elif c.kind == K_WAKE:
         wake_event(c)
     elif c.kind == K_SIGNAL:
@@ -109,6 +111,8 @@ cdef void conn_timeout(Conn* c) noexcept nogil:
         up_timeout(c)
     elif c.kind == K_TCP:
         tcp_timeout(c)
+    elif c.kind == K_GREET:
+        greet_timeout(c)
 
 
 cdef void wake_event(Conn* c) noexcept nogil:

@@ -65,6 +65,8 @@ cdef void request_free(Request* r) noexcept nogil:
     BUG_ON(r.up != NULL)
     if r.client != NULL:
         r.client.req = NULL
+        if r.own != NULL:
+            real_ip_end(r)
     if r.body != NULL:
         buf_free_chain(&loop.pool, r.body)
     spool_free(r.spool)

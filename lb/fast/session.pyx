@@ -1,4 +1,4 @@
-"""What a stream server does before it passes bytes, or instead of it: `allow`, `set`, `return`, a server that a value names.
+"""What a stream server does before it passes bytes, or instead of it: realip, allow, `set`, `return`, a server by a value.
 
     tcp_begin -> session_start -> session_return -> (the text has been sent) -> S_LINGER
                                -> session_target -> up_start
@@ -6,6 +6,8 @@
 
 
 cdef void session_start(Request* r) noexcept nogil:
+    if r.stream.realip != NULL:
+        real_ip(r, r.stream.realip)
     if r.stream.access.n and not admitted(r, &r.stream.access):
         r.status = 403
         tcp_end(r)

@@ -30,6 +30,9 @@ cdef void tcp_connected(Request* r) noexcept nogil:
     r.up.flags |= CF_USED | CF_NODELAY if r.stream.delay else CF_USED
     timer_clear(&r.up.timer)
     peer_ok(r.peer)                 # as nginx: a session may last, and others wait to see that the server is back
+    if r.stream.greet and not greet_server(r):
+        tcp_end(r)
+        return
     tcp_pump_both(r)
 
 

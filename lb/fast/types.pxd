@@ -148,6 +148,7 @@ ctypedef struct Location
 ctypedef struct Server
 ctypedef struct StreamServer
 ctypedef struct Slot
+ctypedef struct OwnAddress
 
 ctypedef struct Buf:        # a block from the pool (buf.pxd); its bytes follow the struct
     Buf* next               # chain, or the pool's free list
@@ -200,6 +201,7 @@ cdef enum Kind:
     K_HTTP = 4              # client of an http server
     K_TCP = 5               # client of a stream server
     K_UP = 6                # connection to a server of an upstream
+    K_GREET = 7             # client of either, before its PROXY header is whole (greet.pyx)
 
 cdef enum State:            # changed by conn_state() only
     S_FREE = 0
@@ -253,8 +255,18 @@ ctypedef struct Conn:       # a socket; in a slab, never moves; written by the l
     int64_t born            # when accepted or connected; when it became idle, or began to linger
     uint64_t number         # $connection
     uint32_t served         # requests begun
+    Buf* greeting           # client: what its PROXY header said (a Greeting), or NULL
     uint32_t addr_len       # of addr
-    char addr[28]           # client: sockaddr_in or sockaddr_in6
+    char addr[28]           # client: sockaddr_in or sockaddr_in6; realip replaces it for the length of a request
+
+ctypedef struct Greeting:   # what a PROXY header says (greeting.pxd)
+    uint32_t size           # bytes of the header
+    uint32_t source_len     # of source, and of server
+    uint8_t known           # the addresses are there
+    char source[28]         # sockaddr of the client
+    char server[28]         # and that it connected to
+    char source_text[46]    # the same as text, NUL behind it
+    char server_text[46]
 
 
 # ---------------------------------------------------------------- one exchange
@@ -358,6 +370,7 @@ ctypedef struct Request:    # one exchange of a client with an upstream; lies at
     uint16_t up_status      # of the last upstream answer
     uint16_t tries          # servers tried
     uint16_t ntried         # of tried[]
+    OwnAddress* own         # the client's own address, where realip has replaced it; or NULL
     Peer* direct            # the one server of a proxy_pass whose variables gave an address
     Peer** tried            # servers that failed this request (compared, never followed)
     Str key                 # of `hash`; p NULL: not worked out yet
@@ -514,6 +527,21 @@ ctypedef struct Cidrs:      # in the order of the configuration
     Cidr* at
     uint32_t n
     uint8_t v4              # some are of AF_INET
+
+cdef enum RealFrom:
+    REAL_FIELD = 0          # the first field of RealIp.name
+    REAL_FORWARDED = 1      # X-Forwarded-For, all of them
+    REAL_GREETING = 2       # the PROXY header
+
+ctypedef struct RealIp:     # set_real_ip_from, real_ip_header, real_ip_recursive
+    Cidrs proxies           # who is believed
+    uint8_t kind            # RealFrom
+    uint8_t recursive
+    Str name
+
+ctypedef struct OwnAddress: # that of the connection, while realip's is in its place
+    uint32_t len
+    char sa[28]
 
 # ---- routing and rewriting
 
@@ -840,6 +868,7 @@ ctypedef struct Location:
     Str default_type        # ends in a zero byte
     uint32_t uses           # Uses (outcome.pxd): heads that its values need
     Cidrs access            # allow, deny
+    RealIp* realip          # NULL: nobody is believed
     Op* ops                 # run before the handler
     uint32_t nops
     Routes routes           # locations in this one
@@ -884,10 +913,12 @@ ctypedef struct StreamServer:
     uint8_t keepalive       # proxy_socket_keepalive
     NextRule next
     uint8_t cut             # proxy_half_close off: the end of one direction ends the session
+    uint8_t greet           # proxy_protocol on: servers get a PROXY header
     int64_t connect_timeout
     int64_t timeout
     uint8_t delay           # tcp_nodelay off
     Cidrs access            # allow, deny
+    RealIp* realip          # NULL: nobody is believed
     AccessLog* logs
     uint32_t nlogs
     ErrorLogs* errors
@@ -898,6 +929,8 @@ ctypedef struct Listener:
     uint8_t tcp             # a stream server
     uint8_t local           # a unix socket
     uint8_t delay           # tcp_nodelay off
+    uint8_t greeted         # proxy_protocol: connections begin with a PROXY header
+    int64_t greet_timeout   # how long it may take
     uint32_t head_most      # the largest of its servers, for before one is known
     uint32_t line_most
     uint32_t fields_most

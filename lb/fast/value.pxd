@@ -9,6 +9,7 @@ from lb.fast.buf cimport buf_data, buf_len
 from lb.fast.types cimport (Buf, Conn, DO_PROXY, Env, F_AUTHORIZATION, F_CONTENT_TYPE, F_X_FORWARDED_FOR, FF_BAD_NAME,
                             FF_HOP, Field, Out, Piece, Request, Str, Value)
 from lb.fast.out cimport (out_char, out_int, out_iso, out_local, out_put, out_seconds, out_str, out_text, out_uint)
+from lb.fast.origin cimport V_ORIGIN, V_REALIP_REMOTE_ADDR, write_greeting
 from lb.fast.outcome cimport V_OUTCOME, write_missing, write_outcome, write_tries
 from lb.fast.uri cimport uri_escape_args
 from lb.fast.sys cimport (AF_INET, AF_INET6, AF_UNIX, getsockname, inet_ntop, memcmp, ntohs, sockaddr, sockaddr_in,
@@ -132,6 +133,27 @@ cdef inline uint32_t port_of(const char* sa, uint32_t n) noexcept nogil:
     return 0
 
 
+cdef inline void write_port(Out* o, const char* sa, uint32_t n) noexcept nogil:
+    """Nothing for a unix socket, and for an address that came without a port (realip)."""
+    if port_of(sa, n):
+        out_uint(o, port_of(sa, n))
+
+
+cdef inline void write_origin(Out* o, Request* r, int var) noexcept nogil:
+    """$proxy_protocol_*, and the client's own address where realip has replaced it."""
+    cdef const char* sa = r.client.addr
+    cdef uint32_t n = r.client.addr_len
+    if r.own != NULL:
+        sa = r.own.sa
+        n = r.own.len
+    if var < V_REALIP_REMOTE_ADDR:
+        write_greeting(o, r.client, var)
+    elif var == V_REALIP_REMOTE_ADDR:
+        write_address(o, sa, n)
+    else:
+        write_port(o, sa, n)
+
+
 cdef inline void write_binary_address(Out* o, Conn* c) noexcept nogil:
     if c.addr_len and (<sockaddr*> c.addr).sa_family == AF_INET:
         out_put(o, <char*> &(<sockaddr_in*> c.addr).sin_addr, 4)
@@ -225,8 +247,7 @@ cdef inline void write_connection_var(Out* o, Request* r, Env* env, int var) noe
     if var == V_REMOTE_ADDR:
         write_address(o, c.addr, c.addr_len)
     elif var == V_REMOTE_PORT:
-        if c.addr_len:
-            out_uint(o, port_of(c.addr, c.addr_len))
+        write_port(o, c.addr, c.addr_len)
     elif var == V_BINARY_REMOTE_ADDR:
         write_binary_address(o, c)
     elif var == V_SERVER_PORT:
@@ -434,7 +455,9 @@ cdef inline bint was_quoted(Request* r) noexcept nogil:
 
 cdef inline void write_var(Out* o, Request* r, Env* env, Piece* v) noexcept nogil:
     cdef int var = v.var
-    if var > V_OUTCOME:
+    if var > V_ORIGIN:
+        write_origin(o, r, var)
+    elif var > V_OUTCOME:
         write_outcome(o, r, env, v)
     elif var == V_USER:
         env.user(o, r, v.text.n)

@@ -275,8 +275,10 @@ class CookieFlags:
 class Expires:
     """`expires`: what Expires and Cache-Control say."""
 
-    kind: Literal["off", "epoch", "max", "access", "modified", "daily"]
+    kind: Literal["off", "epoch", "max", "access", "modified", "daily", "text"]
     seconds: int = 0
+    text: Value = ()  # "text": what it comes to is read as the directive's words
+    modified: bool = False  # and its times count from Last-Modified
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ import re
 from lb.config import regexes
 from lb.config.directive import AS_NGINX, Context, Directive, once
 from lb.config.errors import Refused
-from lb.config.model import AddField, CookieFlags, Expires, Regex, Shape, Swap
+from lb.config.model import AddField, CookieFlags, Expires, Regex, Shape, Swap, Var
 from lb.config.scope import LocationScope, Scope
 from lb.config.table_proxy import TOKEN, check_one_line
 from lb.config.tree import Node
@@ -148,10 +148,12 @@ def expires(scope: Scope, node: Node) -> None:
     text = node.args[-1]
     modified = len(node.args) == 2
     if modified and node.args[0] != "modified":
-        raise Refused(f'invalid parameter "{node.args[0]}"')
-    if "$" in text:
-        raise Refused(f'invalid value "{text}"', "variables in expires are not there yet")
-    scope.values[node.name] = parse_expires(text, modified)
+        raise Refused('"expires" directive invalid value')
+    value = compile_value(text)
+    if any(isinstance(part, Var) for part in value):
+        scope.values[node.name] = Expires("text", text=value, modified=modified)
+    else:
+        scope.values[node.name] = parse_expires(text, modified)
 
 
 def parse_expires(text: str, modified: bool) -> Expires:
@@ -159,13 +161,13 @@ def parse_expires(text: str, modified: bool) -> Expires:
         return Expires(text)  # type: ignore[arg-type]
     daily = text.startswith("@")
     if daily and modified:
-        raise Refused('daily time cannot be used with "modified" parameter')
+        raise Refused('"expires" directive daily time cannot be used with "modified" parameter')
     match = re.fullmatch(r"[@]?([+-]?)(.+)", text)
     seconds = parse_seconds(match[2]) if match else None
     if match is None or seconds is None or (daily and match[1]):
-        raise Refused(f'invalid value "{text}"')
+        raise Refused('"expires" directive invalid value')
     if daily and seconds > 24 * 60 * 60:
-        raise Refused("daily time value must be less than 24 hours")
+        raise Refused('"expires" directive daily time value must be less than 24 hours')
     kind = "daily" if daily else "modified" if modified else "access"
     return Expires(kind, -seconds if match[1] == "-" else seconds)  # type: ignore[arg-type]
 
@@ -313,11 +315,12 @@ DIRECTIVES = (
     Directive(
         "expires",
         (*_LEVELS, "if"),
-        "[modified] TIME | epoch | max | off",
+        "[modified] [+ | - | @]TIME | epoch | max | off",
         (1, 2),
         "off",
-        "Sets Expires and Cache-Control of responses with the statuses of add_header.",
-        "differs: no variables",
+        "Sets Expires and Cache-Control of responses with the statuses of add_header. TIME counts from now, or from "
+        "Last-Modified; @TIME is a time of day. Variables may come to any of these; other texts are `off`.",
+        AS_NGINX,
         expires,
     ),
 )

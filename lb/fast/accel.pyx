@@ -131,15 +131,3 @@ cdef bint accel_keep(Request* r, const char* head, Head* h) noexcept nogil:
         return False
     memcpy(r.kept.p, loop.heads, r.kept.n)
     return True
-
-
-cdef void write_kept(Out* o, Request* r) noexcept nogil:
-    """The lines of r.kept, but for those that this location's `expires` makes anew."""
-    cdef char* p = r.kept.p
-    cdef char* end = p + r.kept.n
-    cdef uint32_t n
-    while p < end:
-        n = <uint32_t> (<char*> memchr(p, 10, end - p) - p) + 1
-        if r.loc.shape == NULL or not replaced_by_expires(r, p, <uint32_t> (<char*> memchr(p, 58, n) - p)):
-            out_put(o, p, n)
-        p += n

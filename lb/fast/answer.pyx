@@ -62,13 +62,13 @@ cdef void head_start(Out* o, Request* r, int status, const char* phrase, uint32_
         out_put(o, loop.date, 29)
         out_put(o, b"\r\n", 2)
     if r.flags & RQ_KEPT:
-        write_kept(o, r)
+        out_str(o, r.kept)
 
 
 cdef void head_end(Out* o, Request* r, int64_t modified) noexcept nogil:
     """What the location adds (`modified`: see write_expires), Connection, and the end of the head."""
     if r.loc.shape != NULL:
-        write_shape_end(o, r, &loop.env, modified)
+        shape_end(o, r, modified)
     if r.flags & RQ_KEEP:
         if r.loc.keepalive_header:
             out_put(o, b"Keep-Alive: timeout=", 20)
@@ -77,6 +77,16 @@ cdef void head_end(Out* o, Request* r, int64_t modified) noexcept nogil:
         out_put(o, b"Connection: keep-alive\r\n\r\n", 26)
     else:
         out_put(o, b"Connection: close\r\n\r\n", 21)
+
+
+cdef void shape_end(Out* o, Request* r, int64_t modified) noexcept nogil:
+    """write_shape_end for the head that `o` has begun at loop.heads; its $sent_http_* are the fields so far."""
+    if r.loc.uses & USES_SENT_HEAD:
+        r.sent_head.p = loop.heads
+        r.sent_head.n = <uint32_t> (o.p - loop.heads)
+    write_shape_end(o, r, &loop.env, loop.heads, modified)
+    r.sent_head.p = NULL
+    r.sent_head.n = 0
 
 
 cdef void answer_send(Request* r, Out* o, const char* body, uint64_t n) noexcept nogil:
@@ -304,7 +314,7 @@ cdef void write_answer_head(Out* o, Request* r, const char* head, Head* h) noexc
     cdef uint32_t i, own = 0
     cdef int64_t modified = -1
     cdef const char* phrase
-    if s != NULL and (s.own or s.expires == EX_MODIFIED):
+    if s != NULL and (s.own or s.expires == EX_MODIFIED or s.expires_modified):
         for i in range(h.nfields):
             own |= s.own & 1u << h.fields[i].id
             if h.fields[i].id == F_LAST_MODIFIED:

@@ -8,7 +8,8 @@ cdef dict BODY_FILES = {"off": BODY_FILE_OFF, "on": BODY_FILE_ON, "clean": BODY_
 cdef dict NEXT = {"error": NX_ERROR, "timeout": NX_TIMEOUT, "invalid_header": NX_INVALID, "http_500": NX_500,
                   "http_502": NX_502, "http_503": NX_503, "http_504": NX_504, "http_403": NX_403, "http_404": NX_404,
                   "http_429": NX_429, "non_idempotent": NX_NON_IDEMPOTENT}
-cdef dict EXPIRES = {"epoch": EX_EPOCH, "max": EX_MAX, "access": EX_ACCESS, "modified": EX_MODIFIED, "daily": EX_DAILY}
+cdef dict EXPIRES = {"epoch": EX_EPOCH, "max": EX_MAX, "access": EX_ACCESS, "modified": EX_MODIFIED, "daily": EX_DAILY,
+                     "text": EX_TEXT}
 
 
 cdef int compile_proxy(Engine e, Location* l, settings) except -1:
@@ -69,6 +70,8 @@ cdef int compile_shape(Engine e, Location* l, shape) except -1:
     if shape.expires is not None:
         s.expires = EXPIRES[shape.expires.kind]
         s.expires_seconds = shape.expires.seconds
+        s.expires_text = e.value(shape.expires.text)
+        s.expires_modified = shape.expires.modified
     l.special = special_bits(s, shape)
     return 0
 
@@ -87,8 +90,6 @@ cdef uint32_t special_bits(Shape* s, shape) except? 0:
         bits |= 1u << F_LOCATION | 1u << F_REFRESH
     if s.ndomains or s.npaths or s.nflags:
         bits |= 1u << F_SET_COOKIE
-    if s.expires:
-        bits |= name_bit("expires") | name_bit("cache-control")
     return bits
 
 

@@ -4,11 +4,11 @@ Only fields whose bit is in the location's mask come here (rewrite.pxd); a locat
 """
 
 from libc.stdint cimport int64_t, uint32_t
-from lb.fast.types cimport (AddField, Env, EX_DAILY, EX_EPOCH, EX_MAX, EX_MODIFIED, EX_OFF, F_LOCATION, F_REFRESH,
-                            F_SET_COOKIE, Field, Out, Request, Shape, Str)
+from lb.fast.types cimport (AddField, Env, EX_ACCESS, EX_DAILY, EX_EPOCH, EX_MAX, EX_MODIFIED, EX_OFF, EX_TEXT, F_LOCATION,
+                            F_REFRESH, F_SET_COOKIE, Field, Out, Request, Shape, Str)
 from lb.fast.out cimport out_date, out_int, out_put, out_str, out_text
 from lb.fast.swap cimport clean, write_cookie, write_line, write_location
-from lb.fast.sys cimport gmtime_r, memcmp, strncasecmp, time_t, tm
+from lb.fast.sys cimport gmtime_r, memchr, memcmp, memmove, strncasecmp, time_t, tm
 from lb.fast.value cimport write_value
 
 
@@ -27,13 +27,6 @@ cdef inline bint named(Str* names, uint32_t n, const char* name, uint32_t len) n
 
 # ---- one field of a server's answer that is not simply passed on
 
-cdef inline bint replaced_by_expires(Request* r, const char* name, uint32_t n) noexcept nogil:
-    """Is it Expires or Cache-Control, which the location's `expires` makes anew?"""
-    if r.loc.shape.expires == EX_OFF or not usual(r.status):
-        return False
-    return (n == 7 and strncasecmp(name, b"expires", 7) == 0) or (n == 13 and strncasecmp(name, b"cache-control", 13) == 0)
-
-
 cdef inline void write_shaped(Out* o, Request* r, Env* env, const char* head, Field* f, bint hidden) noexcept nogil:
     """`hidden`: one of those that never pass by themselves."""
     cdef Shape* s = r.loc.shape
@@ -42,8 +35,6 @@ cdef inline void write_shaped(Out* o, Request* r, Env* env, const char* head, Fi
         if not named(s.passed, s.npassed, name, f.name_len):
             return
     elif s.nhide and named(s.hide, s.nhide, name, f.name_len):
-        return
-    if s.expires and replaced_by_expires(r, name, f.name_len):
         return
     if (f.id == F_LOCATION or f.id == F_REFRESH) and s.nredirects:
         write_location(o, r, env, head, f)
@@ -75,6 +66,85 @@ cdef inline void write_added(Out* o, Request* r, Env* env, AddField* a, uint32_t
         out_put(o, b"\r\n", 2)
 
 
+cdef inline void drop_expires(Out* o, char* start) noexcept nogil:
+    """Takes Expires and Cache-Control out of the head that is written so far from `start` on."""
+    cdef char* p = start
+    cdef uint32_t n
+    while p < o.p:
+        n = <uint32_t> (<char*> memchr(p, 10, o.p - p) - p) + 1
+        if (n > 8 and strncasecmp(p, b"expires:", 8) == 0) or (n > 14 and strncasecmp(p, b"cache-control:", 14) == 0):
+            memmove(p, p + n, o.p - p - n)
+            o.p -= n
+        else:
+            p += n
+
+
+cdef inline int expires_value(Out* o, Request* r, Env* env, int64_t* seconds) noexcept nogil:
+    """What the text of `expires $variable` comes to: an ExpiresKind. What is no such text changes nothing, as nginx."""
+    cdef Shape* s = r.loc.shape
+    cdef char* p = o.p
+    cdef uint32_t n, sign
+    write_value(o, r, env, &s.expires_text)
+    n = <uint32_t> (o.p - p)
+    o.p = p
+    if o.full or n == 0:
+        return EX_OFF
+    if not s.expires_modified:
+        if n == 5 and memcmp(p, b"epoch", 5) == 0:
+            return EX_EPOCH
+        if n == 3 and memcmp(p, b"max", 3) == 0:
+            return EX_MAX
+    sign = 1 if p[0] in (43, 45, 64) else 0         # + - @
+    seconds[0] = time_seconds(p + sign, n - sign)
+    if seconds[0] < 0 or (p[0] == 64 and (s.expires_modified or seconds[0] > 86400)):
+        return EX_OFF
+    if p[0] == 45:
+        seconds[0] = -seconds[0]
+    return EX_DAILY if p[0] == 64 else EX_MODIFIED if s.expires_modified else EX_ACCESS
+
+
+cdef inline int64_t time_seconds(const char* p, uint32_t n) noexcept nogil:
+    """1y2M3w4d5h6m7s, in this order, each at most once; a plain number is seconds. -1: not of that form."""
+    cdef int64_t total = 0, value = 0
+    cdef uint32_t i
+    cdef int rank = 0, now
+    cdef bint any = False
+    for i in range(n):
+        if 48 <= p[i] <= 57:
+            value = value * 10 + p[i] - 48
+            if value > 0x7FFFFFFF:
+                return -1
+            any = True
+            continue
+        now = unit_rank(p[i])
+        if now <= rank or (p[i] == c"m" and i + 1 < n and p[i + 1] == c"s"):     # also a unit that is none, and ms
+            return -1
+        total += value * unit_seconds(now)
+        value = 0
+        rank = now
+    total += value
+    return total if any and total <= 0x7FFFFFFF else -1
+
+
+cdef inline int unit_rank(char c) noexcept nogil:
+    if c == c"y": return 1
+    if c == c"M": return 2
+    if c == c"w": return 3
+    if c == c"d": return 4
+    if c == c"h": return 5
+    if c == c"m": return 6
+    return 7 if c == c"s" else 0
+
+
+cdef inline int64_t unit_seconds(int rank) noexcept nogil:
+    if rank == 1: return 31536000
+    if rank == 2: return 2592000
+    if rank == 3: return 604800
+    if rank == 4: return 86400
+    if rank == 5: return 3600
+    return 60 if rank == 6 else 1
+
+
 cdef inline void write_expires(Out* o, Env* env, int kind, int64_t seconds, int64_t modified) noexcept nogil:
     """`modified`: seconds since 1970 of Last-Modified, -1: none."""
     cdef tm t
@@ -90,7 +160,7 @@ cdef inline void write_expires(Out* o, Env* env, int kind, int64_t seconds, int6
         age = seconds - (env.local.tm_hour * 3600 + env.local.tm_min * 60 + env.local.tm_sec)
         if age <= 0:
             age += 86400
-    elif kind == EX_MODIFIED and modified >= 0:
+    elif kind == EX_MODIFIED and modified >= 0 and seconds != 0:
         age = modified + seconds - now
     at = now + age
     gmtime_r(&at, &t)
@@ -104,11 +174,17 @@ cdef inline void write_expires(Out* o, Env* env, int kind, int64_t seconds, int6
     out_put(o, b"\r\n", 2)
 
 
-cdef inline void write_shape_end(Out* o, Request* r, Env* env, int64_t modified) noexcept nogil:
-    """The last fields of a head: expires, then add_header. `modified`: as write_expires."""
+cdef inline void write_shape_end(Out* o, Request* r, Env* env, char* start, int64_t modified) noexcept nogil:
+    """The last fields of a head, which begins at `start`: expires, then add_header. `modified`: as write_expires."""
     cdef Shape* s = r.loc.shape
-    if s.expires != EX_OFF and usual(r.status):
-        write_expires(o, env, s.expires, s.expires_seconds, modified)
+    cdef int kind = s.expires
+    cdef int64_t seconds = s.expires_seconds
+    if kind != EX_OFF and usual(r.status):
+        if kind == EX_TEXT:
+            kind = expires_value(o, r, env, &seconds)
+        if kind != EX_OFF and not o.full:
+            drop_expires(o, start)
+            write_expires(o, env, kind, seconds, modified)
     write_added(o, r, env, s.adds, s.nadds)
 
 

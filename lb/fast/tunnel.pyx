@@ -61,7 +61,7 @@ cdef void tunnel_begin(Request* r, const char* head, Head* h, const char* rest, 
     head_start(&o, r, 101, head + h.target, h.target_len, 0)
     write_answer_fields(&o, r, &loop.env, head, h)
     if r.loc.shape != NULL:
-        write_shape_end(&o, r, &loop.env, -1)
+        shape_end(&o, r, -1)
     out_put(&o, b"Connection: upgrade\r\nUpgrade: ", 30)
     out_put(&o, head + f.value, f.value_len)
     out_put(&o, b"\r\n\r\n", 4)

@@ -666,6 +666,7 @@ cdef enum ExpiresKind:
     EX_ACCESS = 3
     EX_MODIFIED = 4
     EX_DAILY = 5
+    EX_TEXT = 6             # what expires_text comes to
 
 ctypedef struct Shape:      # what a location makes of an answer's fields (shape.pxd)
     Str* hide               # proxy_hide_header
@@ -686,7 +687,9 @@ ctypedef struct Shape:      # what a location makes of an answer's fields (shape
     AddField* trailers
     uint32_t ntrailers
     uint8_t expires         # ExpiresKind
+    uint8_t expires_modified    # EX_TEXT: its times count from Last-Modified
     int64_t expires_seconds
+    Value expires_text
 
 cdef enum BodyFile:
     BODY_FILE_OFF = 0

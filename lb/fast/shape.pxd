@@ -185,6 +185,8 @@ cdef inline void write_shape_end(Out* o, Request* r, Env* env, char* start, int6
         if kind != EX_OFF and not o.full:
             drop_expires(o, start)
             write_expires(o, env, kind, seconds, modified)
+            if r.sent_head.p != NULL:   # $sent_http_* of what follows
+                r.sent_head.n = <uint32_t> (o.p - start)
     write_added(o, r, env, s.adds, s.nadds)
 
 

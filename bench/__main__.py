@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import datetime
 import importlib
+import os
 import pkgutil
 import resource
 import sys
@@ -16,7 +17,7 @@ from bench.machine import LOAD_CORE, WORKER_CORE, describe
 from bench.proxies import KINDS
 from bench.report import table, write_json
 from bench.runner import Outcome, run_scenario
-from bench.scenario import Scenario
+from bench.scenario import Scenario, with_other
 from bench.stand import Stand
 
 ROOT = Path(__file__).resolve().parent
@@ -28,7 +29,10 @@ def scenarios() -> dict[str, Scenario]:
     for info in pkgutil.iter_modules(bench.scenarios.__path__):
         module = importlib.import_module(f"bench.scenarios.{info.name}")
         found.append((module.ORDER, module.SCENARIO))
-    return {scenario.name: scenario for _, scenario in sorted(found, key=lambda pair: pair[0])}
+    chosen = [scenario for _, scenario in sorted(found, key=lambda pair: pair[0])]
+    if os.environ.get("OTHER"):
+        chosen = [with_other(scenario) for scenario in chosen]
+    return {scenario.name: scenario for scenario in chosen}
 
 
 def arguments(known: dict[str, Scenario]) -> argparse.Namespace:
@@ -36,7 +40,7 @@ def arguments(known: dict[str, Scenario]) -> argparse.Namespace:
     parser.add_argument("scenarios", nargs="*", metavar="SCENARIO", help=f"of: {' '.join(known)} (default: all)")
     parser.add_argument("--rounds", type=int, default=5, help="runs of each contestant (default 5)")
     parser.add_argument("--seconds", type=int, default=3, help="of load in one run (default 3)")
-    parser.add_argument("--kinds", default=",".join(KINDS), help="contestants, of nginx,haproxy,lb,floor")
+    parser.add_argument("--kinds", default=",".join(KINDS), help="contestants, of nginx,haproxy,lb,floor,other")
     parser.add_argument("--no-picture", action="store_true", help="leave the pictures out")
     parser.add_argument("--list", action="store_true", help="list the scenarios")
     given = parser.parse_args()

@@ -22,7 +22,7 @@ import psutil
 
 from bench.machine import WORKER_CORE, Cpu, cpu_of, rss_bytes, version
 
-KINDS = ("nginx", "haproxy", "lb", "floor")
+KINDS = ("nginx", "haproxy", "lb", "floor", "other")
 FLOOR = Path(__file__).resolve().parents[1] / "build/bench/floor"  # bench/floor.c: a bare relay, no rival
 
 
@@ -56,10 +56,12 @@ def pin(core: int) -> Callable[[], None]:
 
 
 def binary(kind: str) -> str | None:
-    """The program of a kind: NGINX= and HAPROXY= name others than those of PATH; None: not installed."""
+    """The program of a kind: NGINX= and HAPROXY= name others than PATH has, OTHER= another lb; None: not installed."""
     if kind == "lb":
         own = os.environ.get("LB") or str(Path(sys.executable).with_name("lb"))
         return own if Path(own).exists() else None
+    if kind == "other":
+        return os.environ.get("OTHER")
     if kind == "floor":
         return str(FLOOR) if FLOOR.exists() else None
     named = os.environ.get(kind.upper()) or kind

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ class Result:
 
 @dataclass(frozen=True)
 class Contestant:
-    kind: Literal["nginx", "haproxy", "lb"]
+    kind: Literal["nginx", "haproxy", "lb", "other"]
     config: str  # @port@ and @dir@ are filled by the proxy, @...@ of the stand by the stand
     variant: str = ""  # for the run function of the scenario
 
@@ -61,3 +61,15 @@ class Scenario:
 def against(nginx: float | None = None, haproxy: float | None = None) -> tuple[Ratio, ...]:
     """The usual two ratios, with their goals."""
     return (Ratio("lb", "nginx", nginx), Ratio("lb", "haproxy", haproxy))
+
+
+def with_other(scenario: Scenario) -> Scenario:
+    """The same with another build of lb (OTHER=) beside it, for what a change costs."""
+    if "lb" not in scenario.contestants:
+        return scenario
+    other = replace(scenario.contestants["lb"], kind="other")
+    return replace(
+        scenario,
+        contestants={**scenario.contestants, "other": other},
+        ratios=(*scenario.ratios, Ratio("lb", "other")),
+    )

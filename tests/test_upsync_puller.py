@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import socket
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -276,11 +277,13 @@ def test_a_blocking_query_has_an_end_of_its_own(
 def test_the_kernel_watches_the_path_of_a_silent_query() -> None:
     """Packets that are dropped make no sound: only probes find out."""
     stop = Stop()
-    with Wire(socket.AF_INET, stop, 0.0) as wire:
-        wire.watch_path(5)
-        options = (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT, socket.TCP_USER_TIMEOUT)
-        assert [wire.getsockopt(socket.IPPROTO_TCP, option) for option in options] == [5, 1, 2, 7000]
-        assert wire.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+    options = (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT, socket.TCP_USER_TIMEOUT)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        for path_s, expected in ((2, [1, 1, 1, 1500]), (3, [1, 1, 2, 2500]), (4, [2, 1, 2, 3500])):
+            with Wire(socket.AF_INET, stop, time.monotonic() + DEADLINE, path_s) as wire:
+                wire.open(server.getsockname())
+                assert [wire.getsockopt(socket.IPPROTO_TCP, option) for option in options] == expected
+                assert wire.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
     stop.close()
 
 

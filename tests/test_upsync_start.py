@@ -138,7 +138,6 @@ class TestStop:
 
     def test_while_it_connects(self, follow: Callable[..., Following], monkeypatch: pytest.MonkeyPatch) -> None:
         """A full accept queue: the kernel drops the SYN, as a black hole does."""
-        monkeypatch.setattr("lb.upsync.wire.CONNECT_S", 60.0)
         monkeypatch.setattr("lb.upsync.consul.READ_S", 60.0)
         with socket.socket() as deaf, socket.socket() as filler, socket.socket() as more:
             deaf.bind(("127.0.0.1", 0))

@@ -23,14 +23,13 @@ from lb.upsync.share import common
 from lb.upsync.source import Answer, SourceError
 from lb.upsync.stop import Stop, Stopped
 from lb.upsync.values import printable
-from lb.upsync.wire import tls_context
+from lb.upsync.wire import PATH_S, tls_context
 
 WAIT_S: Final = 55.0  # with jitter 58.4 s: below the 60 s after which proxies before a Consul cut silent connections
 FIRST_WAIT_S: Final = 0.25  # of a source that is as young
 JITTER: Final = 1 + 1 / 16  # Consul waits up to a sixteenth longer
 GRACE_S: Final = 5.0  # that an answer may be late
 READ_S: Final = 10.0  # for an answer that is due at once; a Consul without leader holds it for 7 s
-IDLE_S: Final = (1, 2)  # bounds of the silence after which the kernel asks whether the peer is there
 CONFIRM: Final = "lb/confirm/"  # + the upstream's name: the key with which an operator confirms a held update
 _SHOWN: Final = 300  # characters of an error
 
@@ -49,13 +48,13 @@ class ConsulSource:
         self._timeout_s = min(one.timeout_ms for one in upsyncs) / 1000
         self._born = time.monotonic()
         self._token = _Token(first)
-        low, high = IDLE_S
-        idle_s = min(max(min(one.interval_ms for one in upsyncs) // 1000, low), high)
+        low, high = PATH_S
+        path_s = min(max(min(one.interval_ms for one in upsyncs) // 1000, low), high)
         tls = first.tls
         context = tls_context(tls.ca, tls.certificate, tls.key, tls.verify) if tls is not None else None
         name = tls.name if tls is not None else ""
         self._places = [(first.host, first.port), *first.others]
-        self._clients = [Consul(host, port, stop, idle_s, context, name) for host, port in self._places]
+        self._clients = [Consul(host, port, stop, path_s, context, name) for host, port in self._places]
         self._at = 0
 
     @property

@@ -117,9 +117,9 @@ class Consul(consul.base.Consul):  # type: ignore[misc]
     http: HTTPClient
 
     def __init__(
-        self, host: str, port: int, stop: Stop, idle_s: int, context: ssl.SSLContext | None = None, tls_name: str = ""
+        self, host: str, port: int, stop: Stop, path_s: int, context: ssl.SSLContext | None = None, tls_name: str = ""
     ) -> None:
-        self._client = HTTPClient(Connection(host, port, stop, idle_s, context, tls_name))  # super() asks for it
+        self._client = HTTPClient(Connection(host, port, stop, path_s, context, tls_name))  # super() asks for it
         super().__init__(host, port, scheme="http")
 
     def http_connect(self, *_: Any, **__: Any) -> HTTPClient:

@@ -18,38 +18,44 @@ from typing import Any, Final
 
 from lb.upsync.stop import Stop
 
-CONNECT_S: Final = 3.0  # for one address
-KEEPALIVE_PROBES: Final = 2
+PATH_S: Final = (2, 4)  # bounds of the seconds after which a path that drops packets is given up (whole ones)
+SLACK_MS: Final = 500  # the kernel looks at each probe, a second apart: it shall not miss one by a millisecond
 
 
 class Wire(socket.socket):
-    """A TCP socket whose waits end at `until` (monotonic seconds, TimeoutError) or when `stop` is set (Stopped)."""
+    """A TCP socket whose waits end at `until` (monotonic seconds, TimeoutError) or when `stop` is set (Stopped).
 
-    def __init__(self, family: int, stop: Stop, until: float) -> None:
+    `path_s`: how long a silent path may be dead, unnoticed.
+    """
+
+    def __init__(self, family: int, stop: Stop, until: float, path_s: int) -> None:
         super().__init__(family, socket.SOCK_STREAM)
         self.setblocking(False)
         self.stop = stop
         self.until = until
+        self._path_s = path_s
 
     def open(self, address: Any) -> None:
         """Connect. Raises OSError."""
+        self._watch_path()
         code = self.connect_ex(address)
         if code == errno.EINPROGRESS:
-            wait(self, select.POLLOUT, min(self.until, time.monotonic() + CONNECT_S))
+            wait(self, select.POLLOUT, min(self.until, time.monotonic() + self._path_s))
             code = self.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if code:
             raise OSError(code, os.strerror(code))
 
-    def watch_path(self, idle_s: int) -> None:
-        """Let the kernel find out, in idle_s + KEEPALIVE_PROBES seconds, that nothing comes back any more.
+    def _watch_path(self) -> None:
+        """Let the kernel find out in `path_s` that nothing comes back any more: of 2 s, by one lost probe; else by two.
 
         A blocking query is silent for a minute, and a peer that vanished without FIN is just as silent.
         """
+        idle_s = self._path_s // 2
         self.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         self.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, idle_s)
         self.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 1)
-        self.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, KEEPALIVE_PROBES)
-        self.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, (idle_s + KEEPALIVE_PROBES) * 1000)
+        self.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, self._path_s - idle_s)
+        self.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, self._path_s * 1000 - SLACK_MS)
         self.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> int:
@@ -125,12 +131,12 @@ class Connection(http.client.HTTPConnection):
     """http.client's connection over a Wire. `context`: https, for the certificate name `tls_name`, or else the host."""
 
     def __init__(
-        self, host: str, port: int, stop: Stop, idle_s: int, context: ssl.SSLContext | None = None, tls_name: str = ""
+        self, host: str, port: int, stop: Stop, path_s: int, context: ssl.SSLContext | None = None, tls_name: str = ""
     ) -> None:
         super().__init__(host, port)
         self.until = 0.0
         self._stop = stop
-        self._idle_s = idle_s
+        self._path_s = path_s
         self._context = context
         self._tls_name = tls_name or host
 
@@ -138,9 +144,8 @@ class Connection(http.client.HTTPConnection):
         """The first address of the name that answers. Raises OSError."""
         last: OSError | None = None
         for family, _, _, _, address in socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM):
-            wire = Wire(family, self._stop, self.until)
+            wire = Wire(family, self._stop, self.until, self._path_s)
             try:
-                wire.watch_path(self._idle_s)
                 wire.open(address)
                 self.sock = wire if self._context is None else wrap(wire, self._context, self._tls_name)
             except OSError as error:

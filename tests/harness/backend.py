@@ -19,16 +19,18 @@ from tests.harness.wait import DEADLINE, free_port, wait_for
 class Listener:
     """Accepts on a port of its own and runs `serve(socket, number)` in a thread for each connection."""
 
+    host = "127.0.0.1"
+
     def __init__(self, port: int | None = None, backlog: int = 128) -> None:
         self.port = port or free_port()
-        self.address = f"127.0.0.1:{self.port}"
+        self.address = f"{self.host}:{self.port}"
         self.accepted = 0
         self.errors: list[BaseException] = []
         self.stopping = threading.Event()
         self._lock = threading.Lock()
         self._open: set[socket.socket] = set()
         self._threads: list[threading.Thread] = []
-        self._sock = socket.create_server(("127.0.0.1", self.port), backlog=backlog)
+        self._sock = socket.create_server((self.host, self.port), backlog=backlog)
         self._acceptor = threading.Thread(target=self._accept, daemon=True, name=f"backend-{self.port}")
         self._acceptor.start()
 

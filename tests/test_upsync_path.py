@@ -1,4 +1,4 @@
-"""A path to Consul that drops packets, without FIN, RST or ICMP: noticed by the kernel's probes (network namespaces)."""
+"""A path to Consul that drops packets, without FIN, RST or ICMP: noticed by probes of the kernel (in namespaces)."""
 
 from __future__ import annotations
 

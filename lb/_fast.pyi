@@ -35,6 +35,8 @@ class Engine:
 
         `show` is the text of this upstream for /upstream_show (see lb.upsync.show.block).
         """
+    def consul(self, upstream: int, good: bool) -> None:
+        """Any thread: a query to Consul for upstream number `upstream` has ended; for the status port."""
     def learned(self) -> list[Any]:
         """Any thread: what a new worker should know: per upstream [[place] * 2, {server: [fails, checked, turn]}]."""
     def start_with(self, learned: dict[int, Any]) -> None:
@@ -57,7 +59,7 @@ def regex_check(pattern: str, caseless: bool = False) -> tuple[int, tuple[tuple[
 
 TALLY_ROW: int  # numbers in a row of sums (tallies_add)
 TALLY_BOUNDS: tuple[int, ...]  # bounds of the cells of a histogram, in ms; the last cell is what is above them
-TALLY_FIELDS: tuple[str, ...]  # what a row begins with; each of the last three is len(TALLY_BOUNDS) + 1 numbers
+TALLY_FIELDS: tuple[str, ...]  # what a row begins with; connect, header, response are len(TALLY_BOUNDS) + 1 numbers
 TALLY_OTHER: bytes  # the "address" of servers that have no tally of their own
 
 def stats_size(workers: int, upstreams: int = 0) -> int: ...
@@ -76,6 +78,9 @@ def tallies_add(
     them with no time of the change to it, the first and the last Unix ms of the others; Unix ms of the next try.
     dead: without what there is now. serving: with what a server is now.
     """
+
+def consul_notes(shm: mmap.mmap, worker: int) -> list[tuple[float, int]]:
+    """For each upstream number of this worker: Unix time of Consul's last good answer (0: none), failed queries."""
 
 def read_stats(shm: mmap.mmap, worker: int) -> dict[str, int]:
     """Counters of one worker slot, readable by the master at any time. Keys: generation pid accepts connections

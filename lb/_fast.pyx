@@ -6,6 +6,7 @@ it is one translation unit: everything inlines, and no struct can differ between
 
 import os
 import platform
+import time
 
 from lb import __version__
 from lb.config.model import Break, If, ProxyPass, Return, Rewrite, Set, UpstreamShow, Var

@@ -180,6 +180,7 @@ def test_index_names_every_page() -> None:
         "/upstream_show",
         "/upstream_show.json",
         "/status.json",
+        "/metrics",
         "/stub_status",
         "/healthz",
         "/",

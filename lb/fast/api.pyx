@@ -141,6 +141,9 @@ cdef class Engine:
         lb_atomic_store(&loop.inbox.reopen, 1)
         self.wake()
 
+    def consul(self, int upstream, bint good):
+        tally_consul(upstream, good)
+
     def learned(self):
         return handover_read(self.registries)
 

@@ -11,7 +11,7 @@ cdef enum:
     TALLY_NAME = 112            # longest text of an address: unix: and 107 bytes
     TALLY_SERVERS = 16384       # servers of a worker with a tally of their own; the others of an upstream share one
     TALLY_CELLS = 14            # of a histogram: TALLY_BOUNDS, and what is above them
-    TALLY_COUNTERS = 58         # uint64_t from `active` to the last of `response`
+    TALLY_COUNTERS = 59         # uint64_t from `active` to `consul_errors`
 
 cdef enum TallyState:
     TALLY_FREE = 0              # nothing in it may be read
@@ -49,7 +49,9 @@ ctypedef struct Tally:
     uint64_t connect[14]        # time to connect, of the connections that were made
     uint64_t header[14]         # time from the choice of the server to the head (stream: first byte) of its answer
     uint64_t response[14]       # time from there to the end of the exchange, of those with an answer (stream: of sessions)
-    uint64_t spare[3]           # 640 bytes: whole cache lines
+    uint64_t consul_errors      # TALLY_REST: queries to Consul that failed; this and the next are written by pullers
+    uint64_t consul_answer      # TALLY_REST: Unix ms of Consul's last good answer; 0: none yet
+    uint64_t spare[1]           # 640 bytes: whole cache lines
 
 # Bounds of the cells in ms. Each lies in another interval from 2^k to 2^(k+1), so one comparison finds the cell: between 1024
 # and 2048 there is none.

@@ -166,7 +166,7 @@ cdef enum:
 TALLY_ROW = ROW                     # numbers in a row of sums
 TALLY_BOUNDS = tuple([lb_tally_bounds[i] for i in range(TALLY_CELLS - 1)])
 TALLY_FIELDS = ("active", "requests", "1xx", "2xx", "3xx", "4xx", "5xx", "sent", "received", "retries", "failures", "connects",
-                "no_live", "connect_ms", "header_ms", "response_ms", "connect", "header", "response")
+                "no_live", "connect_ms", "header_ms", "response_ms", "connect", "header", "response", "consul_errors")
 
 
 cdef inline void tally_sum(uint64_t* sums, Tally* t) noexcept nogil:
@@ -224,6 +224,31 @@ cdef uint64_t* tally_row(dict rows, bytes name) except NULL:
     if row is None:
         row = rows[name] = bytearray(ROW * sizeof(uint64_t))
     return <uint64_t*> PyByteArray_AS_STRING(row)
+
+
+cdef int tally_consul(uint32_t upstream, bint good) except -1:
+    """A query for this upstream has ended."""
+    if upstream >= loop.nups:
+        raise IndexError(f"no upstream number {upstream}")
+    if good:
+        tally_rest(upstream).consul_answer = <uint64_t> (time.time() * 1000)
+    else:
+        tally_rest(upstream).consul_errors += 1
+    return 0
+
+
+def consul_notes(shm, int worker):
+    """For each upstream number of this worker: Unix time of Consul's last good answer (0: none), queries that failed."""
+    cdef const unsigned char[::1] view = shm
+    cdef const Stats* st = <const Stats*> &view[0] + worker
+    cdef const Tally* all = <const Tally*> (&view[0] + st.tallies)
+    cdef list found = []
+    cdef uint64_t i
+    for i in range(0, st.tallied, 2):
+        if all[i].state != TALLY_REST:
+            break
+        found.append((all[i].consul_answer / 1000.0, all[i].consul_errors))
+    return found
 
 
 def tallies_add(shm, int worker, list tables, *, bint dead=False, bint serving=True):

@@ -38,6 +38,7 @@ def make_health(master: Master) -> View:
         reloads=master.reloads,
         reloads_failed=master.reloads_failed,
         restarts=crews.restarts,
+        dump_failures=master.dumps.failures,
     )
 
 
@@ -45,7 +46,9 @@ def make_view(master: Master) -> View:
     health, crews = make_health(master), master.crews
     now = time.monotonic()
     living = [_fast.read_stats(crew.shm, worker.slot) for crew, worker in crews.workers()]
-    looked = tuple(_looked_at(one, stats, now) for one, stats in zip(health.workers, living, strict=True))
+    notes = [_fast.consul_notes(crew.shm, worker.slot) for crew, worker in crews.workers()]
+    seen = zip(health.workers, living, notes, strict=True)
+    looked = tuple(_looked_at(one, stats, told, now) for one, stats, told in seen)
     workers = {worker.pid: worker for worker in looked}
     upstreams = (_upstream(master, workers, number, one) for number, one in enumerate(crews.current.config.upstreams))
     return replace(
@@ -64,10 +67,10 @@ def _worker(crew: Crew, worker: Worker, now: float) -> WorkerView:
     return WorkerView(worker.slot, worker.pid, crew.number, state, now - worker.born)
 
 
-def _looked_at(worker: WorkerView, stats: dict[str, int], now: float) -> WorkerView:
+def _looked_at(worker: WorkerView, stats: dict[str, int], consul: list[tuple[float, int]], now: float) -> WorkerView:
     """With its counters, and what the kernel says of the process."""
     beat = stats["heartbeat_ms"]
-    worker = replace(worker, stats=stats, heartbeat_age_s=max(now - beat / 1000, 0.0) if beat else None)
+    worker = replace(worker, stats=stats, consul=consul, heartbeat_age_s=max(now - beat / 1000, 0.0) if beat else None)
     with contextlib.suppress(psutil.Error):  # it has just died
         process = psutil.Process(worker.pid)
         with process.oneshot():

@@ -3,6 +3,7 @@
 /upstream_show[?NAME]        the module's text, then for each worker which Consul index it has applied and when
 /upstream_show.json[?NAME]   the same as JSON (also /upstream_show with Accept: application/json)
 /status.json                 everything, for programs and the page: lb.status.state has its shape
+/metrics                     for Prometheus, in its text format or as OpenMetrics
 /stub_status                 nginx's words
 /healthz                     200 while some worker serves and lb is not stopping, else 503
 /                            this list
@@ -12,14 +13,14 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from lb.config.model import Server, Upstream
 from lb.master.ledger import Snapshot
-from lb.status import state
+from lb.status import metrics, state
 from lb.upsync import show, start
 from lb.upsync.report import Report
 
@@ -41,6 +42,15 @@ class WorkerView:
     cpu_s: float | None = None  # None: not looked at, or the process is gone
     rss: int | None = None  # bytes
     stats: Mapping[str, int] = field(default_factory=dict)  # _fast.read_stats
+    consul: Sequence[tuple[float, int]] = ()  # _fast.consul_notes, by the upstream's number in its configuration
+
+    def answered(self, report: Report) -> float:
+        """Unix time of Consul's last good answer for the upstream of its report; 0: none."""
+        return self.consul[report.upstream][0] if report.upstream < len(self.consul) else 0.0
+
+    def errors(self, report: Report) -> int:
+        """Queries for it that have failed."""
+        return self.consul[report.upstream][1] if report.upstream < len(self.consul) else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +105,7 @@ class View:
     reloads: int = 0  # that are over
     reloads_failed: int = 0  # of them
     restarts: int = 0  # workers that died and had to be replaced
+    dump_failures: int = 0  # writes of dump files that failed
     snapshot: Callable[[], Snapshot] = lambda: Snapshot(0.0)  # what servers have counted
 
 
@@ -238,6 +249,11 @@ def status_json(view: View, _query: str, _accept: str) -> Answer:
 # The other pages
 
 
+def prometheus(view: View, _query: str, accept: str) -> Answer:
+    form = metrics.choose(accept)
+    return Answer(200, metrics.stream(view, form), form.content_type)
+
+
 def stub_status(view: View, _query: str, _accept: str) -> Answer:
     """ngx_http_stub_status_module, byte for byte."""
     total = view.totals
@@ -276,6 +292,7 @@ PAGES: Final[Mapping[str, Page]] = {
     "/upstream_show": upstream_show,
     "/upstream_show.json": upstream_json,
     "/status.json": status_json,
+    "/metrics": prometheus,
     "/stub_status": stub_status,
     "/healthz": healthz,
 }

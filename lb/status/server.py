@@ -30,7 +30,8 @@ READ_SIZE: Final = 8 << 10
 REQUEST_S: Final = 10.0  # from the first byte, or the accept, to the end of the request
 WRITE_S: Final = 30.0  # for the whole answer
 IDLE_S: Final = 30.0  # between requests
-PIECE: Final = 64 << 10  # bytes of a large answer that are made at once, or a little more
+PIECE: Final = 64 << 10  # bytes of a large answer that are made in one turn of the loop, or a little more
+PIECE_S: Final = 0.01  # and how long that may take, or a little more
 LARGE_MOST: Final = 8  # large answers under way: each holds the figures it was begun with
 PAUSE_S: Final = 1.0  # no accept for so long when there are no descriptors left
 
@@ -48,6 +49,11 @@ class Connection:
         self.pieces: Iterator[bytes] | None = None  # the rest of a large answer
         self.deadline = now + REQUEST_S
         self.idle = False  # between two requests, with nothing received
+
+    @property
+    def busy(self) -> bool:
+        """An answer is under way."""
+        return bool(self.out) or self.pieces is not None
 
     def fileno(self) -> int:
         return self.sock.fileno()
@@ -123,7 +129,7 @@ class StatusServer:
     # One connection
 
     def _watch(self, connection: Connection) -> None:
-        events = WRITE if connection.out else READ
+        events = WRITE if connection.busy else READ
         self._loop.watch(connection, events, partial(self._on_ready, connection))
 
     def _on_ready(self, connection: Connection, events: int) -> None:
@@ -146,7 +152,7 @@ class StatusServer:
 
     def _proceed(self, connection: Connection) -> None:
         """Go on with what has been received, until more is needed or there is something to send."""
-        while not connection.out and connection.sock.fileno() >= 0:
+        while not connection.busy and connection.sock.fileno() >= 0:
             try:
                 event = connection.http.next_event()
             except h11.RemoteProtocolError as error:
@@ -226,15 +232,18 @@ class StatusServer:
 
     def _send(self, connection: Connection) -> None:
         """Raises OSError when the client is gone."""
-        try:
-            connection.out = connection.out[connection.sock.send(connection.out) :]
-        except BlockingIOError:
-            return
+        if connection.out:
+            try:
+                connection.out = connection.out[connection.sock.send(connection.out) :]
+            except BlockingIOError:
+                return
         if connection.out:
             return
         if connection.pieces is not None:
             connection.out = memoryview(_more(connection))
-        elif connection.http.states == {h11.CLIENT: h11.DONE, h11.SERVER: h11.DONE}:
+            if connection.busy:
+                return
+        if connection.http.states == {h11.CLIENT: h11.DONE, h11.SERVER: h11.DONE}:
             self._next_request(connection)
         elif connection.http.our_state is h11.MUST_CLOSE:
             self._close(connection)
@@ -258,9 +267,10 @@ def _more(connection: Connection) -> bytes:
     """The next piece of a large answer, framed; with the last one the end of the answer."""
     assert connection.pieces is not None
     made = bytearray()
+    until = time.monotonic() + PIECE_S
     for piece in connection.pieces:
         made += piece
-        if len(made) >= PIECE:
+        if len(made) >= PIECE or time.monotonic() >= until:
             return connection.http.send(h11.Data(data=bytes(made))) or b""
     connection.pieces = None
     return (connection.http.send(h11.Data(data=bytes(made))) or b"") + (connection.http.send(h11.EndOfMessage()) or b"")

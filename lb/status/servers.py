@@ -18,10 +18,9 @@ if TYPE_CHECKING:
 
 CELLS: Final = len(_fast.TALLY_BOUNDS) + 1
 BOUNDS_S: Final = tuple(bound / 1000 for bound in _fast.TALLY_BOUNDS)
-_SINGLE: Final = _fast.TALLY_FIELDS[:-3]
-AT: Final = {name: at for at, name in enumerate(_SINGLE)} | {
-    name: len(_SINGLE) + number * CELLS for number, name in enumerate(_fast.TALLY_FIELDS[-3:])
-}  # name -> place in a row
+TIMES: Final = ("connect", "header", "response")  # fields that are histograms
+_SIZES: Final = [CELLS if name in TIMES else 1 for name in _fast.TALLY_FIELDS]
+AT: Final = dict(zip(_fast.TALLY_FIELDS, accumulate(_SIZES, initial=0), strict=False))  # name -> place in a row
 EMPTY: Final = memoryview(bytes(8 * _fast.TALLY_ROW)).cast("Q")
 
 

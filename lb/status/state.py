@@ -26,8 +26,9 @@ Times are Unix seconds (float) unless a name says otherwise; ages and delays are
                 connect, first_byte, response: {count, sum, p50, p99}
                 requests: stream: sessions. Seconds, estimated from the histograms; p50 and p99: null when count is 0
       sync      null, or {address, path, in_sync, index, error, held, skipped [text],
-                  workers [{slot, pid, generation, source, index, age, servers, last_error, next_try, skipped, held}]}
-                age: since the last answer that agrees with the list, as far as the master was told;
+                  workers [{slot, pid, generation, source, index, age, servers, errors, last_error, next_try, skipped,
+                            held}]}
+                age: since Consul's last good answer, null: none yet; errors: queries of this worker that failed;
                 next_try: null, or when Consul is asked again after a failure
 """
 
@@ -206,8 +207,9 @@ def _sync(one: UpstreamView, report: Report, now: float) -> dict[str, Any]:
                 "generation": worker.generation,
                 "source": said.source,
                 "index": said.index,
-                "age": max(now - said.at, 0.0),
+                "age": max(now - answered, 0.0) if (answered := worker.answered(said)) else None,
                 "servers": said.count,
+                "errors": worker.errors(said),
                 "last_error": said.error,
                 "next_try": said.next_try or None,
                 "skipped": len(said.skipped),

@@ -25,13 +25,21 @@ from lb.upsync.start import published
 Apply = Callable[[Sequence[Server], bytes], None]  # Engine.publish for one upstream
 Tell = Callable[[Report], None]
 RESOLVE_S = (0.2, 1.5)  # that an answer waits for host names that are new, without and with strong_dependency
+Note = Callable[[bool], None]  # Engine.consul for one upstream: a query has ended, well or not
 
 
 class Follower:
     """`current` is what the engine serves now (start.initial)."""
 
     def __init__(
-        self, upstream: Upstream, current: Report, apply: Apply, tell: Tell, log: Log, names: Names | None = None
+        self,
+        upstream: Upstream,
+        current: Report,
+        apply: Apply,
+        tell: Tell,
+        log: Log,
+        names: Names | None = None,
+        note: Note | None = None,
     ) -> None:
         if upstream.upsync is None:
             raise ValueError(f'upstream "{upstream.name}" has no upsync')
@@ -41,6 +49,7 @@ class Follower:
         self._apply = apply
         self._tell = tell
         self._log = log
+        self.note: Note = note or (lambda good: None)
         self._guard = Guard(self.upsync.guard) if self.upsync.guard is not None else None
         self._names = names or Names()
         self._lock = threading.Lock()

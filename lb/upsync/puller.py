@@ -134,6 +134,7 @@ class Puller(threading.Thread):
             return
         for follower in self._followers:
             listing = source.listing(answer, follower.upsync)
+            follower.note(True)
             follower.take(listing, answer.index, lambda follower=follower: _confirmed(source, follower))  # type: ignore[misc]
         self._pace.answered(now, answer.index != self._index or not answer.index, answer.wait_s)
         self._index = answer.index
@@ -148,6 +149,8 @@ class Puller(threading.Thread):
     def _failed(self, name: str, error: SourceError) -> None:
         now = time.monotonic()
         self._index = 0
+        for follower in self._followers:
+            follower.note(False)
         self._pace.failed(now, error.busy)
         if self._pace.failures == 1 and not error.busy:
             self._log.info(f"upsync: Consul {name}: {error}; asking on a fresh connection, {self._names()}")

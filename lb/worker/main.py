@@ -151,7 +151,8 @@ class Worker:
             publish = partial(self._engine.publish, number)
             publish(*start.published(upstream, report))
             if upstream.upsync is not None:
-                followers[number] = Follower(upstream, report, publish, self._report, self._log, self._names)
+                note = partial(self._engine.consul, number)
+                followers[number] = Follower(upstream, report, publish, self._report, self._log, self._names, note)
         queries = share.groups((number, follower.upsync) for number, follower in followers.items())
         self._pullers = [Puller([followers[number] for number in numbers], self._log) for numbers in queries]
         for puller in self._pullers:

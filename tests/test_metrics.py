@@ -252,7 +252,7 @@ def test_http_figures(run_lb, http_backend):
     for name in of_workers - {"lb_worker_http_connections"}:
         assert {dict(labels)["pid"] for one, labels in found if one == name} == {str(pid) for pid in pids(lb)}
     assert value(lb, "lb_worker_accepts_total") == value(lb, "lb_worker_requests_total") == 8
-    assert len([name for name, _ in found if name == "lb_worker_cpu_seconds_total"]) == 2  # in ticks of 10 ms: perhaps 0
+    assert len([name for name, _ in found if name == "lb_worker_cpu_seconds_total"]) == 2  # in ticks of 10 ms
     assert value(lb, "lb_worker_resident_memory_bytes") > 1 << 20
     assert value(lb, "lb_build_info", mode=_fast.BUILD) == value(lb, "nginx_up") == 1
     assert not [name for name, _ in found if name.startswith("lb_last_reload")]

@@ -11,6 +11,7 @@ STOP_QUIT: int  # finish what runs; close idle connections at once
 STOP_NOW: int  # close everything
 
 VARIABLES: frozenset[str]  # names that a Value may use; a name that ends in "_" is a family: "http_"
+NGINX_VERSION: str  # whose behaviour lb follows
 BUILD: str  # "release", "debug", "asan", "profile" or "coverage"
 BUILT: dict[str, str]  # with what the engine was built: mode, flags, compiler, cython
 

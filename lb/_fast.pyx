@@ -27,7 +27,7 @@ from lb.fast.tally cimport *
 from lb.fast.out cimport *
 from lb.fast.head cimport parse_request, parse_response
 from lb.fast.fields cimport field_id
-from lb.fast.rules cimport rule_text
+from lb.fast.rules cimport refusal_text, rule_text
 from lb.fast.chunk cimport chunk_decode
 from lb.fast.uri cimport uri_normalise
 from lb.fast.cidr cimport cidr_find
@@ -50,6 +50,7 @@ include "fast/tally.pyx"        # counters of servers, for the master
 include "fast/conn.pyx"         # sockets: slab, states, recv and send
 include "fast/pump.pyx"         # bytes in bulk: splice
 include "fast/log.pyx"          # log files, the error log
+include "fast/errlog.pyx"       # messages with what they are about
 include "fast/syslog.pyx"       # log lines as datagrams
 include "fast/logzip.pyx"       # compressed log files
 include "fast/lognames.pyx"     # log files that requests name

@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from lb import __version__
+from lb import __version__, _fast
 from tests.harness.backend import Reply
 from tests.harness.client import Client
 from tests.harness.lb import Lb
@@ -39,7 +39,7 @@ def test_start_lines_and_pid_file(run_lb) -> None:
     said = messages(lb)
     limits = "{}:{}".format(*resource.getrlimit(resource.RLIMIT_NOFILE))
     assert said[:4] == [
-        f"[notice] lb/{__version__}",
+        f"[notice] lb/{__version__} as nginx/{_fast.NGINX_VERSION}",
         f"[notice] OS: Linux {os.uname().release}",
         f"[notice] getrlimit(RLIMIT_NOFILE): {limits}",
         "[notice] start worker processes",

@@ -107,11 +107,13 @@ def test_proxy_pass_with_a_variable(passing, connect, port):
     [
         ("three", 500, "-", 'no port in upstream "127.0.0.1"'),
         ("four", 500, "-", 'no resolver defined to resolve "nowhere.example:1"'),
-        ("five", 502, "unix:/none", "connect() failed (2: No such file or directory)"),
+        ("five", 502, "unix:/none", "connect() to unix:/none failed (2: No such file or directory)"),
     ],
 )
 def test_proxy_pass_to_what_cannot_be(passing, connect, port, status, addr, error):
     lb, _, log = passing
+    if "(2:" in error:
+        lb.expect_log(r"\[crit\] .* connect\(\) to unix:/none failed")
     connect(lb.port(port)).expect_closed()
     assert last(log).startswith(f"{status} {addr} 0 ")
     wait_for(lambda: error in lb.log)

@@ -13,6 +13,7 @@ cdef int body_first(Request* r, char* rest, uint32_t n) noexcept nogil:
     cdef char* data = rest
     if not r.inb.done and n:
         if not body_take(&r.inb, rest, n, &used, &data, &data_n):
+            log_request(LOG_ERR, r, b"client sent invalid chunked body", 0, b"")
             return 400
         r.received += used
         if data_n:
@@ -83,16 +84,16 @@ cdef bint body_up_once(Request* r) noexcept nogil:
         return True
     if got <= 0:
         log_request(LOG_INFO, r, b"client prematurely closed connection", 0, b"while sending request to upstream")
-        http_gone(r)
+        http_left(r)
         return False
     loop.st.bytes_in += got
     if not body_take(&r.inb, p, <uint32_t> got, &used, &data, &n):
-        log_request(LOG_INFO, r, b"client sent invalid chunked body", 0, b"")
+        log_request(LOG_ERR, r, b"client sent invalid chunked body", 0, b"")
         body_refused(r, 400)
         return False
     r.received += used
     if r.loc.max_body and r.inb.seen > <uint64_t> r.loc.max_body:
-        log_request(LOG_ERR, r, b"client intended to send too large chunked body", 0, b"")
+        log_body_large(r, r.inb.seen - n, n)
         body_refused(r, 413)
         return False
     if used < got:
@@ -125,7 +126,7 @@ cdef bint body_bulk(Request* r) noexcept nogil:
         post(c)
     elif rc == PUMP_EOF or rc == PUMP_BROKEN_FROM:
         log_request(LOG_INFO, r, b"client prematurely closed connection", 0, b"while sending request to upstream")
-        http_gone(r)
+        http_left(r)
         return False
     elif rc == PUMP_BROKEN_TO:
         return body_unwanted(r)

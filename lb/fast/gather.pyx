@@ -103,16 +103,16 @@ cdef int gather_once(Request* r) noexcept nogil:
         return 0
     if got <= 0:
         log_request(LOG_INFO, r, b"client prematurely closed connection", 0, b"while reading client request body")
-        http_gone(r)
+        http_left(r)
         return -1
     loop.st.bytes_in += got
     if not body_take(&r.inb, p, <uint32_t> got, &used, &data, &n):
-        log_request(LOG_INFO, r, b"client sent invalid chunked body", 0, b"")
+        log_request(LOG_ERR, r, b"client sent invalid chunked body", 0, b"")
         body_refused(r, 400)
         return -1
     r.received += used
     if r.loc.max_body and r.inb.seen > <uint64_t> r.loc.max_body:
-        log_request(LOG_ERR, r, b"client intended to send too large chunked body", 0, b"")
+        log_body_large(r, r.inb.seen - n, n)
         body_refused(r, 413)
         return -1
     if used < got:

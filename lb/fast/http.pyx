@@ -118,6 +118,8 @@ cdef void http_ended(Conn* c) noexcept nogil:
     """The client ended, or broke, between requests or within a head."""
     if c.inb != NULL:
         log_client(LOG_INFO, c, b"client prematurely closed connection while reading client request line")
+    elif c.state == S_IDLE:
+        log_idle_end(c)
     conn_close(c)
 
 
@@ -393,13 +395,19 @@ cdef void http_broken(Conn* c) noexcept nogil:
 
 
 cdef void http_gone(Request* r) noexcept nogil:
-    """The client has left: let go of the server, log 499 as nginx where no answer had begun."""
+    """The client has left while its answer was made."""
+    if not r.flags & RQ_STARTED:
+        log_request(LOG_INFO, r, b"client prematurely closed connection", 0, b"while waiting for an answer")
+    http_left(r)
+
+
+cdef void http_left(Request* r) noexcept nogil:
+    """Let go of the server; the log has 499 as nginx's where no answer had begun."""
     cdef Conn* c = r.client
     show_break(r)                       # it may have ended its own direction only
     up_abandon(r)
     if not r.flags & RQ_STARTED:
         r.status = 499
-        log_request(LOG_INFO, r, b"client prematurely closed connection", 0, b"while waiting for an answer")
     request_log(r)
     request_free(r)
     conn_close(c)

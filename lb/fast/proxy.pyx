@@ -221,7 +221,7 @@ cdef void proxy_ended(Request* r, bint clean) noexcept nogil:
         return
     log_try(r, b"upstream prematurely closed connection" if clean else b"recv() failed", 0 if clean else ECONNRESET,
             b"while reading upstream")
-    peer_fail(r.peer)
+    peer_fail(r)
     proxy_cut(r)
 
 
@@ -335,7 +335,8 @@ cdef bint answer_body(Request* r, Head* h, char* p, uint32_t n) noexcept nogil:
             return answer_broken(r, h != NULL)
     if used < n:
         r.flags &= ~RQ_UP_KEEP          # more than the answer: nothing of it is used, nor the connection again
-        log_try(r, b"upstream sent more data than specified in the response", 0, b"while reading upstream")
+        log_request(LOG_WARN, r, b"upstream sent more data than specified in \"Content-Length\" header" if r.outb.kind == B_LENGTH
+                    else b"upstream sent data after final chunk", 0, b"while reading upstream")
     out_init(&o, loop.heads, HEADS)
     if h != NULL:
         write_answer_head(&o, r, p - h.size, h)
@@ -416,7 +417,7 @@ cdef bint answer_broken(Request* r, bint unsent) noexcept nogil:
         r.outb.done = 0
         up_failed(r, WHY_INVALID)
         return False
-    peer_fail(r.peer)
+    peer_fail(r)
     proxy_cut(r)
     return False
 

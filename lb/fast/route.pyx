@@ -130,7 +130,7 @@ cdef void locate(Request* r) noexcept nogil:
             answer_status(r, 404)
             return
         if body_too_large(r):
-            log_request(LOG_ERR, r, b"client intended to send too large body", 0, b"")
+            log_body_large(r, 0, r.inb.seen)
             answer_status(r, 413)
             return
         if found == FOUND_SLASH:

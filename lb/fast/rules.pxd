@@ -1,4 +1,4 @@
-"""What each Rule means, for the error log: `client sent invalid request: <text> at byte <error_at>`.
+"""What each Rule means, for the error log: `client sent <refusal_text>: <rule_text> at byte <error_at>`.
 
 The heads' parser, the chunk decoder and the path normaliser name a Rule when they refuse; nobody else makes one.
 """
@@ -174,3 +174,44 @@ cdef inline uint16_t rule_status(int rule) noexcept nogil:
     elif rule == R_EXPECT:
         return 417
     return 400
+
+
+cdef inline const char* refusal_text(int rule, bint upstream) noexcept nogil:
+    """nginx's words for it, behind `client sent ` or `upstream sent `: scripts look for them."""
+    if rule < R_NAME_EMPTY:
+        if upstream:
+            return b"no valid HTTP/1.0 header"
+        return line_refusal(rule)
+    if rule == R_FIELDS:
+        return b"too many header lines"
+    if rule < R_HOST_MISSING:
+        return b"invalid header" if upstream else b"invalid header line"
+    if rule == R_HOST_MISSING:
+        return b"HTTP/1.1 request without \"Host\" header"
+    elif rule == R_HOST_TWICE:
+        return b"duplicate host header"
+    elif rule == R_HOST:
+        return b"invalid host header"
+    elif rule == R_LENGTH:
+        return b"invalid \"Content-Length\" header"
+    elif rule == R_LENGTH_TWICE:
+        return b"duplicate header line"
+    elif rule == R_LENGTH_AND_CODING:
+        return b"\"Content-Length\" and \"Transfer-Encoding\" headers at the same time"
+    elif rule == R_CODING_10:
+        return b"HTTP/1.0 request with \"Transfer-Encoding\" header"
+    elif rule in (R_CODING, R_CODING_TWICE, R_CODING_NOT_LAST, R_CODING_UNKNOWN):
+        return b"unknown \"Transfer-Encoding\""
+    return b"invalid header" if upstream else b"invalid request"
+
+
+cdef inline const char* line_refusal(int rule) noexcept nogil:
+    if rule <= R_METHOD_LONG:
+        return b"invalid method"
+    elif rule == R_TARGET_LONG:
+        return b"too long URI"
+    elif rule == R_TARGET_HOST:
+        return b"invalid host in request line"
+    elif rule == R_VERSION_MAJOR:
+        return b"invalid version"
+    return b"invalid request"

@@ -38,6 +38,7 @@ cdef extern from "<errno.h>" nogil:
     enum:
         EAGAIN, EINTR, EINPROGRESS, ECONNREFUSED, ECONNRESET, EPIPE, ETIMEDOUT, EMFILE, ENFILE, ENOBUFS, ENOMEM
         ECONNABORTED, EPROTO, EPERM, EADDRNOTAVAIL, EEXIST, ENOENT, EBADF, EMSGSIZE
+        ENETDOWN, ENETUNREACH, EHOSTDOWN, EHOSTUNREACH
 
 cdef extern from "<time.h>" nogil:
     ctypedef long time_t

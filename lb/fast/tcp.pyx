@@ -17,6 +17,7 @@ cdef void tcp_begin(Conn* c) noexcept nogil:
     r.ups = r.stream.ups
     r.status = 200
     loop.st.sessions += 1
+    log_connected(r, c)
     if r.stream.plain:
         up_start(r)
     else:
@@ -29,6 +30,7 @@ cdef void tcp_connected(Request* r) noexcept nogil:
     # small messages both ways: TCP_NODELAY at the first send
     r.up.flags |= CF_USED | CF_NODELAY if r.stream.delay else CF_USED
     timer_clear(&r.up.timer)
+    log_connected(r, r.up)
     peer_ok(r.peer)                 # as nginx: a session may last, and others wait to see that the server is back
     if r.stream.greet and not greet_server(r):
         tcp_end(r)
@@ -57,6 +59,8 @@ cdef void tcp_pump_both(Request* r) noexcept nogil:
     if not (tcp_pump(c, u) and tcp_pump(u, c)) or tcp_ended(c, u) or tcp_ended(u, c):
         if not (c.flags | u.flags) & CF_FAILED:
             peer_ok(r.peer)
+        if r.flags & RQ_TCP:            # a tunnel's end is its request's
+            log_session_end(r)
         tcp_end(r)
         return
     tally_bytes(r)                  # now, not at the end: a session may last for days

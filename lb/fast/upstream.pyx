@@ -50,14 +50,15 @@ cdef void peers_bury() noexcept nogil:
         peer_free(p)
 
 
-cdef void peer_fail(Peer* p) noexcept nogil:
+cdef void peer_fail(Request* r) noexcept nogil:
+    cdef Peer* p = r.peer
     p.fails += 1
     p.tally.failures += 1
     p.failed = p.checked = loop.now
     loop.st.failures += 1
     tally_condition(p)
     if p.max_fails and p.fails == p.max_fails and not p.single:
-        log_peer(p, b"upstream server temporarily disabled")
+        log_request(LOG_WARN, r, b"upstream server temporarily disabled", 0, try_phase(r))
 
 
 cdef void peer_ok(Peer* p) noexcept nogil:
@@ -166,7 +167,7 @@ cdef void up_start(Request* r) noexcept nogil:
         e = up_connect(r)
         if e == 0:
             return
-        log_try(r, b"connect() failed", e, b"while connecting to upstream")
+        log_connect(r, e)
         if e in (ENOMEM, EMFILE, ENFILE, ENOBUFS):      # our want, not the server's fault
             up_release(r, False)
             up_final(r, 500)
@@ -306,7 +307,7 @@ cdef void up_timeout(Conn* u) noexcept nogil:
         log_try(r, b"upstream timed out", ETIMEDOUT, b"while reading response header from upstream"
                 if not r.flags & RQ_UP_HEAD else b"while reading upstream")
     if r.flags & RQ_UP_HEAD:        # too late for another server: the client sees the break
-        peer_fail(r.peer)
+        peer_fail(r)
         proxy_cut(r)
         return
     up_failed(r, WHY_TIMEOUT)
@@ -410,7 +411,7 @@ cdef bint up_next(Request* r, int why) noexcept nogil:
         r.up_status = 504 if why == WHY_TIMEOUT else 502
     status = r.up_status
     if not stale and not bit & (NX_403 | NX_404):
-        peer_fail(r.peer)
+        peer_fail(r)
     if again and not stale:         # a pooled connection may always have ended: the server is not to blame
         again = tried_add(r, r.peer)
         r.left -= 1

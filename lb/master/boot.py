@@ -11,7 +11,7 @@ import os
 import resource
 import time
 
-from lb import __version__
+from lb import __version__, _fast
 from lb.config.excerpt import explain
 from lb.config.model import Config
 from lb.log import Log, Target, print_error, targets
@@ -88,7 +88,7 @@ def _serve(source: Source, prepared: Prepared, inherited: Inherited, log: Log) -
     config = prepared.config
     if inherited.text:
         log.notice(f'using inherited sockets from "{inherited.text}"')
-    log.notice(f"lb/{__version__}")
+    log.notice(f"lb/{__version__} as nginx/{_fast.NGINX_VERSION}")
     system = os.uname()
     log.notice(f"OS: {system.sysname} {system.release}")
     log.notice("getrlimit(RLIMIT_NOFILE): {}:{}".format(*resource.getrlimit(resource.RLIMIT_NOFILE)))

@@ -76,7 +76,10 @@ PLAIN = [
             )
         ],
     ),
-    (ask("/dead"), [line("[error] no live upstreams while connecting to upstream", "GET /dead HTTP/1.1", "deads/dead")]),
+    (
+        ask("/dead"),
+        [line("[error] no live upstreams while connecting to upstream", "GET /dead HTTP/1.1", "deads/dead")],
+    ),
     (
         ask("/small", "Content-Length: 2000\r\n", "POST"),
         [line("[error] client intended to send too large body: 2000 bytes", "POST /small HTTP/1.1")],

@@ -277,7 +277,7 @@ cdef void log_connected(Request* r, Conn* c) noexcept nogil:
 
 
 cdef void log_session_end(Request* r) noexcept nogil:
-    """[info] upstream disconnected, bytes from/to client:5/4, bytes from/to upstream:4/5; before it what broke, if anything did"""
+    """[info] upstream disconnected, bytes from/to client:5/4, bytes from/to upstream:4/5; before it, what broke"""
     cdef Out o
     cdef bint up = r.up.flags & (CF_EOF | CF_FAILED) and not r.client.flags & CF_FAILED
     if r.up.flags & CF_FAILED:

@@ -66,17 +66,20 @@ cdef void head_start(Out* o, Request* r, int status, const char* phrase, uint32_
 
 
 cdef void head_end(Out* o, Request* r, int64_t modified) noexcept nogil:
-    """What the location adds (`modified`: see write_expires), Connection, and the end of the head."""
-    if r.loc.shape != NULL:
-        shape_end(o, r, modified)
+    """Connection, what the location adds (`modified`: see write_expires), and the end of the head."""
     if r.flags & RQ_KEEP:
+        out_put(o, b"Connection: keep-alive\r\n", 24)
         if r.loc.keepalive_header:
             out_put(o, b"Keep-Alive: timeout=", 20)
             out_uint(o, r.loc.keepalive_header)
             out_put(o, b"\r\n", 2)
-        out_put(o, b"Connection: keep-alive\r\n\r\n", 26)
     else:
-        out_put(o, b"Connection: close\r\n\r\n", 21)
+        out_put(o, b"Connection: close\r\n", 19)
+    if r.challenge.n:
+        out_str(o, r.challenge)
+    if r.loc.shape != NULL:
+        shape_end(o, r, modified)
+    out_put(o, b"\r\n", 2)
 
 
 cdef void shape_end(Out* o, Request* r, int64_t modified) noexcept nogil:
@@ -125,17 +128,19 @@ cdef void answer(Request* r, int status, const char* kind, const char* body, uin
         r.flags &= ~RQ_KEEP
     out_init(&o, loop.heads, HEADS)
     head_start(&o, r, status, phrase, <uint32_t> strlen(phrase), 0)
-    if r.location.n:
+    if r.location.p != NULL:
         write_own_location(&o, r)
     if status != 204 and status != 304:
-        out_put(&o, b"Content-Type: ", 14)
-        out_text(&o, kind)
+        if kind != NULL:
+            out_put(&o, b"Content-Type: ", 14)
+            out_text(&o, kind)
+            out_put(&o, b"\r\n", 2)
         if has_trailers(r) and r.h.method != M_HEAD:
-            out_put(&o, b"\r\nTransfer-Encoding: chunked\r\n", 30)
+            out_put(&o, b"Transfer-Encoding: chunked\r\n", 28)
             head_end(&o, r, -1)
             answer_chunked(r, &o, body, n)
             return
-        out_put(&o, b"\r\nContent-Length: ", 18)
+        out_put(&o, b"Content-Length: ", 16)
         out_uint(&o, n)
         out_put(&o, b"\r\n", 2)
     else:
@@ -173,28 +178,60 @@ cdef const char* media_type(Request* r) noexcept nogil:
     return r.loc.default_type.p if r.kept_type.p == NULL else r.kept_type.p
 
 
+cdef const char* title(int status) noexcept nogil:
+    """nginx's pages say otherwise than its status lines here and there."""
+    if status == 302:
+        return b"Found"
+    if status == 401:
+        return b"Authorization Required"
+    return reason(status)
+
+
+cdef const char* refusal(int status) noexcept nogil:
+    """nginx's own statuses: error_page may name them, a client sees 400 and this text. NULL: not one of them."""
+    if status == 494:
+        return b"Request Header Or Cookie Too Large"
+    if status == 495:
+        return b"The SSL certificate error"
+    if status == 496:
+        return b"No required SSL certificate was sent"
+    if status == 497:
+        return b"The plain HTTP request was sent to HTTPS port"
+    return NULL
+
+
 cdef void answer_status(Request* r, int status) noexcept nogil:
-    """A status with a short page that names it. The connection stays after statuses that are no protocol error, as nginx."""
+    """A status with a short page that names it, if it has a name. The connection stays after statuses that are no protocol
+    error, as nginx."""
     cdef char page[512]
     cdef Out o
-    cdef const char* page_title = reason(status)
-    cdef int i
-    if status in (400, 408, 413, 414, 431, 500, 501, 505):
+    cdef const char* why = refusal(status)
+    if status in (400, 408, 413, 414, 431, 495, 496, 497, 500, 501, 505):
         r.flags &= ~RQ_KEEP
-    if status == 302:                   # nginx's pages say otherwise than its status lines here
-        page_title = b"Found"
-    elif status == 401:
-        page_title = b"Authorization Required"
     r.err_status = <uint16_t> status
     if r.loc.nerror_pages and error_page(r, status):
         return
+    if why != NULL:
+        status = 400
+        r.err_status = 400
+    elif reason(status)[0] == 0:        # no page either
+        answer(r, status, NULL, b"", 0)
+        return
     out_init(&o, page, sizeof(page))
-    out_put(&o, b"<html>\r\n<head><title>", 21)
-    for i in range(2):
-        out_uint(&o, status)
-        out_char(&o, 32)
-        out_text(&o, page_title)
-        out_text(&o, b"</title></head>\r\n<body>\r\n<center><h1>" if i == 0 else b"</h1></center>\r\n<hr><center>")
+    out_text(&o, b"<html>\r\n<head><title>")
+    out_uint(&o, status)
+    out_char(&o, 32)
+    out_text(&o, title(status) if why == NULL else why)
+    out_text(&o, b"</title></head>\r\n<body>\r\n<center><h1>")
+    out_uint(&o, status)
+    out_char(&o, 32)
+    out_text(&o, title(status))
+    out_text(&o, b"</h1></center>\r\n")
+    if why != NULL:
+        out_text(&o, b"<center>")
+        out_text(&o, why)
+        out_text(&o, b"</center>\r\n")
+    out_text(&o, b"<hr><center>")
     out_str(&o, loop.env.product if r.loc.no_tokens else loop.env.version)
     out_text(&o, b"</center>\r\n</body>\r\n</html>\r\n")
     answer(r, status, b"text/html", page, o.p - page)
@@ -210,10 +247,11 @@ cdef void answer_return(Request* r, Op* op) noexcept nogil:
             conn_reset(r.client)
         proxy_cut(r)
         return
+    r.status = r.err_status if r.err_status else op.status      # $status in the text
     text = value_text(r, &op.value)
     if op.status in (301, 302, 303, 307, 308):
         answer_redirect(r, op.status, text)
-    elif op.status >= 300 and op.value.n == 0:
+    elif op.status >= 400 and op.value.n == 0:
         answer_status(r, op.status)
     else:
         answer(r, op.status, media_type(r), text.p, text.n)

@@ -38,6 +38,10 @@ cdef bint proxy_url(Request* r) noexcept nogil:
     if found != NULL:
         r.ups = <Upstream*> found
         return True
+    if host.n == 0:
+        log_quoted(r, b"no host in upstream", url)
+        answer_status(r, 500)
+        return False
     if direct_to(r, host, 80):
         return True
     answer_status(r, r.status)

@@ -12,7 +12,8 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t
 from lb.fast.simd cimport LB_TCHAR, lb_class, lb_is, lb_scan_name, lb_scan_value
 from lb.fast.sys cimport memchr, unlikely
 from lb.fast.types cimport (
-    F_ACCEPT_ENCODING, F_AUTHORIZATION, F_CONNECTION, F_CONTENT_LENGTH, F_CONTENT_TYPE, F_COOKIE, F_DATE, F_EXPECT,
+    F_ACCEPT_ENCODING, F_AUTHORIZATION, F_CONNECTION, F_CONTENT_LENGTH, F_CONTENT_TYPE, F_COOKIE, F_DATE,
+    F_ETAG, F_EXPECT, F_EXPIRES,
     F_HOST, F_IF_MODIFIED_SINCE, F_KEEP_ALIVE, F_KNOWN, F_LAST_MODIFIED, F_LOCATION, F_OTHER, F_PROXY,
     F_PROXY_CONNECTION, F_RANGE, F_REFERER, F_REFRESH, F_SERVER, F_SET_COOKIE, F_TE, F_TRAILER, F_TRANSFER_ENCODING, F_UPGRADE,
     F_USER_AGENT, F_X_ACCEL, F_X_FORWARDED_FOR, F_X_PAD, FF_BAD_NAME, FF_HOP, Field, Head, R_END_CR, R_FIELDS, R_FOLDED,
@@ -141,7 +142,9 @@ cdef inline uint8_t field_id(const uint8_t* s, size_t n) noexcept nogil:
     if n == 2:
         return F_TE if lb_is(s, b"te", 2) else F_OTHER
     elif n == 4:
-        return F_HOST if lb_is(s, b"host", 4) else F_DATE if lb_is(s, b"date", 4) else F_OTHER
+        if lb_is(s, b"host", 4):
+            return F_HOST
+        return F_DATE if lb_is(s, b"date", 4) else F_ETAG if lb_is(s, b"etag", 4) else F_OTHER
     elif n == 5:
         if lb_is(s, b"range", 5):
             return F_RANGE
@@ -155,6 +158,8 @@ cdef inline uint8_t field_id(const uint8_t* s, size_t n) noexcept nogil:
             return F_REFERER
         if lb_is(s, b"refresh", 7):
             return F_REFRESH
+        if lb_is(s, b"expires", 7):
+            return F_EXPIRES
         return F_UPGRADE if lb_is(s, b"upgrade", 7) else F_TRAILER if lb_is(s, b"trailer", 7) else F_OTHER
     elif n == 8:
         return F_LOCATION if lb_is(s, b"location", 8) else F_OTHER

@@ -11,7 +11,8 @@ from lb.fast.host cimport authority
 from lb.fast.simd cimport LB_TCHAR, lb_is, lb_scan_class
 from lb.fast.sys cimport strncasecmp
 from lb.fast.types cimport (
-    F_CONNECTION, F_CONTENT_LENGTH, F_EXPECT, F_HOST, F_TRANSFER_ENCODING, F_UPGRADE, F_X_ACCEL, F_X_FORWARDED_FOR, FF_HOP, Field,
+    F_CONNECTION, F_CONTENT_LENGTH, F_CONTENT_TYPE, F_DATE, F_ETAG, F_EXPECT, F_EXPIRES, F_HOST, F_LAST_MODIFIED, F_LOCATION,
+    F_REFRESH, F_SERVER, F_TRANSFER_ENCODING, F_UPGRADE, F_X_ACCEL, F_X_FORWARDED_FOR, FF_HOP, Field,
     H_ACCEL, H_CHUNKED, H_CLOSE, H_EXPECT_100, H_HAS_HOST, H_KEEP_ALIVE, H_UPGRADE, Head, R_CODING, R_CODING_10,
     R_CODING_NOT_LAST, R_CODING_TWICE, R_CODING_UNKNOWN, R_CONNECTION, R_CONNECTION_MANY, R_CONNECTION_NAMES, R_EXPECT,
     R_EXPECT_TWICE, R_HOST, R_HOST_MISSING, R_HOST_TWICE, R_INTERIM_BODY, R_LENGTH, R_LENGTH_AND_CODING,
@@ -21,6 +22,10 @@ from lb.fast.types cimport (
 cdef enum:
     LENGTH_DIGITS = 18      # < 2^63 without a check for overflow
     CONNECTION_NAMES = 32   # members of Connection that may name fields: bounds names x fields
+    FIRST_COUNTS = (
+        1 << F_CONTENT_TYPE | 1 << F_DATE | 1 << F_ETAG | 1 << F_EXPIRES | 1 << F_LAST_MODIFIED | 1 << F_LOCATION
+        | 1 << F_REFRESH | 1 << F_SERVER
+    )
 
 
 cdef inline int request_meaning(const uint8_t* p, Head* h, Seen* seen) noexcept nogil:
@@ -38,11 +43,23 @@ cdef inline int response_meaning(const uint8_t* p, Head* h, Seen* seen) noexcept
     cdef int rule = body_framing(p, h, seen)
     if seen.once & 1 << F_X_ACCEL:
         h.flags |= H_ACCEL
+    if seen.twice & FIRST_COUNTS:
+        drop_repeated(h)
     if rule == R_NONE:
         rule = connection_fields(p, h, seen, False)
     if rule == R_NONE and h.status < 200 and (h.content_length > 0 or h.flags & H_CHUNKED):
         return fault(h, seen, F_TRANSFER_ENCODING if h.flags & H_CHUNKED else F_CONTENT_LENGTH, R_INTERIM_BODY)
     return rule
+
+
+cdef inline void drop_repeated(Head* h) noexcept nogil:
+    """Of a field that an answer may have once, the first counts, as in nginx; the others do not go on."""
+    cdef uint32_t i, bit, had = 0
+    for i in range(h.nfields):
+        bit = (<uint32_t> 1 << h.fields[i].id) & FIRST_COUNTS
+        if had & bit:
+            h.fields[i].flags |= FF_HOP
+        had |= bit
 
 
 cdef inline Field* known_field(Head* h, Seen* seen, int known) noexcept nogil:

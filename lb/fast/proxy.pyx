@@ -269,6 +269,9 @@ cdef bint answer_head(Request* r, char* p, uint32_t n) noexcept nogil:
             keep_up_head(r, p - h.size, &h)
         peer_ok(r.peer)
         up_abandon(r)
+        try_add(r, r.peer)
+        if h.status == 401:
+            keep_challenge(r, p - h.size, &h)
         answer_status(r, h.status)
         return False
     if r.loc.buffering:
@@ -390,7 +393,7 @@ cdef uint32_t last_chunk(Request* r, char* p, uint32_t room) noexcept nogil:
     if not has_trailers(r):
         return 5
     out_init(&o, p + 3, room - 3)
-    write_added(&o, r, &loop.env, r.loc.shape.trailers, r.loc.shape.ntrailers)
+    write_added(&o, r, &loop.env, r.loc.shape.trailers, r.loc.shape.ntrailers, False)
     out_put(&o, b"\r\n", 2)
     if o.full:
         log_request(LOG_ERR, r, b"trailers too large", 0, b"")

@@ -27,6 +27,8 @@ cdef bint error_page(Request* r, int status) noexcept nogil:
         return False
     if e.overwrite >= 0:
         r.err_status = <uint16_t> e.overwrite
+    elif refusal(status) != NULL:
+        r.err_status = 400
     if status in (400, 408, 413, 414, 431) or r.flags & (RQ_NO_REPLAY | RQ_BODY_DROP):
         body_drop(r)
     url = value_text(r, &e.target)
@@ -85,7 +87,6 @@ cdef bint begin_again(Request* r, const char* doing) noexcept nogil:
     r.redirected = 1
     r.key.p = NULL
     r.key.n = 0
-    r.location.n = 0
     r.tries = 0
     r.ntried = 0
     memset(&r.outb, 0, sizeof(Body))

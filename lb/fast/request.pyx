@@ -45,6 +45,22 @@ cdef void keep_sent_head(Request* r, const char* p, uint32_t n) noexcept nogil:
         memcpy(r.sent_head.p, p, n)
 
 
+cdef void keep_challenge(Request* r, const char* p, Head* h) noexcept nogil:
+    """The WWW-Authenticate lines of a 401: they go with the error_page that stands for it, as nginx."""
+    cdef Out o
+    cdef uint32_t i
+    r.challenge.n = 0
+    r.challenge.p = <char*> request_memory(r, h.size)
+    if r.challenge.p == NULL:
+        return
+    out_init(&o, r.challenge.p, h.size)
+    for i in range(h.nfields):
+        if h.fields[i].name_len == 16 and strncasecmp(p + h.fields[i].name, b"www-authenticate", 16) == 0:
+            write_field(&o, p, &h.fields[i])
+    if not o.full:
+        r.challenge.n = <uint32_t> (o.p - r.challenge.p)
+
+
 cdef void keep_up_head(Request* r, const char* p, Head* h) noexcept nogil:
     """For $upstream_http_* and $upstream_cookie_*: the server's head and where its fields lie."""
     cdef uint32_t n = h.nfields * sizeof(Field)

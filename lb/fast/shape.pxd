@@ -46,8 +46,8 @@ cdef inline void write_shaped(Out* o, Request* r, Env* env, const char* head, Fi
 
 # ---- what is added
 
-cdef inline void write_added(Out* o, Request* r, Env* env, AddField* a, uint32_t n) noexcept nogil:
-    """add_header or add_trailer; an empty value adds nothing."""
+cdef inline void write_added(Out* o, Request* r, Env* env, AddField* a, uint32_t n, bint head) noexcept nogil:
+    """add_header (`head`) or add_trailer; an empty value adds nothing. A field sees those before it in $sent_http_*."""
     cdef uint32_t i
     cdef char* start
     cdef char* value
@@ -58,6 +58,8 @@ cdef inline void write_added(Out* o, Request* r, Env* env, AddField* a, uint32_t
         out_str(o, a[i].name)
         out_put(o, b": ", 2)
         value = o.p
+        if head and r.sent_head.p != NULL:
+            r.sent_head.n = <uint32_t> (start - r.sent_head.p)
         write_value(o, r, env, &a[i].value)
         if o.p == value:
             o.p = start
@@ -187,7 +189,7 @@ cdef inline void write_shape_end(Out* o, Request* r, Env* env, char* start, int6
             write_expires(o, env, kind, seconds, modified)
             if r.sent_head.p != NULL:   # $sent_http_* of what follows
                 r.sent_head.n = <uint32_t> (o.p - start)
-    write_added(o, r, env, s.adds, s.nadds)
+    write_added(o, r, env, s.adds, s.nadds, True)
 
 
 cdef inline bint has_trailers(Request* r) noexcept nogil:

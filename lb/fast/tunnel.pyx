@@ -60,11 +60,16 @@ cdef void tunnel_begin(Request* r, const char* head, Head* h, const char* rest, 
     out_init(&o, loop.heads, HEADS)
     head_start(&o, r, 101, head + h.target, h.target_len, 0)
     write_answer_fields(&o, r, &loop.env, head, h)
-    if r.loc.shape != NULL:
-        shape_end(&o, r, -1)
     out_put(&o, b"Connection: upgrade\r\nUpgrade: ", 30)
     out_put(&o, head + f.value, f.value_len)
-    out_put(&o, b"\r\n\r\n", 4)
+    out_put(&o, b"\r\n", 2)
+    if r.loc.shape != NULL:
+        shape_end(&o, r, -1)
+    out_put(&o, b"\r\n", 2)
+    if r.loc.uses & USES_UP_HEAD:
+        keep_up_head(r, head, h)
+    if r.loc.uses & USES_SENT_HEAD:
+        keep_sent_head(r, loop.heads, <uint32_t> (o.p - loop.heads))
     r.sent += (o.p - loop.heads) + n
     r.body_sent += n
     c.inb = NULL

@@ -71,7 +71,9 @@ cdef enum FieldId:          # fields that lb itself reads; 0 is any other
     F_IF_MODIFIED_SINCE = 26
     F_RANGE = 27
     F_REFRESH = 28
-    F_KNOWN = 29            # how many ids there are; at most 32: they are bits of masks
+    F_EXPIRES = 29
+    F_ETAG = 30
+    F_KNOWN = 31            # how many ids there are; at most 32: they are bits of masks
 
 cdef enum FieldFlag:
     FF_HOP = 1              # hop-by-hop: fixed list of RFC 9110 section 7.6.1, `Proxy`, or named by Connection
@@ -356,7 +358,8 @@ ctypedef struct Request:    # one exchange of a client with an upstream; lies at
     uint32_t args_len
     char* args              # the query, without its "?"
     Str method              # its text; GET after an error_page
-    Str location            # of a redirect that lb makes itself
+    Str location            # of a redirect that lb makes itself; p NULL: none
+    Str challenge           # WWW-Authenticate lines of a server's 401 that an error_page stands for
     Str proxy_host          # of the handler's proxy_pass
     Str proxy_uri
     Slot* slots             # user variables, or NULL before the first one is used

@@ -50,8 +50,8 @@ def listed(upstream: Upstream, report: Report) -> tuple[Server, ...]:
     Those stay whatever Consul says (as with the module), unless Consul has the same address.
     """
     backups = tuple(server for server in upstream.servers if server.backup)
-    if not backups:
-        return report.servers
+    if report.source == "file":  # which may give an address twice
+        return report.servers + backups
     addresses = {server.address for server in report.servers}
     return report.servers + tuple(server for server in backups if server.address not in addresses)
 

@@ -35,7 +35,7 @@ from lb.fast.forwarded cimport forwarded
 from lb.fast.greeting cimport GREETING_MOST, parse_greeting
 from lb.fast.origin cimport *
 from lb.fast.outcome cimport *
-from lb.fast.simd cimport lb_hex
+from lb.fast.simd cimport LB_NAME, lb_class, lb_hex
 from lb.fast.names cimport *
 from lb.fast.value cimport *
 from lb.fast.swap cimport *

@@ -87,8 +87,8 @@ DIRECTIVES = (
         "on | off",
         (1, 1),
         "on",
-        "Whether fields whose name holds an underscore are dropped where underscores_in_headers is off. Names that are "
-        "no token of RFC 9110 are refused with 400 in any case.",
+        "Whether fields whose name holds anything else than letters, digits and hyphens are dropped (underscores may "
+        "stay: underscores_in_headers). Names that are no token of RFC 9110 are refused with 400 in any case.",
         "differs: never lets a name through that is no token",
         flag,
     ),
@@ -98,7 +98,7 @@ DIRECTIVES = (
         "on | off",
         (1, 1),
         "off",
-        "Whether a field name may hold an underscore.",
+        "Whether field names with underscores are kept though ignore_invalid_headers is on.",
         AS_NGINX,
         flag,
     ),

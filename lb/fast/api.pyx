@@ -338,7 +338,9 @@ cdef class Engine:
         s.line_most = min(max(length, settings.client_header_buffer_size), HEAD_MOST)
         s.head_most = min(max(count * length, settings.client_header_buffer_size), HEAD_MOST)
         s.fields_most = settings.max_headers
-        s.underscores = settings.underscores_in_headers or not settings.ignore_invalid_headers
+        s.names_kept = KEEP_UNDERSCORES if settings.underscores_in_headers else KEEP_PLAIN
+        if not settings.ignore_invalid_headers:
+            s.names_kept = KEEP_ALL
         return 0
 
     cdef int location(self, Location* l, handler, settings) except -1:

@@ -10,14 +10,14 @@ refused if `h.rule` is set, else more bytes are needed.
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
 from lb.fast.simd cimport LB_TCHAR, lb_class, lb_is, lb_scan_name, lb_scan_value
-from lb.fast.sys cimport memchr, unlikely
+from lb.fast.sys cimport unlikely
 from lb.fast.types cimport (
     F_ACCEPT_ENCODING, F_AUTHORIZATION, F_CONNECTION, F_CONTENT_LENGTH, F_CONTENT_TYPE, F_COOKIE, F_DATE,
     F_ETAG, F_EXPECT, F_EXPIRES,
     F_HOST, F_IF_MODIFIED_SINCE, F_KEEP_ALIVE, F_KNOWN, F_LAST_MODIFIED, F_LOCATION, F_OTHER, F_PROXY,
     F_PROXY_CONNECTION, F_RANGE, F_REFERER, F_REFRESH, F_SERVER, F_SET_COOKIE, F_TE, F_TRAILER, F_TRANSFER_ENCODING, F_UPGRADE,
-    F_USER_AGENT, F_X_ACCEL, F_X_FORWARDED_FOR, F_X_PAD, FF_BAD_NAME, FF_HOP, Field, Head, R_END_CR, R_FIELDS, R_FOLDED,
-    R_NAME_BYTE, R_NAME_EMPTY, R_NAME_LONG, R_NAME_SPACE, R_NO_COLON, R_SPACE_FIRST, R_VALUE_BYTE, R_VALUE_CR,
+    F_USER_AGENT, F_X_ACCEL, F_X_FORWARDED_FOR, F_X_PAD, FF_BAD_NAME, FF_HOP, Field, H_BAD_NAMES, Head, R_END_CR, R_FIELDS,
+    R_FOLDED, R_NAME_BYTE, R_NAME_EMPTY, R_NAME_LONG, R_NAME_SPACE, R_NO_COLON, R_SPACE_FIRST, R_VALUE_BYTE, R_VALUE_CR,
     R_VALUE_LF, R_VALUE_NUL,
 )
 
@@ -83,8 +83,9 @@ cdef inline const uint8_t* field_lines(
         f.value_len = <uint32_t> (stop - value)
         f.id = field_id(name, length)
         f.flags = HOP_IDS >> f.id & 1               # FF_HOP is 1
-        if unlikely(odd and request and memchr(name, c"_", length) != NULL):
+        if unlikely(odd and request):
             f.flags = FF_BAD_NAME
+            h.flags |= H_BAD_NAMES
         bit = <uint32_t> 1 << f.id
         twice |= once & bit
         once |= bit

@@ -217,8 +217,10 @@ cdef void http_begin(Request* r, char* rest, uint32_t n) noexcept nogil:
     r.method.p = r.head + r.h.start
     r.method.n = r.h.method_len
     status = route_server(r)
-    if r.h.size > r.srv.line_most or r.h.nfields > r.srv.fields_most or r.srv.underscores:
+    if r.h.size > r.srv.line_most or r.h.nfields > r.srv.fields_most:
         status = head_limits(r, status)
+    if r.h.flags & H_BAD_NAMES:
+        odd_names(r)
     if status == 0:
         status = body_first(r, rest, n)
     else:
@@ -233,15 +235,13 @@ cdef void http_begin(Request* r, char* rest, uint32_t n) noexcept nogil:
 
 
 cdef int head_limits(Request* r, int status) noexcept nogil:
-    """The limits of this server's own, and its word on names with `_`. 0 or `status`, or the status of a refusal."""
+    """The limits of this server's own. 0 or `status`, or the status of a refusal."""
     cdef uint32_t i
     cdef Field* f
     for i in range(r.h.nfields):
         f = &r.h.fields[i]
         if f.value + f.value_len - f.name + 2 > r.srv.line_most:
             status = 400
-        if r.srv.underscores:
-            f.flags &= ~FF_BAD_NAME
     if r.h.size > r.srv.head_most or r.h.nfields > r.srv.fields_most:
         status = 400
     if r.h.target + r.h.target_len + 11 - r.h.start > r.srv.line_most:     # with the version and the line's end
@@ -250,6 +250,44 @@ cdef int head_limits(Request* r, int status) noexcept nogil:
         log_request(LOG_INFO, r, b"client sent too long header line or too many headers" if status == 400
                     else b"client sent too long URI", 0, b"")
     return status
+
+
+cdef void odd_names(Request* r) noexcept nogil:
+    """Which fields stay (ignore_invalid_headers, underscores_in_headers), as nginx: `.` is one of the odd bytes, too."""
+    cdef uint32_t i
+    cdef Field* f
+    for i in range(r.h.nfields):
+        f = &r.h.fields[i]
+        if not f.flags & FF_BAD_NAME:
+            continue
+        if r.srv.names_kept == KEEP_ALL or (
+                r.srv.names_kept == KEEP_UNDERSCORES and only_underscores(r.head + f.name, f.name_len)):
+            f.flags &= ~FF_BAD_NAME
+        else:
+            log_dropped_field(r, f)
+
+
+cdef bint only_underscores(const char* p, uint32_t n) noexcept nogil:
+    """Is there no other odd byte in this name?"""
+    cdef uint32_t i
+    for i in range(n):
+        if not lb_class[<uint8_t> p[i]] & LB_NAME and p[i] != c"_":
+            return False
+    return True
+
+
+cdef void log_dropped_field(Request* r, Field* f) noexcept nogil:
+    """client sent invalid header line: "X.Y: z", client: ..."""
+    cdef Out o
+    cdef uint32_t n = f.value + f.value_len - f.name
+    if not error_begin(&o, errors_of(r), LOG_INFO):
+        return
+    error_connection(&o, r.client)
+    out_text(&o, b"client sent invalid header line: \"")
+    out_escaped(&o, r.head + f.name, n if n < 512 else 512)
+    out_char(&o, 34)
+    error_context(&o, r)
+    error_end(&o, errors_of(r), LOG_INFO)
 
 
 cdef void framing_in(Request* r) noexcept nogil:

@@ -3,6 +3,7 @@
 Sizes are bytes, times are milliseconds of the monotonic clock (`loop.now`) unless the name ends in `_us`.
 """
 
+from lb.fast.clients cimport *
 from lb.fast.ruleids cimport *
 from lb.fast.sys cimport tm
 from lb.fast.tally cimport Tally
@@ -77,7 +78,7 @@ cdef enum FieldId:          # fields that lb itself reads; 0 is any other
 
 cdef enum FieldFlag:
     FF_HOP = 1              # hop-by-hop: fixed list of RFC 9110 section 7.6.1, `Proxy`, or named by Connection
-    FF_BAD_NAME = 2         # a name with `_`: dropped (underscores_in_headers off)
+    FF_BAD_NAME = 2         # in a request, a name with another tchar than letters, digits, `-`: dropped (but see NamesKept)
 
 cdef enum HeadFlag:
     H_CHUNKED = 1           # Transfer-Encoding: chunked
@@ -87,6 +88,7 @@ cdef enum HeadFlag:
     H_EXPECT_100 = 16       # Expect: 100-continue
     H_HAS_HOST = 32         # a Host field is there
     H_ACCEL = 128           # responses: an X-Accel-* field
+    H_BAD_NAMES = 128       # requests: a field with FF_BAD_NAME
     H_TARGET_QUOTED = 64    # the path holds % or // or /. : uri.pxd must normalise it (else it is literal)
 
 ctypedef struct Field:
@@ -150,7 +152,6 @@ ctypedef struct Location
 ctypedef struct Server
 ctypedef struct StreamServer
 ctypedef struct Slot
-ctypedef struct OwnAddress
 
 ctypedef struct Buf:        # a block from the pool (buf.pxd); its bytes follow the struct
     Buf* next               # chain, or the pool's free list
@@ -260,15 +261,6 @@ ctypedef struct Conn:       # a socket; in a slab, never moves; written by the l
     Buf* greeting           # client: what its PROXY header said (a Greeting), or NULL
     uint32_t addr_len       # of addr
     char addr[28]           # client: sockaddr_in or sockaddr_in6; realip replaces it for the length of a request
-
-ctypedef struct Greeting:   # what a PROXY header says (greeting.pxd)
-    uint32_t size           # bytes of the header
-    uint32_t source_len     # of source, and of server
-    uint8_t known           # the addresses are there
-    char source[28]         # sockaddr of the client
-    char server[28]         # and that it connected to
-    char source_text[46]    # the same as text, NUL behind it
-    char server_text[46]
 
 
 # ---------------------------------------------------------------- one exchange
@@ -520,31 +512,11 @@ ctypedef struct Upstream:
 
 # ---------------------------------------------------------------- compiled configuration (made by api, read by the loop)
 
-ctypedef struct Cidr:       # a network, in allow, deny
-    uint8_t family          # AF_
-    uint8_t bits
-    uint8_t deny
-    uint8_t net[16]
-
-ctypedef struct Cidrs:      # in the order of the configuration
-    Cidr* at
-    uint32_t n
-    uint8_t v4              # some are of AF_INET
-
-cdef enum RealFrom:
-    REAL_FIELD = 0          # the first field of RealIp.name
-    REAL_FORWARDED = 1      # X-Forwarded-For, all of them
-    REAL_GREETING = 2       # the PROXY header
-
 ctypedef struct RealIp:     # set_real_ip_from, real_ip_header, real_ip_recursive
     Cidrs proxies           # who is believed
     uint8_t kind            # RealFrom
     uint8_t recursive
     Str name
-
-ctypedef struct OwnAddress: # that of the connection, while realip's is in its place
-    uint32_t len
-    char sa[28]
 
 # ---- routing and rewriting
 
@@ -894,12 +866,17 @@ ctypedef struct Location:
     Value* proxy_url        # proxy_pass with variables, or NULL
     Server* srv
 
+cdef enum NamesKept:        # field names that are not dropped, beyond those of letters, digits and `-`
+    KEEP_PLAIN = 0
+    KEEP_UNDERSCORES = 1    # underscores_in_headers on
+    KEEP_ALL = 2            # ignore_invalid_headers off: every token
+
 ctypedef struct Server:     # server {} of http
     Str name                # $server_name: the first name
     uint32_t line_most      # longest line of a head
     uint32_t head_most      # longest head
     uint32_t fields_most    # most fields
-    uint8_t underscores     # names with `_` are kept
+    uint8_t names_kept      # NamesKept
     Routes routes
     Location** named        # @ locations
     uint32_t nnamed

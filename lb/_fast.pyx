@@ -28,7 +28,7 @@ from lb.fast.out cimport *
 from lb.fast.head cimport parse_request, parse_response
 from lb.fast.fields cimport field_id
 from lb.fast.rules cimport refusal_text, rule_text
-from lb.fast.chunk cimport chunk_decode
+from lb.fast.chunk cimport TRAILER_MAX, chunk_decode
 from lb.fast.uri cimport uri_normalise
 from lb.fast.cidr cimport cidr_find
 from lb.fast.forwarded cimport forwarded

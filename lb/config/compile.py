@@ -57,6 +57,7 @@ _HTTP_FIELDS = {
     "proxy_method": "proxy_method",
     "proxy_request_buffering": "proxy_request_buffering",
     "proxy_buffering": "proxy_buffering",
+    "proxy_pass_trailers": "proxy_pass_trailers",
     "proxy_buffer_size": "proxy_buffer_size",
     "proxy_buffers": "proxy_buffers",
     "proxy_max_temp_file_size": "proxy_max_temp_file_size",

@@ -337,6 +337,7 @@ class HttpSettings:
     client_body_buffer_size: int = 16 << 10
     client_body_in_file_only: Literal["on", "clean", "off"] = "off"
     client_body_in_single_buffer: bool = False
+    proxy_pass_trailers: bool = False
     proxy_ignore_headers: tuple[str, ...] = ()  # lower case
     proxy_buffering: bool = True
     proxy_buffer_size: int = 4 << 10

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from lb.config import regexes
-from lb.config.directive import AS_NGINX, Context, Directive, once
+from lb.config.directive import AS_NGINX, Context, Directive, flag, once
 from lb.config.errors import Refused
 from lb.config.model import AddField, CookieFlags, Expires, Regex, Shape, Swap, Var
 from lb.config.scope import LocationScope, Scope
@@ -136,10 +136,10 @@ def proxy_cookie_flags(scope: Scope, node: Node) -> None:
     if not flags:
         raise Refused(f'invalid parameter "{name}"')
     regex = _regex(scope, name, domain=True) if name.startswith("~") else None
-    for flag in flags:
-        if "$" not in flag and flag.lower() not in _FLAGS:
-            raise Refused(f'invalid proxy_cookie_flags parameter "{flag}"')
-    rule = CookieFlags(() if regex else compile_value(name), tuple(compile_value(flag) for flag in flags), regex)
+    for word in flags:
+        if "$" not in word and word.lower() not in _FLAGS:
+            raise Refused(f'invalid proxy_cookie_flags parameter "{word}"')
+    rule = CookieFlags(() if regex else compile_value(name), tuple(compile_value(word) for word in flags), regex)
     scope.values.setdefault(node.name, []).append(rule)
 
 
@@ -311,6 +311,17 @@ DIRECTIVES = (
         "Adds a field behind the body of a chunked response, worked out when the body has ended.",
         "differs: the fields that frame a message are refused",
         _add,
+    ),
+    Directive(
+        "proxy_pass_trailers",
+        _LEVELS,
+        "on | off",
+        (1, 1),
+        "off",
+        "Passes the fields behind the body of a server's chunked response to clients of HTTP/1.1. The server sends them "
+        "when it is asked to: proxy_set_header Connection te; proxy_set_header TE trailers.",
+        "differs: fields that frame, route or authenticate a message, and cookies, are never passed there",
+        flag,
     ),
     Directive(
         "expires",

@@ -37,6 +37,7 @@ cdef dict VARIABLE_IDS = {
     "upstream_session_time": V_UPSTREAM_RESPONSE_TIME, "upstream_response_length": V_UPSTREAM_RESPONSE_LENGTH,
     "upstream_bytes_sent": V_UPSTREAM_BYTES_SENT, "upstream_bytes_received": V_UPSTREAM_BYTES_RECEIVED,
     "upstream_http_": V_UPSTREAM_HTTP_, "upstream_cookie_": V_UPSTREAM_COOKIE_, "sent_http_": V_SENT_HTTP_,
+    "sent_trailer_": V_SENT_TRAILER_, "upstream_trailer_": V_UPSTREAM_TRAILER_,
     "proxy_protocol_addr": V_PROXY_PROTOCOL_ADDR, "proxy_protocol_port": V_PROXY_PROTOCOL_PORT,
     "proxy_protocol_server_addr": V_PROXY_PROTOCOL_SERVER_ADDR, "proxy_protocol_server_port": V_PROXY_PROTOCOL_SERVER_PORT,
     "realip_remote_addr": V_REALIP_REMOTE_ADDR, "realip_remote_port": V_REALIP_REMOTE_PORT,
@@ -434,4 +435,8 @@ cdef class Engine:
                 self.uses |= USES_SENT_HEAD
             elif piece.var == V_UPSTREAM_HTTP_ or piece.var == V_UPSTREAM_COOKIE_:
                 self.uses |= USES_UP_HEAD
+            elif piece.var == V_SENT_TRAILER_:
+                self.uses |= USES_SENT_TRAILERS
+            elif piece.var == V_UPSTREAM_TRAILER_:
+                self.uses |= USES_UP_TRAILERS
         return v

@@ -4,7 +4,7 @@
     chunk          = chunk-size [ chunk-ext ] CRLF chunk-data CRLF
     chunk-size     = 1*15HEXDIG                                          15: fits in 60 bits
     chunk-ext      = *( BWS ";" BWS token [ BWS "=" BWS ( token / quoted-string ) ] )
-    trailer-section = *( field-line CRLF )                               checked as lines, then dropped
+    trailer-section = *( field-line CRLF )                               checked as lines, then dropped, or kept
 
 A machine of one byte a step between runs of data, so that every split of the input gives the same. The whole state is
 the caller's Chunked, all zero before the first byte. Bounded: the extensions of one chunk (EXT_MAX), those of the whole
@@ -101,7 +101,11 @@ cdef inline uint8_t framing_byte(Chunked* s, uint8_t c) noexcept nogil:
         s.line = 0
         return R_NONE if c == c"\n" else R_CHUNK_END
     s.trailer += 1
-    return trailer_byte(s, c) if s.trailer <= TRAILER_MAX else R_TRAILER_LONG
+    if s.trailer > TRAILER_MAX:
+        return R_TRAILER_LONG
+    if s.keep != NULL:
+        s.keep[s.trailer - 1] = <char> c
+    return trailer_byte(s, c)
 
 
 cdef inline uint8_t size_byte(Chunked* s, uint8_t c) noexcept nogil:

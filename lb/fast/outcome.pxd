@@ -13,11 +13,13 @@ cdef enum Outcome:          # Variable numbers of their own, behind those of val
     V_OUTCOME = 1000
     V_UPSTREAM_ADDR, V_UPSTREAM_STATUS, V_UPSTREAM_CONNECT_TIME, V_UPSTREAM_HEADER_TIME, V_UPSTREAM_RESPONSE_TIME
     V_UPSTREAM_RESPONSE_LENGTH, V_UPSTREAM_BYTES_SENT, V_UPSTREAM_BYTES_RECEIVED
-    V_UPSTREAM_HTTP_, V_UPSTREAM_COOKIE_, V_SENT_HTTP_
+    V_UPSTREAM_HTTP_, V_UPSTREAM_COOKIE_, V_SENT_HTTP_, V_SENT_TRAILER_, V_UPSTREAM_TRAILER_
 
 cdef enum Uses:             # Location.uses: what must be kept for its values
     USES_SENT_HEAD = 1
     USES_UP_HEAD = 2
+    USES_SENT_TRAILERS = 4
+    USES_UP_TRAILERS = 8
 
 
 cdef inline void write_missing(Out* o) noexcept nogil:
@@ -144,24 +146,35 @@ cdef inline void write_up_cookie(Out* o, Request* r, Str name) noexcept nogil:
     write_missing(o)
 
 
-cdef inline void write_sent_field(Out* o, Request* r, Str name) noexcept nogil:
-    """$sent_http_NAME: all fields of that name in the head that lb has sent."""
-    cdef const char* p = r.sent_head.p
-    cdef const char* end = p + r.sent_head.n
-    cdef uint32_t n
+cdef inline void write_line_field(Out* o, Str lines, Str name) noexcept nogil:
+    """$sent_http_NAME, $sent_trailer_NAME, $upstream_trailer_NAME: all fields of that name in these lines."""
+    cdef const char* p = lines.p
+    cdef const char* end = p + lines.n
+    cdef uint32_t n, at
     cdef bint any = False
     while p < end:
         n = 0
         while p + n < end and p[n] != 13:
             n += 1
-        if n >= name.n + 2 and p[name.n] == 58 and name_is(p, name.p, name.n):
+        if n > name.n and p[name.n] == 58 and name_is(p, name.p, name.n):
+            at = name.n + 1
+            while at < n and (p[at] == 32 or p[at] == 9):
+                at += 1
             if any:
                 out_put(o, b", ", 2)
-            out_put(o, p + name.n + 2, n - name.n - 2)
+            out_put(o, p + at, n - at)
             any = True
         p += n + 2
     if not any:
         write_missing(o)
+
+
+cdef inline Str up_trailers(Request* r) noexcept nogil:
+    """The lines of the server's trailer section, once it is whole and if it was kept."""
+    cdef Str s
+    s.p = r.up_trailers
+    s.n = r.outb.ch.trailer - 2 if s.p != NULL and r.outb.done and r.outb.ch.trailer > 2 else 0
+    return s
 
 
 cdef inline bint write_outcome(Out* o, Request* r, Env* env, Piece* v) noexcept nogil:
@@ -171,7 +184,11 @@ cdef inline bint write_outcome(Out* o, Request* r, Env* env, Piece* v) noexcept 
     elif v.var == V_UPSTREAM_COOKIE_:
         write_up_cookie(o, r, v.text)
     elif v.var == V_SENT_HTTP_:
-        write_sent_field(o, r, v.text)
+        write_line_field(o, r.sent_head, v.text)
+    elif v.var == V_SENT_TRAILER_:
+        write_line_field(o, r.sent_trailers, v.text)
+    elif v.var == V_UPSTREAM_TRAILER_:
+        write_line_field(o, up_trailers(r), v.text)
     else:
         write_tries(o, r, env, v.var)
     return True

@@ -292,6 +292,8 @@ cdef void framing_out(Request* r, Head* h) noexcept nogil:
         r.outb.done = 1
     elif h.flags & H_CHUNKED:
         r.outb.kind = B_CHUNKED
+        if r.loc.pass_trailers or r.loc.uses & USES_UP_TRAILERS:
+            r.outb.ch.keep = r.up_trailers = <char*> request_memory(r, TRAILER_MAX)
     elif h.content_length >= 0:
         r.outb.kind = B_LENGTH
         r.outb.left = h.content_length
@@ -387,13 +389,18 @@ cdef uint32_t chunk_wrap(Request* r, Out* o, char* data, uint32_t n) noexcept no
 
 
 cdef uint32_t last_chunk(Request* r, char* p, uint32_t room) noexcept nogil:
-    """The last chunk with add_trailer's fields; its length."""
+    """The last chunk with the server's trailers (proxy_pass_trailers) and those of add_trailer; its length."""
     cdef Out o
     memcpy(p, b"0\r\n\r\n", 5)
-    if not has_trailers(r):
+    if not has_trailers(r) and r.up_trailers == NULL:
         return 5
     out_init(&o, p + 3, room - 3)
-    write_added(&o, r, &loop.env, r.loc.shape.trailers, r.loc.shape.ntrailers, False)
+    if r.loc.pass_trailers:
+        write_up_trailers(&o, r)
+    if r.loc.shape != NULL:
+        write_added(&o, r, &loop.env, r.loc.shape.trailers, r.loc.shape.ntrailers, False)
+    if r.loc.uses & USES_SENT_TRAILERS:
+        keep_sent_trailers(r, p + 3, <uint32_t> (o.p - p) - 3)
     out_put(&o, b"\r\n", 2)
     if o.full:
         log_request(LOG_ERR, r, b"trailers too large", 0, b"")
@@ -417,7 +424,7 @@ cdef bint answer_broken(Request* r, bint unsent) noexcept nogil:
     log_try(r, b"upstream sent invalid chunked response", 0, b"while reading upstream")
     if unsent:
         r.flags &= ~RQ_UP_HEAD
-        r.outb.done = 0
+        memset(&r.outb, 0, sizeof(Body))        # the next server's body is decoded from its start
         up_failed(r, WHY_INVALID)
         return False
     peer_fail(r)

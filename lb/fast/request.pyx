@@ -61,6 +61,14 @@ cdef void keep_challenge(Request* r, const char* p, Head* h) noexcept nogil:
         r.challenge.n = <uint32_t> (o.p - r.challenge.p)
 
 
+cdef void keep_sent_trailers(Request* r, const char* p, uint32_t n) noexcept nogil:
+    """For $sent_trailer_*."""
+    r.sent_trailers.p = <char*> request_memory(r, n)
+    r.sent_trailers.n = n if r.sent_trailers.p != NULL else 0
+    if r.sent_trailers.p != NULL:
+        memcpy(r.sent_trailers.p, p, n)
+
+
 cdef void keep_up_head(Request* r, const char* p, Head* h) noexcept nogil:
     """For $upstream_http_* and $upstream_cookie_*: the server's head and where its fields lie."""
     cdef uint32_t n = h.nfields * sizeof(Field)

@@ -2,15 +2,17 @@
 each line is written from what the parser found (http-strictness rule 1), so that no framing of others gets through.
 """
 
-from libc.stdint cimport uint32_t
-from lb.fast.types cimport (B_CHUNKED, B_LENGTH, Env, F_CONNECTION, F_CONTENT_LENGTH, F_DATE, F_EXPECT, F_HOST, F_KEEP_ALIVE,
-                            F_PROXY, F_PROXY_CONNECTION, F_SERVER, F_TE, F_TRAILER, F_TRANSFER_ENCODING, F_UPGRADE,
-                            F_X_ACCEL, F_X_PAD, FF_BAD_NAME, FF_HOP, Field, Head, Location, Out,
-                            RQ_NO_LOCATION, RQ_URI_NEW, Request, SetHeader)
+from libc.stdint cimport uint8_t, uint32_t
+from lb.fast.fields cimport field_id
+from lb.fast.types cimport (B_CHUNKED, B_LENGTH, Env, F_AUTHORIZATION, F_CONNECTION, F_CONTENT_LENGTH, F_CONTENT_TYPE, F_DATE,
+                            F_EXPECT, F_HOST, F_KEEP_ALIVE, F_LOCATION, F_PROXY, F_PROXY_CONNECTION, F_SERVER, F_SET_COOKIE,
+                            F_TE, F_TRAILER, F_TRANSFER_ENCODING, F_UPGRADE, F_X_ACCEL, F_X_PAD, FF_BAD_NAME, FF_HOP, Field,
+                            Head, Location, Out, RQ_NO_LOCATION, RQ_URI_NEW, Request, SetHeader, Str)
 from lb.fast.out cimport out_char, out_init, out_int, out_put, out_str, out_uint
-from lb.fast.shape cimport write_shaped
-from lb.fast.swap cimport clean
-from lb.fast.sys cimport memcpy, memmove, strncasecmp
+from lb.fast.outcome cimport up_trailers
+from lb.fast.shape cimport named, write_shaped
+from lb.fast.swap cimport clean, write_line
+from lb.fast.sys cimport memchr, memcpy, memmove, strncasecmp
 from lb.fast.uri cimport uri_escape
 from lb.fast.value cimport write_path, write_value
 
@@ -160,6 +162,7 @@ cdef enum:      # fields of a server that do not go to the client: hop-by-hop, f
     HIDDEN = (1 << F_CONTENT_LENGTH | 1 << F_TRANSFER_ENCODING | 1 << F_CONNECTION | 1 << F_KEEP_ALIVE
               | 1 << F_PROXY_CONNECTION | 1 << F_TE | 1 << F_TRAILER | 1 << F_UPGRADE | 1 << F_DATE | 1 << F_SERVER
               | 1 << F_X_ACCEL | 1 << F_X_PAD)
+    NO_TRAILER = 1 << F_HOST | 1 << F_CONTENT_TYPE | 1 << F_SET_COOKIE | 1 << F_LOCATION | 1 << F_EXPECT | 1 << F_AUTHORIZATION
     MAY_PASS = 1 << F_DATE | 1 << F_SERVER | 1 << F_X_ACCEL | 1 << F_X_PAD      # with proxy_pass_header
 
 
@@ -181,3 +184,23 @@ cdef inline void write_answer_fields(Out* o, Request* r, Env* env, const char* h
         out_put(o, b"Content-Length: ", 16)
         out_int(o, h.content_length)
         out_put(o, b"\r\n", 2)
+
+
+cdef inline void write_up_trailers(Out* o, Request* r) noexcept nogil:
+    """The server's trailer section, less what has no place there (RFC 9110 section 6.5.1) and what proxy_hide_header names."""
+    cdef Str lines = up_trailers(r)
+    cdef char* p = lines.p
+    cdef char* end = p + lines.n
+    cdef uint32_t n, key, at
+    cdef int id
+    while p < end:
+        n = <uint32_t> (<char*> memchr(p, 13, end - p) - p)
+        key = <uint32_t> (<char*> memchr(p, 58, n) - p)
+        id = field_id(<uint8_t*> p, key)
+        at = key + 1
+        while at < n and (p[at] == 32 or p[at] == 9):
+            at += 1
+        if not ((HIDDEN | NO_TRAILER) >> id) & 1 and (
+                r.loc.shape == NULL or not named(r.loc.shape.hide, r.loc.shape.nhide, p, key)):
+            write_line(o, p, key, p + at, n - at)
+        p += n + 2

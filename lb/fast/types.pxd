@@ -135,6 +135,7 @@ ctypedef struct Chunked:    # decoder of one chunked body (chunk.pxd); all zero 
     uint64_t left           # data bytes of this chunk still to come
     uint64_t total          # data bytes of the body so far
     uint32_t excess         # bytes of extensions beyond what the data pays for (bounded)
+    char* keep              # the caller's TRAILER_MAX bytes for the trailer section, or NULL: it is dropped
 
 
 # ---------------------------------------------------------------- memory, timers, text
@@ -388,6 +389,8 @@ ctypedef struct Request:    # one exchange of a client with an upstream; lies at
     Head* up_head
     Str kept                # RQ_KEPT: lines for the head that the client gets
     Str kept_type           # and a media type that ends in a zero byte; p NULL: none
+    char* up_trailers       # TRAILER_MAX bytes: the trailer section of its answer (proxy_pass_trailers), or NULL
+    Str sent_trailers       # copy of the trailer section that the client was sent (Location.uses)
     Str sent_head           # copy of the head that the client was sent (Location.uses)
     int64_t up_first        # when the first server was chosen
     uint16_t left           # servers that may still be asked, the present one included
@@ -804,6 +807,7 @@ ctypedef struct Location:
     TempPath answer_path
     uint8_t buffering       # proxy_buffering
     uint8_t ignore          # Ignore
+    uint8_t pass_trailers   # proxy_pass_trailers
     uint32_t head_max       # proxy_buffer_size
     uint64_t buffers        # proxy_buffers, all of them
     uint64_t temp_max       # proxy_max_temp_file_size

@@ -318,8 +318,8 @@ DIRECTIVES = (
         "on | off",
         (1, 1),
         "off",
-        "Passes the fields behind the body of a server's chunked response to clients of HTTP/1.1. The server sends them "
-        "when it is asked to: proxy_set_header Connection te; proxy_set_header TE trailers.",
+        "Passes the fields behind the body of a server's chunked response to HTTP/1.1 clients. Servers send them "
+        "when they are asked to: proxy_set_header Connection te; proxy_set_header TE trailers.",
         "differs: fields that frame, route or authenticate a message, and cookies, are never passed there",
         flag,
     ),

@@ -146,11 +146,15 @@ cdef inline void write_up_cookie(Out* o, Request* r, Str name) noexcept nogil:
     write_missing(o)
 
 
+cdef inline bint is_white(char c) noexcept nogil:
+    return c == 32 or c == 9
+
+
 cdef inline void write_line_field(Out* o, Str lines, Str name) noexcept nogil:
     """$sent_http_NAME, $sent_trailer_NAME, $upstream_trailer_NAME: all fields of that name in these lines."""
     cdef const char* p = lines.p
     cdef const char* end = p + lines.n
-    cdef uint32_t n, at
+    cdef uint32_t n, at, last
     cdef bint any = False
     while p < end:
         n = 0
@@ -158,11 +162,14 @@ cdef inline void write_line_field(Out* o, Str lines, Str name) noexcept nogil:
             n += 1
         if n > name.n and p[name.n] == 58 and name_is(p, name.p, name.n):
             at = name.n + 1
-            while at < n and (p[at] == 32 or p[at] == 9):
+            while at < n and is_white(p[at]):
                 at += 1
+            last = n
+            while last > at and is_white(p[last - 1]):
+                last -= 1
             if any:
                 out_put(o, b", ", 2)
-            out_put(o, p + at, n - at)
+            out_put(o, p + at, last - at)
             any = True
         p += n + 2
     if not any:

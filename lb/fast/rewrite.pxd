@@ -9,7 +9,7 @@ from lb.fast.types cimport (B_CHUNKED, B_LENGTH, Env, F_AUTHORIZATION, F_CONNECT
                             F_TE, F_TRAILER, F_TRANSFER_ENCODING, F_UPGRADE, F_X_ACCEL, F_X_PAD, FF_BAD_NAME, FF_HOP, Field,
                             Head, Location, Out, RQ_NO_LOCATION, RQ_URI_NEW, Request, SetHeader, Str)
 from lb.fast.out cimport out_char, out_init, out_int, out_put, out_str, out_uint
-from lb.fast.outcome cimport up_trailers
+from lb.fast.outcome cimport is_white, up_trailers
 from lb.fast.shape cimport named, write_shaped
 from lb.fast.swap cimport clean, write_line
 from lb.fast.sys cimport memchr, memcpy, memmove, strncasecmp
@@ -191,16 +191,18 @@ cdef inline void write_up_trailers(Out* o, Request* r) noexcept nogil:
     cdef Str lines = up_trailers(r)
     cdef char* p = lines.p
     cdef char* end = p + lines.n
-    cdef uint32_t n, key, at
+    cdef uint32_t n, key, at, last
     cdef int id
     while p < end:
-        n = <uint32_t> (<char*> memchr(p, 13, end - p) - p)
+        n = last = <uint32_t> (<char*> memchr(p, 13, end - p) - p)
         key = <uint32_t> (<char*> memchr(p, 58, n) - p)
         id = field_id(<uint8_t*> p, key)
         at = key + 1
-        while at < n and (p[at] == 32 or p[at] == 9):
+        while at < n and is_white(p[at]):
             at += 1
+        while last > at and is_white(p[last - 1]):
+            last -= 1
         if not ((HIDDEN | NO_TRAILER) >> id) & 1 and (
                 r.loc.shape == NULL or not named(r.loc.shape.hide, r.loc.shape.nhide, p, key)):
-            write_line(o, p, key, p + at, n - at)
+            write_line(o, p, key, p + at, last - at)
         p += n + 2

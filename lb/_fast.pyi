@@ -59,6 +59,9 @@ def regex_check(pattern: str, caseless: bool = False) -> tuple[int, tuple[tuple[
     """Groups, and named captures with their groups, of a PCRE2 expression. Raises ValueError with nginx's text."""
 
 TALLY_ROW: int  # numbers in a row of sums (tallies_add)
+TALLY_RETRY: int  # place in a row: Unix ms from which on a failed server is tried again
+TALLY_STATE: int  # 0: no worker has said; 1 up, 2 down, 3 failed, 4 removed
+TALLY_SINCE: int  # Unix ms of the change to it
 TALLY_BOUNDS: tuple[int, ...]  # bounds of the cells of a histogram, in ms; the last cell is what is above them
 TALLY_FIELDS: tuple[str, ...]  # what a row begins with; connect, header, response are len(TALLY_BOUNDS) + 1 numbers
 TALLY_OTHER: bytes  # the "address" of servers that have no tally of their own
@@ -75,9 +78,14 @@ def tallies_add(
     """Add what one worker counted of its servers to `tables`: for each upstream number (and one behind them, for the
     addresses that variables gave) address -> row of TALLY_ROW uint64; b"" is the sum of the upstream.
 
-    A row: TALLY_FIELDS; four numbers for each of up, down, failed, removed: workers that see the server so, those of
-    them with no time of the change to it, the first and the last Unix ms of the others; Unix ms of the next try.
+    A row: TALLY_FIELDS, what each worker thinks of the server, and from tallies_settle its state.
     dead: without what there is now. serving: with what a server is now.
+    """
+
+def tallies_settle(rows: dict[bytes, bytearray], before: dict[bytes, bytearray], now: int, started: int) -> list[bytes]:
+    """After every tallies_add: state and time in all rows of an upstream; `before`: its rows of an earlier moment.
+
+    Times are Unix ms; `started`: of a state when nothing else is known. Returns the addresses that no worker has.
     """
 
 def consul_notes(shm: mmap.mmap, worker: int) -> list[tuple[float, int]]:

@@ -81,6 +81,7 @@ include "fast/proxy.pyx"        # HTTP servers: request out, answer in
 include "fast/drain.pyx"        # leaving
 include "fast/ring_build.pyx"   # `hash ... consistent`: the ring of a new table
 include "fast/publish.pyx"      # a Python list becomes a table
+include "fast/tallies.pyx"      # counters of servers, as the master reads them
 include "fast/handover.pyx"     # what an old worker tells a new one
 include "fast/api.pyx"          # class Engine
 include "fast/compile_admit.pyx"    # who may come in

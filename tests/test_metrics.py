@@ -14,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 
 from lb import _fast
 from lb.config.model import Address, Server, Upstream
-from lb.master.ledger import Snapshot, Standing
+from lb.master.ledger import Snapshot
 from lb.status import metrics
 from lb.status import server as status_server
 from lb.status.families import families, reference
@@ -61,8 +61,9 @@ def many(count: int, upstreams: int = 1) -> View:
             UpstreamView(number, Upstream("http", name, tuple(Server(str(one), one) for one in addresses)), None, ())
         )
         rows = {str(one).encode(): row(requests=5, connect=2, connect_ms=2) for one in addresses}
+        for one in rows.values():
+            memoryview(one).cast("Q")[_fast.TALLY_STATE] = 1
         snapshot.sums["http", name] = {b"": row(requests=5 * len(addresses)), **rows}
-        snapshot.standing["http", name] = {one: Standing("up", 1.5) for one in rows}
     return replace(view(), upstreams=tuple(shown), snapshot=lambda: snapshot)
 
 

@@ -3,7 +3,7 @@
     publish (any thread, with the GIL): tally_give: FREE or LEFT -> USED; a server that comes back finds its old counts
     the loop:  counts; tally_left when a peer is buried: USED -> LEFT
     publish, when nothing is free: a LEFT one is added to its upstream's TALLY_GONE and given to another server
-    the master: tallies_add: one pass over a worker's tallies into sums by server and by upstream
+    the master adds them up: tallies.pyx
 
 So the sums of an upstream never fall, and those of a server do not while its workers let go of it one after the other.
 """
@@ -153,77 +153,11 @@ cdef inline void tally_left(Tally* t) noexcept nogil:
         lb_atomic_store(&t.state, TALLY_LEFT)
 
 
-# ---- reading, in the master
-
-TALLY_OTHER = b"other"              # the name of TALLY_REST among the servers
-
-cdef enum:
-    FOLDING_TRIES = 100             # looks at `folding` before a reader takes what there is: a worker may have died in it
-    ROW_CONDITIONS = TALLY_COUNTERS         # for each Condition: tallies with it, of them with `since` 0, least and last `since`
-    ROW_RETRY = ROW_CONDITIONS + 16         # the last retry_at
-    ROW = ROW_RETRY + 1
-
-TALLY_ROW = ROW                     # numbers in a row of sums
-TALLY_BOUNDS = tuple([lb_tally_bounds[i] for i in range(TALLY_CELLS - 1)])
-TALLY_FIELDS = ("active", "requests", "1xx", "2xx", "3xx", "4xx", "5xx", "sent", "received", "retries", "failures", "connects",
-                "no_live", "connect_ms", "header_ms", "response_ms", "connect", "header", "response", "consul_errors")
-
-
 cdef inline void tally_sum(uint64_t* sums, Tally* t) noexcept nogil:
     cdef uint64_t* n = &t.active
     cdef int i
     for i in range(TALLY_COUNTERS):
         sums[i] += n[i]
-
-
-cdef void tally_shown(uint64_t* row, Tally* t) noexcept nogil:
-    """The condition of a server in one worker."""
-    cdef uint64_t* c = row + ROW_CONDITIONS + 4 * (t.condition & 3)
-    c[0] += 1
-    if t.since == 0:
-        c[1] += 1
-    else:
-        if c[2] == 0 or t.since < c[2]:
-            c[2] = t.since
-        if t.since > c[3]:
-            c[3] = t.since
-    if t.condition == COND_FAILED and t.retry_at > row[ROW_RETRY]:
-        row[ROW_RETRY] = t.retry_at
-
-
-cdef void tallies_clear(unsigned char* shm, int worker) noexcept nogil:
-    cdef Stats* st = <Stats*> shm + worker
-    memset(shm + st.tallies, 0, st.tallied * sizeof(Tally))
-
-
-cdef Tally* tallies_copy(const unsigned char* shm, int worker, uint64_t* n) except? NULL:
-    """What a worker has in use, at one moment: no sum is missing or there twice. To be freed."""
-    cdef const Stats* st = <const Stats*> shm + worker
-    cdef const Tally* all = <const Tally*> (shm + st.tallies)
-    cdef Tally* copy
-    cdef uint64_t i, before
-    cdef int _i
-    n[0] = lb_atomic_load(<uint64_t*> &st.tallied)
-    copy = <Tally*> need(n[0] * sizeof(Tally))
-    with nogil:
-        for _i in range(FOLDING_TRIES):
-            before = lb_atomic_load(<uint64_t*> &st.folding)
-            if before & 1 and _i + 1 < FOLDING_TRIES:
-                continue
-            for i in range(n[0]):
-                copy[i].state = lb_atomic_load(<uint64_t*> &all[i].state)
-                if copy[i].state != TALLY_FREE:
-                    memcpy(&copy[i].upstream, &all[i].upstream, sizeof(Tally) - sizeof(uint64_t))
-            if before == lb_atomic_load(<uint64_t*> &st.folding):
-                break
-    return copy
-
-
-cdef uint64_t* tally_row(dict rows, bytes name) except NULL:
-    row = rows.get(name)
-    if row is None:
-        row = rows[name] = bytearray(ROW * sizeof(uint64_t))
-    return <uint64_t*> PyByteArray_AS_STRING(row)
 
 
 cdef int tally_consul(uint32_t upstream, bint good) except -1:
@@ -235,47 +169,3 @@ cdef int tally_consul(uint32_t upstream, bint good) except -1:
     else:
         tally_rest(upstream).consul_errors += 1
     return 0
-
-
-def consul_notes(shm, int worker):
-    """For each upstream number of this worker: Unix time of Consul's last good answer (0: none), queries that failed."""
-    cdef const unsigned char[::1] view = shm
-    cdef const Stats* st = <const Stats*> &view[0] + worker
-    cdef const Tally* all = <const Tally*> (&view[0] + st.tallies)
-    cdef list found = []
-    cdef uint64_t i
-    for i in range(0, st.tallied, 2):
-        if all[i].state != TALLY_REST:
-            break
-        found.append((all[i].consul_answer / 1000.0, all[i].consul_errors))
-    return found
-
-
-def tallies_add(shm, int worker, list tables, *, bint dead=False, bint serving=True):
-    """Add what a worker has counted to `tables`: for each number of an upstream (and one more, for the servers of addresses
-    that variables gave) a dict from a server's address to a row of uint64; b"" is the sum of the upstream.
-
-    dead: without what there is now. serving: with the condition of each server.
-    """
-    cdef const unsigned char[::1] view = shm
-    cdef uint64_t n, i
-    cdef Tally* all = tallies_copy(&view[0], worker, &n)
-    cdef Tally* t
-    cdef uint64_t* row
-    try:
-        for i in range(n):
-            t = &all[i]
-            if t.state == TALLY_FREE or t.upstream >= <size_t> len(tables):
-                continue
-            if dead:
-                t.active = 0
-            rows = tables[t.upstream]
-            tally_sum(tally_row(rows, b""), t)
-            if t.state == TALLY_GONE or (t.state == TALLY_REST and t.requests == 0):
-                continue
-            row = tally_row(rows, TALLY_OTHER if t.state == TALLY_REST else t.name[:t.name_len])
-            tally_sum(row, t)
-            if t.state == TALLY_USED and serving and not dead:
-                tally_shown(row, t)
-    finally:
-        free(all)

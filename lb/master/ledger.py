@@ -4,7 +4,7 @@ Workers count in their tallies (lb/fast/tally.pxd); here they are summed: what t
 the living have.  An upstream is known by its kind and name, which a reload keeps; a server by its address.  The sums
 of an upstream never fall.  Those of a server begin again when it was gone and its worker with it.
 
-A snapshot is made at most once a second: with 10,000 servers it takes some hundredths of one.
+A snapshot is made at most once a second: with 10,000 servers and 4 workers it takes 16 to 33 ms (measured).
 """
 
 from __future__ import annotations
@@ -25,18 +25,7 @@ Sums = dict[UpstreamKey, Rows]
 FRESH_S: Final = 1.0  # how long a snapshot is good enough
 DIRECT: Final = ("direct", "")  # servers of addresses that variables of proxy_pass gave
 
-UP, DOWN, FAILED, REMOVED = range(4)  # Condition of tally.pxd
-STATES: Final = ("up", "down", "failed", "draining")
-_CONDITIONS: Final = _fast.TALLY_ROW - 17  # where they begin in a row
-
-
-@dataclass(slots=True)
-class Standing:
-    """What a server is, all serving workers together. `since`: Unix time; `retry_at`: of the next try, 0: none."""
-
-    state: str
-    since: float
-    retry_at: float = 0.0
+STATES: Final = ("up", "down", "failed", "draining")  # of TALLY_STATE, from 1 on
 
 
 @dataclass(slots=True)
@@ -45,15 +34,14 @@ class Snapshot:
 
     at: float  # time.monotonic()
     sums: Sums = field(default_factory=dict)
-    standing: dict[UpstreamKey, dict[bytes, Standing]] = field(default_factory=dict)
 
 
 class Ledger:
     def __init__(self, started: float) -> None:
         """`started`: Unix time since which a server is what it is when nothing else is known."""
-        self.started = started
+        self.started = int(started * 1000) / 1000  # as rows have it
         self._base: Sums = {}
-        self._standing: dict[UpstreamKey, dict[bytes, Standing]] = {}
+        self._before: Sums = {}  # of the last snapshot, for since when servers are what they are
         self._last: Snapshot | None = None
         self._looked_at = 0.0  # time.monotonic()
 
@@ -75,59 +63,25 @@ class Ledger:
             known.update((one.kind, one.name) for one in crew.config.upstreams)
             serving = crew is current or not current.ready
             _fast.tallies_add(crew.shm, worker.slot, _tables(made.sums, crew.config), serving=serving)
-        self._forget(made, known, settled=current.ready)
-        made.standing = self._standing = {
-            key: self._stand(key, rows) for key, rows in made.sums.items() if key in known
-        }
+        self._settle(made, known, settled=current.ready)
+        self._before = made.sums
         self._last = made
         self._looked_at = now
         return made
 
-    def _forget(self, made: Snapshot, known: set[UpstreamKey], *, settled: bool) -> None:
-        """Of upstreams in no configuration, and of servers that no worker has any more."""
+    def _settle(self, made: Snapshot, known: set[UpstreamKey], *, settled: bool) -> None:
+        """What servers are; forget upstreams in no configuration, and servers that no worker has any more."""
         for sums in (self._base, made.sums):
             for key in [key for key in sums if key not in known]:
                 del sums[key]
-        if not settled:  # a worker that starts has not its servers yet
-            return
+        now, started = int(time.time() * 1000), round(self.started * 1000)
         for key, rows in made.sums.items():
-            gone = [name for name, row in rows.items() if name not in (b"", _fast.TALLY_OTHER) and not _seen(row)]
-            base = self._base.get(key, {})
-            for name in gone:
-                del rows[name]
-                base.pop(name, None)
-
-    def _stand(self, key: UpstreamKey, rows: Rows) -> dict[bytes, Standing]:
-        before = self._standing.get(key, {})
-        found = {}
-        for name, row in rows.items():
-            if name not in (b"", _fast.TALLY_OTHER):
-                view = memoryview(row).cast("Q")
-                standing = self._one(view, before.get(name)) or before.get(name)
-                if standing is not None:
-                    found[name] = standing
-        return found
-
-    def _one(self, row: memoryview, before: Standing | None) -> Standing | None:
-        """None: no serving worker has it. One worker that takes it for failed is enough to say so."""
-        state = next((one for one in (FAILED, UP, DOWN, REMOVED) if row[_CONDITIONS + 4 * one]), None)
-        if state is None and row[0]:  # only workers that are finishing use it
-            was = before is not None and before.state == STATES[REMOVED]
-            return before if was else Standing(STATES[REMOVED], time.time())
-        if state is None:
-            return None
-        _, unknown, first, last = row[_CONDITIONS + 4 * state : _CONDITIONS + 4 * state + 4]
-        since = (first if state == FAILED else last) / 1000
-        if before is not None and before.state == STATES[state] and unknown:
-            since = min(before.since, since or before.since) if state == FAILED else max(before.since, since)
-        retry_at = row[_CONDITIONS + 16] / 1000 if state == FAILED else 0.0
-        return Standing(STATES[state], since or self.started, retry_at)
-
-
-def _seen(row: bytearray) -> bool:
-    """Some serving worker has this server, or someone still uses it."""
-    view = memoryview(row).cast("Q")
-    return bool(view[0]) or any(view[_CONDITIONS + 4 * one] for one in range(4))
+            gone = _fast.tallies_settle(rows, self._before.get(key, {}), now, started)
+            if settled:  # a worker that starts has not its servers yet
+                base = self._base.get(key, {})
+                for name in gone:
+                    del rows[name]
+                    base.pop(name, None)
 
 
 def _copy(rows: Rows) -> Rows:

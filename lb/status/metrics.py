@@ -121,7 +121,7 @@ def _servers(view: View, snapshot: Snapshot, form: Format) -> Iterator[bytes]:
     )
     yield form.family(SINCE)
     yield from _pieces(
-        f"{SINCE.name}{{{labels}}} {server.standing.since:.3f}\n" for labels, server in found if server.standing
+        f"{SINCE.name}{{{labels}}} {server.since:.3f}\n" for labels, server in found if server.since is not None
     )
     yield form.family(WEIGHT)
     yield from _pieces(f"{WEIGHT.name}{{{labels}}} {server.weight}\n" for labels, server in found)

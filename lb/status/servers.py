@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from lb import _fast
 from lb.config.model import Server
-from lb.master.ledger import Snapshot, Standing
+from lb.master.ledger import STATES, Snapshot
 from lb.upsync import start
 
 if TYPE_CHECKING:
@@ -30,14 +30,24 @@ class Shown:
 
     address: str
     server: Server | None
-    standing: Standing | None
     row: memoryview
 
     @property
     def state(self) -> str:
-        if self.standing is not None:
-            return self.standing.state
+        code = self.row[_fast.TALLY_STATE]
+        if code:
+            return STATES[code - 1]
         return "down" if self.server is not None and self.server.down else "up"
+
+    @property
+    def since(self) -> float | None:
+        """Unix time of the change to its state; None: no worker has said."""
+        return self.row[_fast.TALLY_SINCE] / 1000 if self.row[_fast.TALLY_STATE] else None
+
+    @property
+    def retry_at(self) -> float | None:
+        """Unix time from which on a failed server is tried again."""
+        return self.row[_fast.TALLY_RETRY] / 1000 if self.state == "failed" else None
 
     @property
     def backup(self) -> bool:
@@ -56,19 +66,18 @@ def total(one: UpstreamView, snapshot: Snapshot) -> memoryview:
 
 def shown(one: UpstreamView, snapshot: Snapshot) -> Iterator[Shown]:
     """Those of the list in its order (an address that is there twice once), then what workers have beyond it."""
-    key = (one.upstream.kind, one.upstream.name)
-    rows, standing = snapshot.sums.get(key, {}), snapshot.standing.get(key, {})
+    rows = snapshot.sums.get((one.upstream.kind, one.upstream.name), {})
     seen = {b""}
     for server in start.listed(one.upstream, one.report):
         address = str(server.address)
         name = os.fsencode(address)
         if name not in seen:
             seen.add(name)
-            row = rows.get(name)
-            yield Shown(address, server, standing.get(name), memoryview(row).cast("Q") if row is not None else EMPTY)
+            yield Shown(address, server, memoryview(rows[name]).cast("Q") if name in rows else EMPTY)
     for name in sorted(rows.keys() - seen):
-        if name in standing or name == _fast.TALLY_OTHER:
-            yield Shown(os.fsdecode(name), None, standing.get(name), memoryview(rows[name]).cast("Q"))
+        row = memoryview(rows[name]).cast("Q")
+        if row[_fast.TALLY_STATE] or name == _fast.TALLY_OTHER:
+            yield Shown(os.fsdecode(name), None, row)
 
 
 def count(row: memoryview, name: str) -> int:

@@ -145,12 +145,12 @@ def _upstream(one: UpstreamView, snapshot: Snapshot, now: float) -> dict[str, An
 
 
 def _server(shown: Shown) -> dict[str, Any]:
-    standing, server = shown.standing, shown.server
+    server = shown.server
     return {
         "address": shown.address,
         "state": shown.state,
-        "since": standing.since if standing is not None else None,
-        "retry_at": (standing.retry_at or None) if standing is not None else None,
+        "since": shown.since,
+        "retry_at": shown.retry_at,
         "weight": shown.weight,
         "backup": shown.backup,
         "down": server is not None and server.down,

@@ -72,6 +72,8 @@ include "fast/accel.pyx"        # X-Accel-Redirect, X-Accel-Buffering
 include "fast/direct.pyx"       # proxy_pass with variables
 include "fast/body.pyx"         # the client's body on its way to the server
 include "fast/answer.pyx"       # answers that lb makes itself
+include "fast/place.pyx"        # which file a path stands for
+include "fast/file.pyx"         # static files
 include "fast/tcp.pyx"          # TCP sessions
 include "fast/session.pyx"      # what a stream server does before or instead: set, return, a server by a value
 include "fast/upstream.pyx"     # choose, connect, reuse, fail over
@@ -87,4 +89,5 @@ include "fast/api.pyx"          # class Engine
 include "fast/compile_admit.pyx"    # who may come in
 include "fast/compile_proxy.pyx"    # what api leaves to it: the settings of a proxied location
 include "fast/compile_logs.pyx"     # logs and their targets
+include "fast/compile_files.pyx"    # static files
 include "fast/compile_routes.pyx"   # servers, locations, operations, maps: from the model

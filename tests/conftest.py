@@ -6,6 +6,7 @@ The others are its methods under short names.  See tests/harness/__init__.py.
 from __future__ import annotations
 
 import re
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -47,6 +48,14 @@ def world(tmp_path, request: pytest.FixtureRequest) -> Iterator[World]:
         for lb in made.lbs:
             print(f"--- {lb.file}\n{lb.file.read_text() if lb.file.exists() else ''}\n--- log\n{lb.log[-8000:]}")
     made.end(failed)
+
+
+@pytest.fixture
+def open_dir() -> Iterator[Path]:
+    """A directory that workers of another user can read; another pytest takes that right from those of tmp_path."""
+    with tempfile.TemporaryDirectory(prefix="lb-") as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
 
 
 @pytest.fixture

@@ -16,13 +16,14 @@ from lb.config.model import (
     Address,
     Config,
     ErrorLog,
+    Files,
     HttpServer,
     HttpSettings,
     Location,
-    NotFound,
     ProxyPass,
     Return,
     Server,
+    StaticFiles,
     TempPath,
     UpstreamShow,
     Upsync,
@@ -147,6 +148,7 @@ def test_settings_are_inherited(read: Read, tmp_path: Path) -> None:
         client_header_timeout_ms=3000,
         client_max_body_size=0,
         access_logs=tuple(AccessLog(f"{tmp_path}/{name}.log") for name in "aab"),
+        files=Files(root=(f"{tmp_path}/html",)),
         **temp_paths(tmp_path),
     )
     assert b == common
@@ -159,7 +161,9 @@ def test_settings_are_inherited(read: Read, tmp_path: Path) -> None:
 
 def test_the_default_access_log(read: Read, tmp_path: Path) -> None:
     assert only_server(read(http(server()))).settings == HttpSettings(
-        access_logs=(AccessLog(f"{tmp_path}/logs/access.log"),), **temp_paths(tmp_path)
+        access_logs=(AccessLog(f"{tmp_path}/logs/access.log"),),
+        files=Files(root=(f"{tmp_path}/html",)),
+        **temp_paths(tmp_path),
     )
 
 
@@ -180,9 +184,9 @@ def test_locations_and_handlers(read: Read) -> None:
     assert found == [
         ("exact", "/a", ProxyPass(0, "u")),
         ("exact", "/b", UpstreamShow()),
-        ("noregex", "/c", NotFound()),
+        ("noregex", "/c", StaticFiles()),
         ("noregex", "/d", ProxyPass(0, "u")),
-        ("prefix", "/", NotFound()),
+        ("prefix", "/", StaticFiles()),
     ]
     ops = [one.ops for one in only_server(config).locations]
     assert ops == [(), (), (Return(204), Return(500)), (Return(403),), ()]
@@ -450,7 +454,7 @@ def test_bad_globals(read: Read, globals: str, expected: str) -> None:
         ("http { lissten 80; }", 'did you mean "listen"?'),
         ("gzip on;", '"gzip": a directive of nginx that lb does not have yet'),
         ("http { server { ssl_certificate x; } }", '"ssl_certificate": TLS is not there yet'),
-        ("http { server { alias /x; } }", '"alias": lb serves no files'),
+        ("http { server { location / { autoindex on; } } }", '"autoindex": lb lists no directories: leave it out'),
         ("http { keepalive 5; }", '"keepalive" may stand in: upstream'),
         ("xyzzy;", ""),
         (

@@ -20,8 +20,8 @@ from lb.config.model import (
     If,
     Listener,
     Location,
-    NotFound,
     Op,
+    StaticFiles,
     StreamServer,
     TempPath,
     Upstream,
@@ -39,6 +39,7 @@ from lb.config.scope import (
 )
 from lb.config.table_access import realip
 from lb.config.table_answer import shape
+from lb.config.table_files import files
 from lb.config.variables import shown
 
 # Field of the model -> directive.
@@ -201,12 +202,13 @@ def _http_server(scope: HttpServerScope) -> HttpServer:
     return HttpServer(
         names=tuple(scope.names) or ("",),
         locations=tuple(_location(inner) for inner in scope.locations),
-        handler=NotFound(),
+        handler=StaticFiles(),
         settings=_settings(scope),
         where=scope.node.where if scope.node else "",
         regexes=tuple(scope.regexes),
         ops=_ops(scope.ops),
         merge_slashes=scope.inherited("merge_slashes", True),
+        try_files=scope.values.get("try_files"),
     )
 
 
@@ -223,6 +225,7 @@ def _location(scope: LocationScope) -> Location:
         internal=scope.internal,
         except_methods=scope.except_methods,
         except_location=_location(scope.except_scope) if scope.except_scope else None,
+        try_files=scope.values.get("try_files"),  # not inherited
     )
 
 
@@ -230,7 +233,7 @@ def _handler(scope: LocationScope) -> Handler:
     """An implicit location (if, limit_except) does what the one around it does, unless it says otherwise."""
     if scope.content is None and scope.match == "none" and isinstance(scope.parent, LocationScope):
         return _handler(scope.parent)
-    return scope.content or NotFound()
+    return scope.content or StaticFiles()
 
 
 def _ops(drafts: list[OpDraft]) -> tuple[Op, ...]:
@@ -257,6 +260,7 @@ def _settings(scope: Scope) -> HttpSettings:
         client_body_temp=_temp(scope, "client_body_temp"),
         proxy_temp=_temp(scope, "proxy_temp"),
         error_pages=tuple(scope.inherited("error_page", ())),
+        files=files(scope),
         **_given(scope, _HTTP_FIELDS),
     )
 

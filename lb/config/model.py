@@ -121,11 +121,11 @@ class UpstreamShow:
 
 
 @dataclass(frozen=True, slots=True)
-class NotFound:
-    """A location (or server) with no handler: lb serves no files, so 404."""
+class StaticFiles:
+    """A location (or server) with no other handler: HttpSettings.files."""
 
 
-Handler = ProxyPass | UpstreamShow | NotFound
+Handler = ProxyPass | UpstreamShow | StaticFiles
 
 
 # ---- routing and rewriting
@@ -297,6 +297,31 @@ class Shape:
 
 
 @dataclass(frozen=True, slots=True)
+class Files:
+    """Which file a path stands for, and how it is sent."""
+
+    root: Value  # absolute, but for a variable at its start
+    # `alias`: the bytes at the start of a path that `root` replaces; -1: of a regular expression's location, where
+    # `root` is the whole name; 0: a path stands behind `root`, which ends in no slash
+    alias: int = 0
+    index: tuple[Value, ...] = (("index.html",),)
+    types: tuple[tuple[str, str], ...] = (("html", "text/html"), ("gif", "image/gif"), ("jpg", "image/jpeg"))
+    log_not_found: bool = True
+    etag: bool = True
+    if_modified_since: Literal["off", "exact", "before"] = "exact"
+    max_ranges: int | None = None  # None: no limit
+
+
+@dataclass(frozen=True, slots=True)
+class TryFiles:
+    """`try_files`: the first file that is there, with the path of the last word otherwise, or its status."""
+
+    files: tuple[tuple[Value, bool], ...]  # name, and whether it must be a directory
+    last: Value = ()  # /URI or @name
+    status: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class HttpSettings:
     """Everything that http, server and location inherit from each other."""
 
@@ -355,6 +380,7 @@ class HttpSettings:
     absolute_redirect: bool = True
     port_in_redirect: bool = True
     server_name_in_redirect: bool = False
+    files: Files = Files(root=("html",))
 
 
 Match = Literal["exact", "prefix", "noregex", "regex", "named", "none"]  # =, nothing, ^~, ~ or ~*, @; if, limit_except
@@ -373,6 +399,7 @@ class Location:
     internal: bool = False
     except_methods: tuple[str, ...] = ()  # limit_except: the methods that stay here
     except_location: Location | None = None  # where the others go
+    try_files: TryFiles | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -385,6 +412,7 @@ class HttpServer:
     regexes: tuple[Regex, ...] = ()  # of the names that begin with "~", in file order
     ops: tuple[Op, ...] = ()  # run before a location is looked for
     merge_slashes: bool = True
+    try_files: TryFiles | None = None  # where no location matches
 
 
 @dataclass(frozen=True, slots=True)

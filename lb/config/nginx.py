@@ -12,9 +12,9 @@ _REASONS = {
     "multi_accept": "lb decides this itself: leave it out",
     "accept_mutex": "lb never takes turns in accepting (EPOLLEXCLUSIVE): leave it out",
     "master_process": "lb always runs a master and workers: leave it out",
+    "autoindex": "lb lists no directories: leave it out",
     "load_module": "lb loads no modules, http and stream are built in: leave it out",
 }
-_NO_FILES = ("alias", "index", "try_files", "autoindex", "types")
 _NO_TLS = ("ssl_", "proxy_ssl_")
 _LATER = "a directive of nginx that lb does not have yet"
 _NEW = {
@@ -36,8 +36,6 @@ def reason(name: str) -> str:
     """Why lb refuses a directive of nginx; "" for a name that nginx does not know either."""
     if name in _REASONS:
         return f'"{name}": {_REASONS[name]}'
-    if name in _NO_FILES:
-        return f'"{name}": lb serves no files'
     if name not in DIRECTIVES and name not in _NEW:
         return ""
     if name.startswith(_NO_TLS):

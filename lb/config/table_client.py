@@ -138,8 +138,8 @@ DIRECTIVES = (
         "TYPE",
         (1, 1),
         "text/plain",
-        "The media type of the text of `return`.",
-        "differs: of nothing else, lb serves no files",
+        "The media type of files, and of the text of `return`, for which `types` has none.",
+        AS_NGINX,
         default_type,
     ),
     Directive(

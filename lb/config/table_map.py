@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import glob
-import os
-import re
 from dataclasses import dataclass, field
 
 from lb.config import regexes
 from lb.config.directive import AS_NGINX, Directive
-from lb.config.errors import Problem, Refused
+from lb.config.errors import Refused
+from lb.config.lines import include_lines, walk_lines
 from lb.config.model import Map, Regex, Value
 from lb.config.reader import Reader
 from lb.config.scope import HttpScope, Kind, StreamScope
-from lb.config.tree import Node, Statement
+from lb.config.tree import Node
 from lb.config.values import ascii_lower
-from lb.config.variables import compile_value, take_unknown
+from lb.config.variables import compile_value
 
 
 @dataclass(slots=True)
@@ -30,19 +28,6 @@ class _Draft:
     hostnames: bool = False
     volatile: bool = False
 
-    def walk(self, statements: list[Statement]) -> None:
-        for statement in statements:
-            if isinstance(statement, Problem):
-                self.reader.problems.append(statement)
-                self.reader.syntax_error = True
-                continue
-            try:
-                self.line(statement)
-            except Refused as refused:
-                file, line = (refused.file, refused.line) if refused.file else (statement.file, statement.line)
-                self.reader.problems.append(Problem(refused.message, file, line, refused.hint))
-            self.reader.unknown += [(name, statement) for name in take_unknown()]
-
     def line(self, node: Node) -> None:
         if node.block is not None:
             raise Refused('unexpected "{"')
@@ -53,16 +38,9 @@ class _Draft:
         elif len(node.args) != 1:
             raise Refused("invalid number of the map parameters")
         elif node.name == "include":
-            self.include(node)
+            include_lines(self.reader, node, self.line)
         else:
             self.pair(node.name, compile_value(node.args[0], self.kind))
-
-    def include(self, node: Node) -> None:
-        name = self.reader.include_name(node.args[0])
-        names = sorted(glob.glob(name), key=os.fsencode) if re.search(r"[*?\[]", name) else [name]
-        for path in names:
-            with self.reader.open(path) as statements:
-                self.walk(statements)
 
     def pair(self, key: str, value: Value) -> None:
         if key == "default":
@@ -88,7 +66,7 @@ def map_(scope: HttpScope | StreamScope, node: Node) -> None:
     source = compile_value(node.args[0], kind)
     name = regexes.define(scope.reader, regexes.variable_name(node.args[1]), kind)
     draft = _Draft(scope.reader, kind)
-    draft.walk(node.block or [])
+    walk_lines(scope.reader, node.block or [], draft.line)
     made = Map(
         name=name,
         source=source,

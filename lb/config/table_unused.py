@@ -1,4 +1,4 @@
-"""Directives of nginx's file service and of protocols that lb does not speak, which common files hold all the same.
+"""Directives about memory, system calls and protocols that lb does without, which common files hold all the same.
 
 They are checked as nginx checks them and have no effect, because what they are about does not exist in lb: each says so
 in the reference.  A directive whose effect could be missed does not belong here.
@@ -30,11 +30,6 @@ def pool_size(scope: Scope, node: Node) -> None:
     size(scope, node)
 
 
-def root(scope: Scope, node: Node) -> None:
-    once(scope, node)
-    scope.values[node.name] = full_path(scope, node.args[0])
-
-
 def _temp(protocol: str) -> Directive:
     return Directive(
         f"{protocol.lower()}_temp_path",
@@ -49,17 +44,6 @@ def _temp(protocol: str) -> Directive:
 
 
 DIRECTIVES = (
-    Directive(
-        "root",
-        _LEVELS,
-        "DIRECTORY",
-        (1, 1),
-        "",
-        "The directory of nginx's file service. lb serves no files: a location without a handler answers 404, and "
-        "DIRECTORY is read and not used.",
-        "differs: not used",
-        root,
-    ),
     *(
         Directive(
             name,
@@ -81,12 +65,12 @@ DIRECTIVES = (
             "on | off",
             (1, 1),
             "",
-            f"{what} lb serves no files: it is checked and not used.",
+            f"{what} It is checked and not used.",
             "differs: not used",
             flag,
         )
         for name, what in (
-            ("sendfile", "How nginx sends files."),
+            ("sendfile", "lb sends files of more than 16 KiB with sendfile(2), always."),
             ("tcp_nopush", "How nginx packs the heads of files (with sendfile)."),
         )
     ),

@@ -3,6 +3,9 @@
     answer_* -> answer_send(head in loop.heads, body behind it) -> http_answered
 """
 
+cdef enum:
+    EXTENSION_MOST = 64         # of a path: longer ones are in no `types`
+
 
 cdef const char* reason(int status) noexcept nogil:
     """Reason phrase of RFC 9110 section 15 for a status that lb makes."""
@@ -116,9 +119,8 @@ cdef void answer_send(Request* r, Out* o, const char* body, uint64_t n) noexcept
     http_answered(r)
 
 
-cdef void answer(Request* r, int status, const char* kind, const char* body, uint64_t n) noexcept nogil:
-    """An answer with a body of this media type; behind an error_page, with the status that that says."""
-    cdef Out o
+cdef int answer_begin(Out* o, Request* r, int status) noexcept nogil:
+    """The head up to Date and Location. The status: behind an error_page, the one that that says."""
     cdef const char* phrase
     if r.err_status:
         status = r.err_status
@@ -126,10 +128,21 @@ cdef void answer(Request* r, int status, const char* kind, const char* body, uin
     r.status = <uint16_t> status
     if not r.inb.done and not may_discard(r):       # the rest of the request was not read, and stays so
         r.flags &= ~RQ_KEEP
-    out_init(&o, loop.heads, HEADS)
-    head_start(&o, r, status, phrase, <uint32_t> strlen(phrase), 0)
+    out_init(o, loop.heads, HEADS)
+    head_start(o, r, status, phrase, <uint32_t> strlen(phrase), 0)
     if r.location.p != NULL:
-        write_own_location(&o, r)
+        write_own_location(o, r)
+    return status
+
+
+cdef void answer(Request* r, int status, const char* kind, const char* body, uint64_t n) noexcept nogil:
+    """An answer with a body of this media type (NULL: none)."""
+    cdef Out o
+    status = answer_begin(&o, r, status)
+    if r.unfit:
+        out_put(&o, b"Content-Range: bytes */", 23)
+        out_uint(&o, r.unfit - 1)
+        out_put(&o, b"\r\n", 2)
     if status != 204 and status != 304:
         if kind != NULL:
             out_put(&o, b"Content-Type: ", 14)
@@ -164,18 +177,20 @@ cdef void answer_chunked(Request* r, Out* o, const char* body, uint64_t n) noexc
 
 
 cdef const char* media_type(Request* r) noexcept nogil:
-    """Of a text that `return` gives: by the path's extension (nginx's `types` without a file), else default_type."""
-    cdef uint32_t n = r.uri_len
-    cdef const char* p
-    if n > 4 and r.kept_type.p == NULL:
-        p = r.uri + n - 5
-        if strncasecmp(p, b".html", 5) == 0:
-            return b"text/html"
-        if strncasecmp(p + 1, b".gif", 4) == 0:
-            return b"image/gif"
-        if strncasecmp(p + 1, b".jpg", 4) == 0:
-            return b"image/jpeg"
-    return r.loc.default_type.p if r.kept_type.p == NULL else r.kept_type.p
+    """Of a file, or a text that `return` gives: by the path's extension (`types`), else default_type."""
+    cdef char low[EXTENSION_MOST]
+    cdef uint32_t n = 0
+    cdef void* found
+    if r.kept_type.p != NULL:
+        return r.kept_type.p
+    while n < EXTENSION_MOST and n + 2 < r.uri_len and r.uri[r.uri_len - 1 - n] not in (c".", c"/"):
+        n += 1
+    if n < EXTENSION_MOST and n + 2 < r.uri_len and r.uri[r.uri_len - 1 - n] == c"." and r.uri[r.uri_len - 2 - n] != c"/":
+        lower_into(low, r.uri + r.uri_len - n, n)
+        found = dict_find(r.loc.files.types, low, n)
+        if found != NULL:
+            return <const char*> found
+    return r.loc.default_type.p
 
 
 cdef const char* title(int status) noexcept nogil:
@@ -241,11 +256,7 @@ cdef void answer_return(Request* r, Op* op) noexcept nogil:
     """`return CODE [TEXT]`, `return URL`; 444 closes without an answer, as nginx."""
     cdef Str text
     if op.status == 444:
-        r.flags &= ~RQ_KEEP
-        r.status = 444
-        if r.loc.reset:
-            conn_reset(r.client)
-        proxy_cut(r)
+        answer_none(r)
         return
     r.status = r.err_status if r.err_status else op.status      # $status in the text
     text = value_text(r, &op.value)
@@ -255,6 +266,15 @@ cdef void answer_return(Request* r, Op* op) noexcept nogil:
         answer_status(r, op.status)
     else:
         answer(r, op.status, media_type(r), text.p, text.n)
+
+
+cdef void answer_none(Request* r) noexcept nogil:
+    """444: the end of the connection."""
+    r.flags &= ~RQ_KEEP
+    r.status = 444
+    if r.loc.reset:
+        conn_reset(r.client)
+    proxy_cut(r)
 
 
 cdef void answer_redirect(Request* r, int status, Str url) noexcept nogil:

@@ -36,6 +36,7 @@ cdef dict VARIABLE_IDS = {
     "upstream_first_byte_time": V_UPSTREAM_HEADER_TIME, "upstream_response_time": V_UPSTREAM_RESPONSE_TIME,
     "upstream_session_time": V_UPSTREAM_RESPONSE_TIME, "upstream_response_length": V_UPSTREAM_RESPONSE_LENGTH,
     "upstream_bytes_sent": V_UPSTREAM_BYTES_SENT, "upstream_bytes_received": V_UPSTREAM_BYTES_RECEIVED,
+    "document_root": V_DOCUMENT_ROOT, "realpath_root": V_REALPATH_ROOT, "request_filename": V_REQUEST_FILENAME,
     "upstream_http_": V_UPSTREAM_HTTP_, "upstream_cookie_": V_UPSTREAM_COOKIE_, "sent_http_": V_SENT_HTTP_,
     "sent_trailer_": V_SENT_TRAILER_, "upstream_trailer_": V_UPSTREAM_TRAILER_,
     "proxy_protocol_addr": V_PROXY_PROTOCOL_ADDR, "proxy_protocol_port": V_PROXY_PROTOCOL_PORT,
@@ -75,6 +76,8 @@ cdef class Engine:
     cdef list kept              # objects whose memory the compiled configuration points into
     cdef list registries        # per upstream: {(sockaddr, occurrence): Peer*}
     cdef list rings             # per upstream: Rings
+    cdef dict types             # pairs of `types` -> Dict*
+    cdef str prefix             # what relative paths start from
     cdef dict slots             # user variable -> place in loop.vars
     cdef list regexes           # pcre2_code* of this Engine
     cdef int groups             # of the regex that has most
@@ -89,6 +92,7 @@ cdef class Engine:
         self.registries = []
         self.rings = []
         self.slots = {}
+        self.types = {}
         self.regexes = []
         self.log_index = {}
         self.log_caches = {}
@@ -98,6 +102,7 @@ cdef class Engine:
         if loop.scratch != NULL:
             raise RuntimeError("one Engine per process")
         self.shm = shm
+        self.prefix = config.prefix
         self.loop_init(worker, workers, config.worker_connections)
         tallies_init(len(self.shm), len(config.upstreams))
         loop.stop_most = config.worker_shutdown_timeout_ms

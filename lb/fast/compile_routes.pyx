@@ -15,6 +15,7 @@ cdef int variables_init(Engine e, config) except -1:
     cdef Map* m
     loop.env.user = write_user
     loop.env.match = match_copy
+    loop.env.file = write_place
     loop.nvars = len(config.variables)
     loop.vars = <UserVar*> e.mem(loop.nvars * sizeof(UserVar))
     e.slots = {name: i for i, name in enumerate(config.variables)}
@@ -151,7 +152,6 @@ cdef int servers_fill(Engine e, Listener* l, listener) except -1:
 
 cdef Server* server_new(Engine e, server) except NULL:
     cdef Server* s = <Server*> e.mem(sizeof(Server))
-    cdef ErrorPage* page
     s.name = e.text(server.names[0].removeprefix(".") if server.names else "")
     s.merge_slashes = server.merge_slashes
     e.limits(s, server.settings)
@@ -164,9 +164,9 @@ cdef Server* server_new(Engine e, server) except NULL:
     s.named = <Location**> e.mem(s.nnamed * sizeof(Location*))
     for i, one in enumerate(named.values()):
         s.named[<int> i] = <Location*> <size_t> one
+    compile_try(e, &s.fallback, server.try_files, pending)
     for at, name in pending:
-        page = <ErrorPage*> <size_t> at
-        page.named = <Location*> <size_t> named.get(name, 0)
+        (<Location**> <size_t> at)[0] = <Location*> <size_t> named.get(name, 0)
     return s
 
 
@@ -217,6 +217,7 @@ cdef Location* location_new(Engine e, one, dict named, list pending) except NULL
     location_fill(e, l, one.handler, one.settings, one.pattern, pending)
     if one.regex is not None:
         l.regex = regex_new(e, one.regex)
+    compile_try(e, l, one.try_files, pending)
     routes_fill(e, &l.routes, one.locations, named, pending)
     l.ops = ops_new(e, one.ops, &l.nops, pending)
     l.uses |= e.uses
@@ -231,6 +232,7 @@ cdef int location_fill(Engine e, Location* l, handler, settings, pattern, list p
     """What every kind of location has."""
     l.pattern = e.text(pattern)
     e.location(l, handler, settings)
+    compile_files(e, l, settings.files)
     l.recursive_error_pages = settings.recursive_error_pages
     l.intercept_errors = settings.proxy_intercept_errors
     l.absolute_redirect = settings.absolute_redirect
@@ -250,7 +252,7 @@ cdef int error_page_fill(Engine e, ErrorPage* p, page, int status, list pending)
     p.overwrite = page.overwrite
     p.target = e.value(page.target)
     if len(page.target) == 1 and isinstance(first, str) and first[:1] == "@":
-        pending.append((<size_t> p, first))
+        pending.append((<size_t> &p.named, first))
     return 0
 
 

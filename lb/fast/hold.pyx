@@ -3,8 +3,12 @@ up to proxy_buffers in memory (Conn.out), then up to proxy_max_temp_file_size on
 
     answer_out: to the client at once | Conn.out | r.hold        http_event, http_flush -> hold_feed: r.hold to the client
 
-While bytes lie in r.hold all later ones go there too, so that their order stays.
+While bytes lie in r.hold all later ones go there too, so that their order stays. A static file (file.pyx) is sent the same way:
+it is an r.hold that is whole from the start.
 """
+
+cdef enum:
+    HOLD_SHARE = 262144         # bytes of one sendfile: four of them are a connection's share of a turn
 
 
 cdef uint64_t waiting(Conn* c) noexcept nogil:
@@ -74,25 +78,59 @@ cdef bint hold_pipe(Request* r) noexcept nogil:
 cdef bint hold_feed(Request* r) noexcept nogil:
     """From disk to the client, a bounded share of this turn. False: the exchange has ended."""
     cdef Conn* c = r.client
-    cdef char* p = loop.scratch + HEADROOM
-    cdef uint32_t n
+    cdef ssize_t got
     cdef int _i
     for _i in range(4):
-        if c.out != NULL or not spool_left(r.hold):
+        if c.out != NULL or not c.ready & R_WRITE or not spool_left(r.hold):
             break
-        n = spool_read(r, r.hold, p, SCRATCH)
-        if n == 0:
-            proxy_cut(r)
-            return False
-        if not conn_send(c, p, n):
+        got = hold_send(c, r.hold)
+        if got == -1:
             http_broken(c)
             return False
-    if not spool_left(r.hold) and r.hold.size:      # all is on its way: the file begins anew
-        r.hold.at = r.hold.size = 0
-        ftruncate(r.hold.fd, 0)
-    if c.out == NULL and spool_left(r.hold):
+        if got == 0 and c.ready & R_WRITE:
+            log_request(LOG_ERR, r, b"sendfile() reported that a file ends before its length", 0, b"")
+            proxy_cut(r)
+            return False
+        if r.hold.ours:
+            r.sent += got
+            r.body_sent += got
+    if not spool_left(r.hold) and not hold_end(r):
+        http_broken(c)
+        return False
+    if c.ready & R_WRITE and c.out == NULL and spool_left(r.hold):
         post(c)
     timer_set(&loop.wheel, &c.timer, loop.now + r.loc.send_timeout)
+    return True
+
+
+cdef ssize_t hold_send(Conn* c, Spool* s) noexcept nogil:
+    """Once from file to socket. Bytes; 0: the socket takes none now, or (with R_WRITE up) the file has ended; -1: failed."""
+    cdef int64_t at = s.at
+    cdef uint64_t left = s.size - s.at
+    cdef ssize_t got = sendfile(c.fd, s.fd, &at, left if left < HOLD_SHARE else HOLD_SHARE)
+    if got >= 0:
+        s.at += got
+        c.put += got
+        return got
+    if errno != EAGAIN and errno != EINTR:
+        c.flags |= CF_FAILED
+        c.ready &= ~R_WRITE
+        return -1
+    c.ready &= ~R_WRITE
+    return 0
+
+
+cdef bint hold_end(Request* r) noexcept nogil:
+    """All of the file is on its way: a temporary one begins anew. False: the client's connection failed."""
+    cdef Spool* s = r.hold
+    if not s.ours:
+        if s.size:
+            s.at = s.size = 0
+            ftruncate(s.fd, 0)
+    elif s.chunked:
+        s.chunked = 0
+        memcpy(loop.heads, b"\r\n", 2)
+        return conn_send(r.client, loop.heads, 2 + last_chunk(r, loop.heads + 2, TAILROOM))
     return True
 
 

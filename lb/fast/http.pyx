@@ -359,15 +359,23 @@ cdef void handle(Request* r) noexcept nogil:
     if l.access.n and not admitted(r, &l.access):
         answer_status(r, 403)
         return
-    if l.handler == DO_PROXY:
+    handle_by(r, l.handler)
+
+
+cdef void handle_by(Request* r, int handler) noexcept nogil:
+    cdef Location* l = r.loc
+    if handler == DO_PROXY:
         r.proxy_host = l.proxy_host
         r.proxy_uri = l.uri
         if l.proxy_url == NULL or proxy_url(r):
             proxy_begin(r)
-    elif l.handler == DO_SHOW:
+    elif handler == DO_SHOW:
         answer_show(r)
+    elif handler == DO_TRY:
+        if try_files(r):
+            handle_by(r, l.files.behind)
     else:
-        answer_status(r, 404)
+        answer_file(r)
 
 
 # ---- the end of an exchange

@@ -80,13 +80,15 @@ cdef bint begin_again(Request* r, const char* doing) noexcept nogil:
         log_cycle(r, doing)
         answer_status(r, 500)
         return False
-    r.flags &= ~(RQ_SENT | RQ_REUSED | RQ_UP_KEEP | RQ_UP_HEAD | RQ_HOLD | RQ_NO_LOCATION | RQ_URI_CHANGED)
+    r.flags &= ~(RQ_SENT | RQ_REUSED | RQ_UP_KEEP | RQ_UP_HEAD | RQ_HOLD | RQ_NO_LOCATION | RQ_URI_CHANGED
+                 | RQ_ALIAS_URI)
     r.flags |= RQ_INTERNAL
     try_add(r, r.peer)
     direct_drop(r)
     r.redirected = 1
     r.key.p = NULL
     r.key.n = 0
+    r.unfit = 0
     r.tries = 0
     r.ntried = 0
     memset(&r.outb, 0, sizeof(Body))

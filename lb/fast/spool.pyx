@@ -105,6 +105,8 @@ cdef void spool_free(Spool* s) noexcept nogil:
     if s == NULL:
         return
     close(s.fd)
+    if s.ours:
+        return
     if s.path.n and not s.keep:
         unlink(s.path.p)
     loop.st.spools -= 1

@@ -29,6 +29,7 @@ cdef extern from "<stdlib.h>" nogil:
     void* calloc(size_t n, size_t size) noexcept
     void* realloc(void* p, size_t n) noexcept
     void free(void* p) noexcept
+    char* realpath(const char* path, char* resolved) noexcept
     int posix_memalign(void** p, size_t align, size_t n) noexcept
     void abort() noexcept
     void qsort(void* base, size_t n, size_t size, int (*order)(const void*, const void*) noexcept nogil) noexcept
@@ -39,6 +40,7 @@ cdef extern from "<errno.h>" nogil:
         EAGAIN, EINTR, EINPROGRESS, ECONNREFUSED, ECONNRESET, EPIPE, ETIMEDOUT, EMFILE, ENFILE, ENOBUFS, ENOMEM
         ECONNABORTED, EPROTO, EPERM, EADDRNOTAVAIL, EEXIST, ENOENT, EBADF, EMSGSIZE
         ENETDOWN, ENETUNREACH, EHOSTDOWN, EHOSTUNREACH
+        EACCES, ENOTDIR, ENAMETOOLONG, ELOOP
 
 cdef extern from "<time.h>" nogil:
     ctypedef long time_t
@@ -59,7 +61,10 @@ cdef extern from "<sys/stat.h>" nogil:
         unsigned int st_mode
         uint64_t st_dev
         uint64_t st_ino
+        int64_t st_size
+        time_t st_mtime
     int stat(const char* path, stat_t* st) noexcept
+    int fstat(int fd, stat_t* st) noexcept
     enum:
         S_IFMT, S_IFREG, S_IFDIR
 
@@ -85,6 +90,10 @@ cdef extern from "<fcntl.h>" nogil:
     enum:
         O_RDWR, O_WRONLY, O_APPEND, O_CREAT, O_EXCL, O_NONBLOCK, O_CLOEXEC, F_GETFL, F_SETPIPE_SZ
         SPLICE_F_MOVE, SPLICE_F_NONBLOCK
+        O_RDONLY, O_NOCTTY
+
+cdef extern from "<sys/sendfile.h>" nogil:
+    ssize_t sendfile(int to, int frm, int64_t* at, size_t n) noexcept
 
 cdef extern from "<sys/types.h>" nogil:
     ctypedef unsigned int socklen_t

@@ -299,6 +299,7 @@ cdef enum ReqFlag:
     RQ_TUNNEL = 32768       # 101 Switching Protocols: bytes both ways (tunnel.pyx)
     RQ_HOLD = 65536         # the answer may wait in memory and on disk for its client (hold.pyx)
     RQ_KEPT = 131072        # fields of an answer with X-Accel-Redirect go with it (accel.pyx)
+    RQ_ALIAS_URI = 262144   # try_files found a file of an `alias` in a regular expression's location: the path is behind it
     RQ_INTERNAL = 1 << 24   # an internal redirect or a rewrite made the present path
     RQ_URI_NEW = 1 << 25    # the target as received is no longer what goes to a server
     RQ_NO_LOCATION = 1 << 26    # rewrite ... break: proxy_pass's URI is not used
@@ -311,11 +312,13 @@ ctypedef struct TempPath:   # client_body_temp_path, proxy_temp_path
     uint8_t levels[3]       # digits of each level of directories
     uint8_t n               # levels
 
-ctypedef struct Spool:      # a temporary file (spool.pyx)
+ctypedef struct Spool:      # a temporary file (spool.pyx), or a static one
     int32_t fd
     uint8_t keep            # the file stays
+    uint8_t ours            # a static file (file.pyx): read only
+    uint8_t chunked         # it leaves as a chunk: the last one is still to come
     Str path                # ends in NUL; n 0: it has no name any more
-    uint64_t size           # bytes written
+    uint64_t size           # bytes written, or where to end
     uint64_t at             # bytes passed on
 
 ctypedef struct Try:        # a server that a request was given to and has left
@@ -345,7 +348,7 @@ ctypedef struct Request:    # one exchange of a client with an upstream; lies at
     Body outb               # the server's body
     Buf* body               # body bytes that came with the head: sent after the head, kept for a retry
     Spool* spool            # the whole body, where it is too long for memory
-    Spool* hold             # what of the answer waits on disk for the client
+    Spool* hold             # what of the answer waits on disk for the client, or a static file
     char* uri               # normalised path, decoded
     uint32_t uri_len
     uint32_t args_len
@@ -360,6 +363,7 @@ ctypedef struct Request:    # one exchange of a client with an upstream; lies at
     uint32_t* captures      # offsets in it: begin and end of the whole, of $1, of $2...; 4294967295: not set
     uint32_t ncaptures      # pairs of them
     uint16_t err_status     # status that the answer shows whatever its maker says; 0: its own
+    uint64_t unfit          # 416: length of the file, and 1
     uint8_t uri_changes     # rewrites and internal redirects so far
     uint32_t flags          # ReqFlag
     uint16_t status         # sent to the client, 0: none yet
@@ -697,8 +701,9 @@ cdef enum Ignore:           # proxy_ignore_headers, of those that lb reads
     IGN_BUFFERING = 2
 
 cdef enum Handler:
-    DO_NOT_FOUND = 0
+    DO_FILE = 0
     DO_PROXY = 1
+    DO_TRY = 2              # try_files, then Files.behind
     DO_SHOW = 3
 
 ctypedef struct Syslog:     # a target that takes datagrams (syslog.pyx)
@@ -746,6 +751,34 @@ ctypedef struct LogCache:   # open_log_file_cache (lognames.pyx)
     int64_t valid
     OpenLog* first          # used last
     OpenLog* last
+
+ctypedef struct TryName:
+    Value name
+    uint8_t is_dir
+
+cdef enum Since:            # if_modified_since
+    SINCE_OFF = 0
+    SINCE_EXACT = 1
+    SINCE_BEFORE = 2
+
+ctypedef struct Files:      # of a location: which file a path stands for, and how it is sent (file.pyx)
+    Value root
+    Str prefix              # for a root whose variables give a relative path
+    uint32_t trusted        # bytes of the root that the configuration itself wrote: `..` there is its own business
+    int32_t alias           # bytes of the path that the root replaces; -1: the root is the whole name
+    Value* index
+    uint32_t nindex
+    Dict* types             # by extension: media type, ends in a zero byte
+    uint8_t quiet           # log_not_found off
+    uint8_t no_etag
+    uint8_t no_ranges
+    uint8_t since           # Since
+    uint8_t behind          # Handler that follows try_files
+    uint16_t try_status     # 0: try_last
+    TryName* tries
+    uint32_t ntries
+    Value try_last
+    Location* try_named
 
 ctypedef struct LogFile:    # access or error log: lines gather here and are written once per turn of the loop, or per buffer
     int32_t fd
@@ -868,6 +901,7 @@ ctypedef struct Location:
     uint32_t except_methods # limit_except: bit per Method that stays here; 0: no limit_except
     Location* except_loc    # where the others go
     Value* proxy_url        # proxy_pass with variables, or NULL
+    Files* files
     Server* srv
 
 cdef enum NamesKept:        # field names that are not dropped, beyond those of letters, digits and `-`
@@ -1003,6 +1037,7 @@ ctypedef struct Env:        # what values need beside the request
     uint64_t random[2]      # state of $request_id
     void (*user)(Out* o, Request* r, uint32_t slot) noexcept nogil      # writes a user variable (vars.pyx)
     bint (*match)(Request* r, Regex* re, const char* p, uint32_t n) noexcept nogil      # regex_match on a copy
+    void (*file)(Out* o, Request* r, int var) noexcept nogil            # writes $document_root and the like (place.pyx)
 
 ctypedef struct Inbox:      # what Python threads leave for the loop; each with its eventfd write
     void* tables            # Table*, newest first

@@ -6,7 +6,7 @@ a variable here by the name of its enum: V_REQUEST_URI is $request_uri.
 
 from libc.stdint cimport uint32_t, uint64_t
 from lb.fast.buf cimport buf_data, buf_len
-from lb.fast.types cimport (Buf, Conn, DO_PROXY, Env, F_AUTHORIZATION, F_CONTENT_TYPE, F_X_FORWARDED_FOR, FF_BAD_NAME,
+from lb.fast.types cimport (Buf, Conn, DO_PROXY, DO_TRY, Env, F_AUTHORIZATION, F_CONTENT_TYPE, F_X_FORWARDED_FOR, FF_BAD_NAME,
                             FF_HOP, Field, Out, Piece, Request, Str, Value)
 from lb.fast.out cimport (out_char, out_int, out_iso, out_local, out_put, out_seconds, out_str, out_text, out_uint)
 from lb.fast.origin cimport V_ORIGIN, V_REALIP_REMOTE_ADDR, write_greeting
@@ -26,6 +26,7 @@ cdef enum Variable:
     V_REQUEST_BODY, V_REQUEST_BODY_FILE
     V_USER                  # text.n: slot
     V_CAPTURE, V_CAPTURE_ARG    # text.n: group; the latter in the query or URL of a rewrite
+    V_DOCUMENT_ROOT, V_REALPATH_ROOT, V_REQUEST_FILENAME    # place.pyx
 
 
 cdef inline Field* find_field(Request* r, int field) noexcept nogil:
@@ -418,7 +419,9 @@ cdef inline void write_env_var(Out* o, Env* env, int var) noexcept nogil:
 cdef inline void write_body(Out* o, Request* r) noexcept nogil:
     """$request_body: what gather.pyx has in memory; in other locations the body is not read."""
     cdef Buf* b = r.body
-    if r.loc == NULL or r.loc.handler != DO_PROXY or not r.inb.done:
+    if r.loc == NULL or not r.inb.done:
+        return
+    if r.loc.handler != DO_PROXY and not (r.loc.handler == DO_TRY and r.loc.files.behind == DO_PROXY):
         return
     while b != NULL:
         out_put(o, buf_data(b) + b.off, buf_len(b))
@@ -461,6 +464,8 @@ cdef inline void write_var(Out* o, Request* r, Env* env, Piece* v) noexcept nogi
         write_outcome(o, r, env, v)
     elif var == V_USER:
         env.user(o, r, v.text.n)
+    elif var >= V_DOCUMENT_ROOT:
+        env.file(o, r, var)
     elif var == V_CAPTURE or var == V_CAPTURE_ARG:
         write_capture(o, r, v.text.n, var == V_CAPTURE_ARG)
     elif var == V_HTTP_:

@@ -1,0 +1,235 @@
+"""Which file a path stands for: `root`, `alias`, `index`, `try_files`.
+
+    file_path:  root + path | alias + what follows the location's prefix | alias (of a regular expression: the whole name)
+    try_files:  the first name that is there becomes the request's path, then the location's handler
+    index_find: /dir/ -> the first index that is there, by an internal redirect
+
+The path that a client sent has no `..` any more (uri.pxd). What variables, `alias` and rewrites make of it may: nothing that the
+configuration did not write itself leads above its root (file_path), whatever nginx does there. Symbolic links are followed.
+"""
+
+
+cdef Str file_root(Request* r, uint32_t* trusted) noexcept nogil:
+    """`root` or `alias` with its variables, absolute. trusted: how much of it the configuration itself wrote."""
+    cdef Files* f = r.loc.files
+    cdef Str root = value_text(r, &f.root)
+    trusted[0] = f.trusted
+    if root.n and root.p[0] == c"/":
+        return root
+    trusted[0] = f.prefix.n
+    return two(r, f.prefix, root)
+
+
+cdef int file_path(Request* r, Str uri, Str tail, Str* path) noexcept nogil:
+    """The name of the file, with a NUL behind it: root, what of `uri` follows the prefix, tail. 0, or the status that answers."""
+    cdef Files* f = r.loc.files
+    cdef uint32_t skip = <uint32_t> f.alias if f.alias > 0 else 0, trusted = 0
+    cdef Str root = file_root(r, &trusted)
+    if f.alias and r.flags & RQ_NO_LOCATION:
+        log_request(LOG_ALERT, r, b"\"alias\" cannot be used in a location where the path was rewritten", 0, b"")
+        return 500
+    if (f.alias < 0 and not r.flags & RQ_ALIAS_URI) or skip > uri.n:
+        skip = uri.n
+    uri.p += skip
+    uri.n -= skip
+    path[0] = two(r, two(r, root, uri), tail)
+    if path.n != root.n + uri.n + tail.n:
+        return 500                      # out of memory
+    if leaves(path.p, path.n, trusted) or (f.alias == 0 and path.n > root.n and path.p[root.n] != c"/"):
+        log_file(LOG_ERR, r, b"", path[0], b" leads out of its root", 0)
+        return 403
+    return 0
+
+
+cdef Str two(Request* r, Str a, Str b) noexcept nogil:
+    """One behind the other in the request's memory, and a NUL. Empty without memory."""
+    cdef Str s
+    s.n = a.n + b.n
+    s.p = <char*> request_memory(r, s.n + 1)
+    if s.p == NULL:
+        return no_text()
+    memcpy(s.p, a.p, a.n)
+    memcpy(s.p + a.n, b.p, b.n)
+    s.p[s.n] = 0
+    return s
+
+
+cdef bint leaves(const char* p, uint32_t n, uint32_t trusted) noexcept nogil:
+    """Is there a NUL, or a segment `..` that the first `trusted` bytes did not bring?"""
+    cdef uint32_t i = trusted if trusted < n else n
+    if i < n and p[i] != c"/":
+        while i and p[i - 1] != c"/":   # the start of the segment that goes on here
+            i -= 1
+    return memchr(p, 0, n) != NULL or path_climbs(p + i, n - i)
+
+
+cdef inline Str request_uri(Request* r) noexcept nogil:
+    cdef Str s
+    s.p = r.uri
+    s.n = r.uri_len
+    return s
+
+
+cdef inline Str no_text() noexcept nogil:
+    cdef Str s
+    s.p = <char*> b""
+    s.n = 0
+    return s
+
+
+cdef void write_place(Out* o, Request* r, int var) noexcept nogil:
+    """Env.file: $document_root, $realpath_root, $request_filename."""
+    cdef char real[4096]
+    cdef uint32_t trusted
+    cdef Str path
+    if r.loc == NULL:
+        return
+    if var == V_REQUEST_FILENAME:
+        if file_path(r, request_uri(r), no_text(), &path) == 0:
+            out_str(o, path)
+        return
+    path = two(r, file_root(r, &trusted), no_text())
+    if var == V_DOCUMENT_ROOT:
+        out_str(o, path)
+    elif realpath(path.p, real) != NULL:
+        out_text(o, real)
+    else:
+        log_file(LOG_CRIT, r, b"realpath() ", path, b" failed", errno)
+
+
+cdef void log_file(int level, Request* r, const char* what, Str path, const char* how, int e) noexcept nogil:
+    """open() "/srv/x" failed (2: No such file or directory), client: ..."""
+    cdef Out o
+    if not error_begin(&o, errors_of(r), level):
+        return
+    error_connection(&o, r.client)
+    out_text(&o, what)
+    out_char(&o, 34)
+    out_escaped(&o, path.p, path.n if path.n < 1024 else 1024)
+    out_char(&o, 34)
+    out_text(&o, how)
+    error_number(&o, e)
+    error_context(&o, r)
+    error_end(&o, errors_of(r), level)
+
+
+# ---- try_files
+
+cdef bint try_files(Request* r) noexcept nogil:
+    """True: the request goes on with its location's handler; else it went elsewhere, or was answered."""
+    cdef Files* f = r.loc.files
+    cdef uint32_t i
+    cdef int status
+    cdef Str uri, args
+    for i in range(f.ntries):
+        status = try_file(r, f, &f.tries[i])
+        if status == 200:
+            return True
+        if status:
+            answer_status(r, status)
+            return False
+    if f.try_status == 444:
+        answer_none(r)
+    elif f.try_status and f.try_status < 300:
+        answer(r, f.try_status, media_type(r), b"", 0)
+    elif f.try_status:
+        answer_status(r, f.try_status)
+    else:
+        uri = value_text(r, &f.try_last)
+        if uri.n and uri.p[0] == c"@":
+            named_redirect(r, f.try_named if f.try_named != NULL else named_find(r, uri), uri)
+        else:
+            args = cut_query(&uri)
+            internal_redirect(r, uri, args)
+    return False
+
+
+cdef int try_file(Request* r, Files* f, TryName* t) noexcept nogil:
+    """200: it is there, and the request's path now; 0: it is not; else the status of a refusal."""
+    cdef stat_t st
+    cdef Str path
+    cdef Str tail = value_text(r, &t.name)
+    cdef Str head = no_text()
+    cdef int status
+    if f.alias > 0:
+        head.p = r.uri
+        head.n = <uint32_t> f.alias if <uint32_t> f.alias < r.uri_len else r.uri_len
+        if (t.name.n > 1 or t.name.pieces[0].var != V_LITERAL) and tail.n >= head.n and memcmp(tail.p, head.p, head.n) == 0:
+            tail.p += head.n
+            tail.n -= head.n
+    status = file_path(r, head, tail, &path)
+    if status:
+        return 0 if status == 403 else status
+    if stat(path.p, &st) != 0:
+        if errno not in (ENOENT, ENOTDIR, ENAMETOOLONG):
+            log_file(LOG_CRIT, r, b"stat() ", path, b" failed", errno)
+        return 0
+    if ((st.st_mode & S_IFMT) == S_IFDIR) != t.is_dir:
+        return 0
+    if f.alias < 0:
+        if t.is_dir:
+            return 200
+        r.flags |= RQ_ALIAS_URI
+    head = two(r, head, tail)
+    r.uri = head.p
+    r.uri_len = head.n
+    return 200
+
+
+# ---- index
+
+cdef void index_find(Request* r) noexcept nogil:
+    """The path ends in a slash: on to its index, or 403, 404."""
+    cdef Files* f = r.loc.files
+    cdef stat_t st
+    cdef Str name, path, args
+    cdef uint32_t i
+    cdef int status, e
+    cdef bint tested = False
+    args.p = r.args
+    args.n = r.args_len
+    for i in range(f.nindex):
+        name = value_text(r, &f.index[i])
+        if name.n == 0:
+            continue
+        if name.p[0] == c"/":
+            internal_redirect(r, name, args)
+            return
+        status = file_path(r, request_uri(r), name, &path)
+        if status == 0 and stat(path.p, &st) == 0:
+            internal_redirect(r, two(r, request_uri(r), name), args)
+            return
+        e = errno
+        if status == 0:
+            status = index_missing(r, path, name.n, e, &tested)
+        if status:
+            answer_status(r, status)
+            return
+    status = file_path(r, request_uri(r), no_text(), &path)
+    if status == 0:
+        log_file(LOG_ERR, r, b"directory index of ", path, b" is forbidden", 0)
+    answer_status(r, status if status else 403)
+
+
+cdef int index_missing(Request* r, Str path, uint32_t n, int e, bint* tested) noexcept nogil:
+    """An index whose name has n bytes is not there. 0: on to the next one; else the status."""
+    cdef stat_t st
+    cdef int e_dir = 0
+    if e == ELOOP:
+        return 403
+    if e == ENOENT and not tested[0]:   # is the directory?
+        tested[0] = True
+        path.p[path.n - n - 1] = 0
+        e_dir = errno if stat(path.p, &st) != 0 else 0
+        path.p[path.n - n - 1] = c"/"
+    if e == EACCES:
+        log_file(LOG_ERR, r, b"", path, b" is forbidden", e)
+        return 403
+    if e == ENOTDIR or e == ENAMETOOLONG or e_dir == ENOENT:
+        if not r.loc.files.quiet:
+            log_file(LOG_ERR, r, b"", path, b" is not found", e)
+        return 404
+    if e != ENOENT:
+        log_file(LOG_CRIT, r, b"stat() ", path, b" failed", e)
+        return 500
+    return 0

@@ -419,9 +419,7 @@ cdef inline void write_env_var(Out* o, Env* env, int var) noexcept nogil:
 cdef inline void write_body(Out* o, Request* r) noexcept nogil:
     """$request_body: what gather.pyx has in memory; in other locations the body is not read."""
     cdef Buf* b = r.body
-    if r.loc == NULL or not r.inb.done:
-        return
-    if r.loc.handler != DO_PROXY and not (r.loc.handler == DO_TRY and r.loc.files.behind == DO_PROXY):
+    if r.loc == NULL or r.loc.handler not in (DO_PROXY, DO_TRY) or not r.inb.done:
         return
     while b != NULL:
         out_put(o, buf_data(b) + b.off, buf_len(b))

@@ -60,7 +60,7 @@ test: lint build consul  ## everything: set-up, lint, build, pytest (TESTS=tests
 	@# What fails is run once more, alone: a real fault fails again, a machine that was too busy for a deadline does not.
 	$(PY) -m pytest -q $(TESTS) || $(PY) -m pytest -q --last-failed --last-failed-no-failures=none $(TESTS)
 
-test-cluster: build consul  ## three Consul servers, two lb: leader killed, hanging, back (about a minute)
+test-cluster: build consul  ## three Consul servers, two lb: leader killed, hanging, network split, lb cut off (1.5 minutes)
 	$(PY) -m pytest -q -m cluster tests/test_cluster.py
 
 reloads: build  ## 100 reloads under load: no client may notice

@@ -1,6 +1,7 @@
 """Three real Consul servers on 127.0.1.1 to 127.0.1.3, which elect a leader: `make test-cluster`.
 
-Each has the same ports on an address of its own; every one is started, paused and killed by its own pid.
+Each has the same ports on an address of its own; every one is started, paused and killed by its own pid.  Or each is a
+machine of its own (netns): the first three nodes of a Network, which see each other on `ctl`, and the test on `svc`.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from pathlib import Path
 import requests
 
 from tests.harness.consul import BINARY
+from tests.harness.netns import Network
 from tests.harness.wait import free_port, wait_for
 
 ELECTION_S = 40.0
@@ -21,21 +23,25 @@ class Member:
     """One server of the cluster."""
 
     def __init__(self, cluster: Cluster, number: int) -> None:
-        self.host = f"127.0.1.{number}"
+        network = cluster.network
+        self.node = number - 1
+        self.host = f"127.0.1.{number}" if network is None else network.address(self.node, "ctl")
         self.directory = cluster.directory / f"server{number}"
-        self.address = f"{self.host}:{cluster.http}"
+        self.address = f"{self.host if network is None else network.address(self.node)}:{cluster.http}"
+        self._inside = [] if network is None else network.inside(self.node)
         self._cluster = cluster
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         self.directory.mkdir(parents=True, exist_ok=True)
         ports = self._cluster
+        client = self.host if ports.network is None else "0.0.0.0"
         command = [
-            str(BINARY), "agent", "-server", "-bootstrap-expect=3", f"-node=server-{self.host}",
-            f"-bind={self.host}", f"-client={self.host}", f"-data-dir={self.directory}/data",
+            *self._inside, str(BINARY), "agent", "-server", "-bootstrap-expect=3", f"-node=server-{self.host}",
+            f"-bind={self.host}", f"-client={client}", f"-data-dir={self.directory}/data",
             f"-http-port={ports.http}", f"-server-port={ports.server}", f"-serf-lan-port={ports.serf}",
             f"-serf-wan-port={ports.wan}", "-dns-port=-1", "-grpc-port=-1",
-            *[f"-retry-join=127.0.1.{n}:{ports.serf}" for n in (1, 2, 3)], "-retry-interval=1s",
+            *[f"-retry-join={member.host}:{ports.serf}" for member in ports.members], "-retry-interval=1s",
             "-hcl=performance { raft_multiplier = 1 } leave_on_terminate = false disable_update_check = true",
         ]  # fmt: skip
         with (self.directory / "log").open("ab") as log:
@@ -61,8 +67,9 @@ class Member:
 
 
 class Cluster:
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, network: Network | None = None) -> None:
         self.directory = directory
+        self.network = network
         self.http, self.server, self.serf, self.wan = (free_port() for _ in range(4))
         self.members = [Member(self, number) for number in (1, 2, 3)]
 

@@ -69,6 +69,8 @@ class Lb:
         self.process: subprocess.Popen[bytes] | None = None
         self.values: dict[str, str] = {}
         self.expected: list[str] = []
+        self.host = "127.0.0.1"  # where its ports are
+        self.inside: list[str] = []  # what its command begins with: another machine's (netns)
         self.env: dict[str, str] = {}  # for start() and spawn(), besides the test's own
         self.seen: dict[int, psutil.Process] = {}  # every worker pid that this lb was seen with
         self.baseline: dict[int, int] = {}  # worker pid -> open fds when it was ready
@@ -93,7 +95,7 @@ class Lb:
 
     def spawn(self, *arguments: str) -> subprocess.Popen[bytes]:
         """Start the command without waiting for anything."""
-        command = [str(BINARY), "-p", f"{self.directory}/", "-c", str(self.file), *arguments]
+        command = [*self.inside, str(BINARY), "-p", f"{self.directory}/", "-c", str(self.file), *arguments]
         with (self.directory / "stderr.log").open("ab") as stderr:
             self.process = subprocess.Popen(
                 command,

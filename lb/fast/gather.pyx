@@ -78,6 +78,9 @@ cdef void gather_read(Request* r) noexcept nogil:
             return
         if not c.ready & R_READ:
             return
+        if r.spool != NULL and disk_busy():     # our wait, not the client's
+            timer_set(&loop.wheel, &c.timer, loop.now + r.loc.body_timeout)
+            break
         rc = gather_once(r)
         if rc < 0:
             return

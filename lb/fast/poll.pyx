@@ -172,6 +172,7 @@ cdef void loop_turn() noexcept nogil:
     cdef int i, n
     n = epoll_wait(loop.ep, events, 512, turn_wait())
     clock_update()
+    loop.disk_us = 0
     for i in range(n):
         dispatch(&events[i])
     run_posted()

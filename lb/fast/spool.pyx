@@ -1,8 +1,29 @@
 """Temporary files: where bytes wait that memory should not hold, a request's body or an answer for a slow client.
 
-Plain write and pread: they meet the page cache, and callers bound what they move in a turn. A Spool lies in its request's
-memory and goes with it (request_free); its file goes too, unless client_body_in_file_only keeps it.
+Plain write and pread: they meet the page cache. A disk that is slow makes them wait: each has its time taken and counts as a
+heartbeat, and when a turn has spent DISK_TURN_US on them, bodies that are gathered wait for the next turn (disk_busy), so that
+other clients get theirs. A Spool lies in its request's memory and goes with it (request_free); its file goes too, unless
+client_body_in_file_only keeps it.
 """
+
+cdef enum:
+    DISK_TURN_US = 50000
+
+
+cdef int64_t disk_clock() noexcept nogil:
+    cdef timespec ts
+    clock_gettime(CLOCK_MONOTONIC, &ts)
+    return <int64_t> ts.tv_sec * 1000000 + ts.tv_nsec // 1000
+
+
+cdef void disk_took(int64_t since) noexcept nogil:
+    """A write or read that began at `since` is over: the worker lives, though this turn lasts."""
+    loop.disk_us += disk_clock() - since
+    loop.st.heartbeat += 1              # until the turn's end sets it: the master looks for a change
+
+
+cdef inline bint disk_busy() noexcept nogil:
+    return loop.disk_us >= DISK_TURN_US
 
 
 cdef Spool* spool_new(Request* r, TempPath* t, bint named) noexcept nogil:
@@ -71,8 +92,11 @@ cdef void spool_failed(Request* r, const char* text, const char* path) noexcept 
 cdef bint spool_write(Request* r, Spool* s, const char* p, uint32_t n) noexcept nogil:
     """Add bytes at the end. False: they do not fit (logged)."""
     cdef ssize_t got
+    cdef int64_t since
     while n:
+        since = disk_clock()
         got = pwrite(s.fd, p, n, s.size)
+        disk_took(since)
         if got <= 0:
             if got < 0 and errno == EINTR:
                 continue
@@ -87,9 +111,11 @@ cdef bint spool_write(Request* r, Spool* s, const char* p, uint32_t n) noexcept 
 cdef uint32_t spool_read(Request* r, Spool* s, char* p, uint32_t n) noexcept nogil:
     """The next bytes, at most n; 0: the file cannot be read (logged)."""
     cdef ssize_t got
+    cdef int64_t since = disk_clock()
     if s.size - s.at < n:
         n = <uint32_t> (s.size - s.at)
     got = pread(s.fd, p, n, s.at)
+    disk_took(since)
     if got <= 0:
         spool_failed(r, b"read() of a temporary file failed", s.path.p)
         return 0

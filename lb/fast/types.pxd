@@ -4,6 +4,7 @@ Sizes are bytes, times are milliseconds of the monotonic clock (`loop.now`) unle
 """
 
 from lb.fast.clients cimport *
+from lb.fast.logtypes cimport *
 from lb.fast.ruleids cimport *
 from lb.fast.sys cimport tm
 from lb.fast.tally cimport Tally
@@ -718,40 +719,6 @@ ctypedef struct Syslog:     # a target that takes datagrams (syslog.pyx)
     Str head                # " host tag: ", what follows the date
     Str server              # as written
 
-ctypedef struct LogZip:     # the compressor of a log (logzip.pyx)
-    void* stream            # z_stream
-    char* buf               # a member, compressed
-    uint32_t room
-    uint32_t n
-    uint32_t off            # bytes of it that are written
-    uint32_t lines          # in it
-
-ctypedef struct OpenLog:    # a name in a LogCache
-    OpenLog* prev           # the one used later
-    OpenLog* next
-    OpenLog* chain          # next name of the same place
-    char* name
-    uint32_t n
-    uint32_t hash
-    int32_t fd              # -1: not open
-    uint32_t uses
-    int64_t used            # when last
-    int64_t checked         # when device and inode were looked at
-    uint64_t device
-    uint64_t inode
-
-ctypedef struct LogCache:   # open_log_file_cache (lognames.pyx)
-    LogCache* next          # all of them
-    OpenLog** chains
-    uint32_t mask
-    uint32_t n
-    uint32_t most
-    uint32_t min_uses
-    int64_t inactive
-    int64_t valid
-    OpenLog* first          # used last
-    OpenLog* last
-
 ctypedef struct TryName:
     Value name
     uint8_t is_dir
@@ -1108,6 +1075,7 @@ ctypedef struct Loop:       # one per worker; the only state of the machine room
     uint32_t workers
     uint64_t numbers        # last $connection
     uint32_t temps          # last number of a temporary file
+    int64_t disk_us         # that this turn has spent on temporary files
     Stats* st               # our block
     Stats* all              # all workers' blocks
     Tally* tallies          # ours

@@ -45,6 +45,7 @@ class Worker:
     kill_at: float | None = None
     beat: int = 0  # heartbeat at the last look (pulse)
     missed: int = 0  # looks in a row without a new one
+    disk: int = 0  # looks in a row without a new one when it waited for a disk: they are not missed
     killed: bool = False  # by pulse: it will be reaped
 
     def kill(self, number: signal.Signals) -> None:

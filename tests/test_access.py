@@ -172,7 +172,8 @@ def test_stream(run_lb, raw_backend, connect, outer, inner, served):
         client.close()
     else:
         client.expect_closed()
-        line = rf"access forbidden by rule, client: 127.0.0.1, server: 127.0.0.1:{lb.port('tcp')}\n"
+        where = f"client: 127.0.0.1, server: 127.0.0.1:{lb.port('tcp')}"
+        line = rf"access forbidden by rule while initializing session, {where}\n"
         lb.wait_log(line)
         assert backend.open == 0 and backend.received == b""
     expected = "127.0.0.1 200 5\n" if served else "127.0.0.1 403 0\n"

@@ -242,7 +242,7 @@ def test_stream_passes_on_what_it_was_told(run_lb, raw_backend, connect):
     connect(lb.port("tcp")).send(V6).expect_closed()
     connect(lb.port("tcp")).send(b"hello, no proxy here").expect_closed()
     lb.wait_log(r'broken header: "hello, no proxy here" while reading PROXY protocol')
-    lb.wait_log(r"access forbidden by rule, client: 2001:db8::1, server: ")
+    lb.wait_log(r"access forbidden by rule while initializing session, client: 2001:db8::1, server: ")
     log = lb.directory / "tcp.log"
     served = "192.0.2.1:1234 [192.0.2.1:1234] 127.0.0.1 200"
     refused = "2001:db8::1:123 [2001:DB8::1:123] 127.0.0.1 403"

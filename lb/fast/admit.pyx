@@ -11,7 +11,7 @@ cdef bint admitted(Request* r, Cidrs* rules) noexcept nogil:
     cdef Cidr* found = cidr_find(rules, c.addr, c.addr_len)
     if found == NULL or not found.deny:
         return True
-    log_request(LOG_ERR, r, b"access forbidden by rule", 0, b"")
+    log_request(LOG_ERR, r, b"access forbidden by rule", 0, b"while initializing session" if r.flags & RQ_TCP else b"")
     return False
 
 

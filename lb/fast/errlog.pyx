@@ -37,7 +37,7 @@ cdef void log_client(int level, Conn* c, const char* text) noexcept nogil:
     out_text(&o, text)
     error_client(&o, c)
     out_put(&o, b", server: ", 10)
-    out_str(&o, c.lst.addr if c.kind == K_TCP else c.lst.fallback.name)
+    out_str(&o, c.lst.addr if c.lst.tcp else c.lst.fallback.name)
     error_end(&o, errors_of_client(c), level)
 
 
@@ -90,7 +90,7 @@ cdef void error_upstream(Out* o, Request* r) noexcept nogil:
 
 cdef void error_session(Out* o, Request* r) noexcept nogil:
     """, upstream: "127.0.0.1:81", bytes from/to client:5/4, bytes from/to upstream:4/5"""
-    if r.ups == NULL:
+    if r.up_first == 0:                 # no server was looked for
         return
     out_put(o, b", upstream: \"", 13)
     out_str(o, r.peer.name if r.peer != NULL else r.ups.name)

@@ -113,9 +113,15 @@ def test_the_largest_head(run_lb, raw_backend, connect, tmp_path, size, status):
         lb.wait_log("upstream sent too big header while reading response header from upstream")
 
 
-def test_a_larger_head_where_it_is_allowed(run_lb, raw_backend, connect, tmp_path):
-    answer = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nX-Long: " + b"x" * 40_000 + b"\r\n\r\n"
-    lb = run_lb(
-        ONE, backend=raw_backend(raw.answer(answer)).address, inside="proxy_buffer_size 48k;", directory=tmp_path
-    )
-    assert connect(lb.port("http")).request().header("x-long") == "x" * 40_000
+@pytest.mark.parametrize(
+    ("size", "allowed", "status"), [(40_000, "48k", 200), (200_000, "256k", 200), (200_000, "128k", 502)]
+)
+def test_a_larger_head_where_it_is_allowed(run_lb, raw_backend, connect, tmp_path, size, allowed, status):
+    body = b"y" * 100_000
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\nX-Long: " + b"x" * size + b"\r\n\r\n" + body
+    inside = f"proxy_buffer_size {allowed}; proxy_buffers 8 {allowed};"
+    lb = run_lb(ONE, backend=raw_backend(raw.answer(answer)).address, inside=inside, directory=tmp_path)
+    response = connect(lb.port("http")).request()
+    assert response.status == status
+    if status == 200:
+        assert (response.header("x-long"), response.body) == ("x" * size, body)

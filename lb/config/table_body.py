@@ -5,7 +5,7 @@ from __future__ import annotations
 from lb.config.directive import AS_NGINX, Context, Directive, enum, flag, full_path, once, size
 from lb.config.errors import Refused
 from lb.config.model import TempPath
-from lb.config.scope import Scope
+from lb.config.scope import HttpScope, HttpServerScope, LocationScope, Scope
 from lb.config.tree import Node
 from lb.config.values import parse_number, parse_size
 from lb.config.variables import compile_value
@@ -34,6 +34,37 @@ def proxy_buffers(scope: Scope, node: Node) -> None:
     if count < 2:
         raise Refused('there must be at least 2 "proxy_buffers"')
     scope.values[node.name] = count * length
+    scope.values["proxy_buffers_of"] = (count, length)
+
+
+def check_buffers(http: HttpScope) -> str:
+    """nginx's complaint about the first server or location whose buffers do not go together, or ""."""
+    waiting: list[HttpServerScope | LocationScope] = [*http.servers]
+    while waiting:
+        scope = waiting.pop(0)
+        complaint = _buffers_complaint(scope)
+        if complaint:
+            return complaint
+        waiting[:0] = scope.locations
+    return ""
+
+
+def _buffers_complaint(scope: Scope) -> str:
+    head = scope.inherited("proxy_buffer_size", 4 << 10)
+    count, length = scope.inherited("proxy_buffers_of", (8, 4 << 10))
+    most = max(head, length)
+    least = "must be equal to or greater than the maximum of the value of "
+    least += '"proxy_buffer_size" and one of the "proxy_buffers"'
+    busy = scope.inherited("proxy_busy_buffers_size", 2 * most)
+    if busy < most:
+        return f'"proxy_busy_buffers_size" {least}'
+    if busy > (count - 1) * length:
+        return '"proxy_busy_buffers_size" must be less than the size of all "proxy_buffers" minus one buffer'
+    if scope.inherited("proxy_temp_file_write_size", 2 * most) < most:
+        return f'"proxy_temp_file_write_size" {least}'
+    if 0 < scope.inherited("proxy_max_temp_file_size", 1 << 30) < most:
+        return f'"proxy_max_temp_file_size" must be equal to zero to disable temporary files usage or {least}'
+    return ""
 
 
 def early_hints(scope: Scope, node: Node) -> None:
@@ -91,7 +122,7 @@ DIRECTIVES = (
         "proxy_buffer_size",
         "4k",
         "The largest head of a response, else 502 (upstream sent too big header).",
-        "differs: at most 48k",
+        "differs: at most 1m",
     ),
     Directive(
         "proxy_buffers",
@@ -107,6 +138,20 @@ DIRECTIVES = (
         "proxy_max_temp_file_size",
         "1024m",
         "How much of a response waits in a file for its client before the server has to wait; 0: no file.",
+    ),
+    _size(
+        "proxy_busy_buffers_size",
+        "",
+        "How much of a response nginx has on its way to the client while the rest is read. lb sends what it has: "
+        "SIZE is checked against the other buffers and not used.",
+        "differs: not used",
+    ),
+    _size(
+        "proxy_temp_file_write_size",
+        "",
+        "How much nginx writes to a temporary file at once. lb writes what it has read: SIZE is checked "
+        "against the other buffers and not used.",
+        "differs: not used",
     ),
     Directive(
         "early_hints",

@@ -10,6 +10,7 @@ from lb.config.errors import Refused
 from lb.config.listeners import ListenOptions
 from lb.config.model import Address, UpstreamShow
 from lb.config.scope import HttpScope, HttpServerScope, LocationScope, Scope
+from lb.config.table_body import check_buffers
 from lb.config.table_location import check_duplicates
 from lb.config.tree import Node
 from lb.config.values import parse_msec, parse_seconds
@@ -21,9 +22,12 @@ def http(scope: Scope, node: Node) -> None:
     once(scope, node)
     inner = HttpScope("http", scope.reader, scope)
     scope.values["http"] = inner
-    scope.reader.walk_block(node, inner)
+    clean = scope.reader.walk_block(node, inner)
     if not scope.reader.syntax_error:
         scope.reader.upstreams.finish("http")
+        complaint = check_buffers(inner) if clean else ""
+        if complaint:
+            raise Refused(complaint, file=node.file, line=node.end)
         scope.reader.listeners.warn_of_conflicts()
 
 

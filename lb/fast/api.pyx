@@ -116,6 +116,7 @@ cdef class Engine:
         loop.listeners = <Listener*> self.mem(loop.nlisteners * sizeof(Listener))
         for i, listener in enumerate(config.listeners):
             self.listener_init(&loop.listeners[i], listener, listeners[i])
+        self.heads_fit()
         regex_init(self.groups)
         self.special(loop.wake_fd, K_WAKE)
         self.special(loop.signal_fd, K_SIGNAL)
@@ -258,6 +259,16 @@ cdef class Engine:
         cdef Conn* c = conn_new(fd, kind)
         if c == NULL or not poll_add(c, EPOLLIN):
             raise OSError(errno, "epoll_ctl")
+        return 0
+
+    cdef int heads_fit(self) except -1:
+        """Room for the largest head of a server that proxy_buffer_size allows, as it comes and as it leaves."""
+        if loop.up_head_most + FIRST_READ > SCRATCH:
+            loop.scratch = <char*> self.mem(HEADROOM + loop.up_head_most + FIRST_READ + TAILROOM)
+        loop.heads_room = HEADS
+        if loop.up_head_most > HEADS // 2:
+            loop.heads_room = 2 * loop.up_head_most
+            loop.heads = <char*> self.mem(loop.heads_room)
         return 0
 
     cdef int upstreams_init(self, upstreams) except -1:

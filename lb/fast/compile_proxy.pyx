@@ -27,7 +27,8 @@ cdef int compile_proxy(Engine e, Location* l, settings) except -1:
     l.pass_trailers = settings.proxy_pass_trailers
     l.ignore = (("x-accel-redirect" in settings.proxy_ignore_headers) * IGN_REDIRECT
                 | ("x-accel-buffering" in settings.proxy_ignore_headers) * IGN_BUFFERING)
-    l.head_max = min(settings.proxy_buffer_size, SCRATCH - FIRST_READ)
+    l.head_max = min(settings.proxy_buffer_size, MAX_HEAD)
+    loop.up_head_most = max(loop.up_head_most, l.head_max)
     l.buffers = settings.proxy_buffers
     l.temp_max = settings.proxy_max_temp_file_size
     l.nhints = len(settings.early_hints)

@@ -342,7 +342,7 @@ cdef bint answer_body(Request* r, Head* h, char* p, uint32_t n) noexcept nogil:
         r.flags &= ~RQ_UP_KEEP          # more than the answer: nothing of it is used, nor the connection again
         log_request(LOG_WARN, r, b"upstream sent more data than specified in \"Content-Length\" header" if r.outb.kind == B_LENGTH
                     else b"upstream sent data after final chunk", 0, b"while reading upstream")
-    out_init(&o, loop.heads, HEADS)
+    out_init(&o, loop.heads, loop.heads_room)
     if h != NULL:
         write_answer_head(&o, r, p - h.size, h)
         if r.loc.uses & USES_SENT_HEAD:

@@ -980,7 +980,7 @@ cdef enum:
     HEADROOM = 20480        # before them: where an answer's head is put in front of its body
     TAILROOM = 8192         # behind them: the end of a chunk, and trailers
     HEADS = 131072          # where heads are written: a client's largest head, what is added, and a first body
-    MAX_HEAD = 32768        # largest head of a server
+    MAX_HEAD = 1048576      # largest head of a server, whatever proxy_buffer_size says
     INTERIM_MOST = 32       # 1xx heads before an answer
     HEAD_MOST = 61440       # largest head of a client, whatever large_client_header_buffers says
     MAX_FIELDS = 1000       # of a server's head
@@ -1081,7 +1081,9 @@ ctypedef struct Loop:       # one per worker; the only state of the machine room
     Tally* tallies          # ours
     uint32_t ntallies       # room for so many
     Inbox inbox
-    char* scratch           # HEADROOM + SCRATCH + TAILROOM
-    char* heads             # HEADS
+    char* scratch           # HEADROOM + SCRATCH (more, if a server's head may be larger) + TAILROOM
+    char* heads             # HEADS, or more: heads_room
+    uint32_t heads_room     # for the head of a server's answer as it goes to the client
+    uint32_t up_head_most   # the largest proxy_buffer_size
     Field* fields           # of the head that is parsed: max_fields
     uint32_t max_fields     # the largest max_headers, at least MAX_FIELDS

@@ -157,6 +157,60 @@ CASES = {
             ask(get("/none"), r"204 .*X-Link: l1, l2\r\nX-Connection: close\r\nLater", only_lb=NEWER),
         ),
     ),
+    "error_page of a refused head": Case(
+        http("""
+    server {
+        listen 127.0.0.1:8080;
+        large_client_header_buffers 2 512;
+        client_header_buffer_size 512;
+        error_page 400 405 414 417 /page;
+        error_page 505 = /proxied;
+        location / { return 204; }
+        location = /page { return 200 "page $uri $status $request_method"; }
+        location = /proxied { proxy_pass http://127.0.0.1:8081/behind; }
+    }
+    server { listen 127.0.0.1:8081; return 200 "$request_method $request_uri [$http_x_foo][$content_length]"; }"""),
+        (
+            ask(b"GET / HTTP/1.1\r\n\r\n", r"^HTTP/1.1 400 .*Connection: close\r\n.*page /page 400 GET$"),
+            ask(b"POST / HTTP/1.1\r\nHost: a\r\nHost: b\r\nContent-Length: 3\r\n\r\nabc", "page /page 400 GET$"),
+            ask(b"TRACE / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", "page /page 405 GET$"),
+            ask(b"GET /%s HTTP/1.1\r\nHost: a\r\n\r\n" % (600 * b"x"), r"^HTTP/1.1 414 .*page /page 414 GET$"),
+            ask(b"GET /../.. HTTP/1.1\r\nHost: a\r\n\r\n", r"^HTTP/1.1 400 .*page /page 400 GET$"),
+            ask(
+                b"PUT / HTTP/1.1\r\nHost: a\r\nX-Foo: x\r\nContent-Length: 3\r\nExpect: nothing\r\n\r\nabc",
+                r"^HTTP/1.1 417 .*page /page 417 GET$",
+                only_lb="nginx takes no notice of it",
+            ),
+            ask(
+                b"PUT / HTTP/3.0\r\nHost: a\r\nX-Foo: x\r\nContent-Length: 3\r\n\r\nabc",
+                r"^HTTP/1.1 200 .*GET /behind \[\]\[\]$",
+            ),
+        ),
+    ),
+    "100 Continue": Case(
+        http("""
+    server {
+        listen 127.0.0.1:8080;
+        location / { proxy_pass http://127.0.0.1:8081; }
+        location /unbuffered { proxy_request_buffering off; proxy_pass http://127.0.0.1:8081; }
+        location /small { client_max_body_size 1; proxy_pass http://127.0.0.1:8081; }
+    }
+    server { listen 127.0.0.1:8081; return 204; }"""),
+        tuple(
+            ask(
+                f"{line} HTTP/1.{minor}\r\nHost: a\r\nConnection: close\r\nExpect: 100-Continue\r\n{body}".encode(),
+                wanted if minor else "^HTTP/1.1 (204|413) ",
+            )
+            for minor in (0, 1)
+            for line, body, wanted in (
+                ("POST /", "Content-Length: 3\r\n\r\nabc", r"^HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 204 "),
+                ("POST /unbuffered", "Content-Length: 3\r\n\r\nabc", r"^HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 204 "),
+                ("POST /", "Content-Length: 0\r\n\r\n", r"^HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 204 "),
+                ("GET /", "\r\n", r"^HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 204 "),
+                ("POST /small", "Content-Length: 3\r\n\r\nabc", "^HTTP/1.1 413 "),
+            )
+        ),
+    ),
     "no host in the URL": Case(
         http("server { listen 127.0.0.1:8080; location / { proxy_pass http://$arg_to; } }"),
         (ask(get("/?to="), "^HTTP/1.1 500 "), ask(get("/?to=/x"), "^HTTP/1.1 500 ")),

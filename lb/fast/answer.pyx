@@ -36,6 +36,7 @@ cdef const char* reason(int status) noexcept nogil:
     if status == 414: return b"Request-URI Too Large"
     if status == 415: return b"Unsupported Media Type"
     if status == 416: return b"Requested Range Not Satisfiable"
+    if status == 417: return b"Expectation Failed"
     if status == 421: return b"Misdirected Request"
     if status == 429: return b"Too Many Requests"
     if status == 431: return b"Request Header Fields Too Large"

@@ -267,12 +267,13 @@ cdef inline void mark_hop(const uint8_t* p, const uint8_t* name, size_t n, Head*
 # ---------------------------------------------------------------- Expect
 
 cdef inline int expect_field(const uint8_t* p, Head* h, Seen* seen) noexcept nogil:
-    """RFC 9110 10.1.1: 100-continue or nothing; it means something only before a body, and not in HTTP/1.0."""
+    """RFC 9110 10.1.1: 100-continue or nothing; in HTTP/1.0 it means nothing. Without a body it is answered all the same, as
+    nginx does: a client that asks waits."""
     cdef Field* f = known_field(h, seen, F_EXPECT)
     if seen.twice & 1 << F_EXPECT:
         return fault(h, seen, F_EXPECT, R_EXPECT_TWICE)
     if f.value_len != 12 or not lb_is(p + f.value, b"100-continue", 12):
         return fault(h, seen, F_EXPECT, R_EXPECT)
-    if h.minor > 0 and (h.content_length > 0 or h.flags & H_CHUNKED):
+    if h.minor > 0:
         h.flags |= H_EXPECT_100
     return R_NONE

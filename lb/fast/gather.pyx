@@ -10,16 +10,25 @@ cdef void proxy_begin(Request* r) noexcept nogil:
     """A proxied request whose head is whole, and what came of its body with it."""
     if r.loc.no_body or r.loc.has_body:
         r.flags |= RQ_BODY_DROP
+    if r.h.flags & H_EXPECT_100:
+        expected(r)
     if not r.inb.done:
         if not r.loc.stream_body or r.flags & RQ_BODY_DROP:
             gather_begin(r)
             return
-        if r.h.flags & H_EXPECT_100 and r.body == NULL:
-            r.flags |= RQ_CONTINUE
     elif r.loc.body_file or r.inb.seen > r.loc.body_buffer:
         if not gather_kept(r):
             return
     up_start(r)
+
+
+cdef void expected(Request* r) noexcept nogil:
+    """100 Continue, once for a request: now, or when a server takes what still has to come. As nginx, though all has come."""
+    r.h.flags &= ~H_EXPECT_100
+    if not r.inb.done and r.body == NULL and r.loc.stream_body and not r.flags & RQ_BODY_DROP:
+        r.flags |= RQ_CONTINUE
+    else:
+        conn_send(r.client, b"HTTP/1.1 100 Continue\r\n\r\n", 25)
 
 
 cdef bint gather_kept(Request* r) noexcept nogil:
@@ -51,8 +60,6 @@ cdef void gather_begin(Request* r) noexcept nogil:
     cdef Conn* c = r.client
     cdef Buf* b
     r.flags |= RQ_GATHER
-    if r.h.flags & H_EXPECT_100 and r.body == NULL:
-        conn_send(c, b"HTTP/1.1 100 Continue\r\n\r\n", 25)
     if not gather_kept(r):
         return
     if r.loc.single_buffer and r.spool == NULL and r.inb.kind == B_LENGTH and <uint64_t> r.h.content_length <= r.loc.body_buffer:
@@ -179,7 +186,9 @@ cdef bint body_file_up(Request* r) noexcept nogil:
 cdef bint may_discard(Request* r) noexcept nogil:
     """Can the rest of the body be read away behind the answer, so that the connection lives on? Not where the client waits for
     100 Continue, nor where part of the body is with a server."""
-    return r.flags & RQ_KEEP and not r.h.flags & H_EXPECT_100 and r.up_first == 0 and r.inb.kind != B_NONE
+    if r.flags & RQ_CONTINUE or r.h.flags & H_EXPECT_100:
+        return False
+    return r.flags & RQ_KEEP and r.up_first == 0 and r.inb.kind != B_NONE
 
 
 cdef void discard_begin(Request* r) noexcept nogil:

@@ -188,7 +188,18 @@ cdef void http_refuse(Conn* c, char* p, uint32_t n, Head* h) noexcept nogil:
     conn_state(c, S_BUSY)
     log_refused(r, h)
     request_rest(c, NULL, 0)
+    no_path(r)
     answer_status(r, h.error)
+
+
+cdef void no_path(Request* r) noexcept nogil:
+    """What an error_page begins from, where the head gave no path: nothing of the head goes on with it."""
+    if r.uri == NULL:
+        r.uri = b"/"
+        r.uri_len = 1
+        r.h.method = M_HEAD if r.h.method == M_HEAD else M_GET
+        r.h.nfields = 0
+        r.flags |= RQ_URI_NEW
 
 
 cdef void request_rest(Conn* c, char* p, uint32_t n) noexcept nogil:
@@ -227,6 +238,7 @@ cdef void http_begin(Request* r, char* rest, uint32_t n) noexcept nogil:
         request_rest(c, NULL, 0)
     if status:
         r.flags &= ~RQ_KEEP
+        no_path(r)
         answer_status(r, status)
         return
     if r.loc.realip != NULL:

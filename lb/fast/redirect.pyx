@@ -29,8 +29,8 @@ cdef bint error_page(Request* r, int status) noexcept nogil:
         r.err_status = <uint16_t> e.overwrite
     elif refusal(status) != NULL:
         r.err_status = 400
-    if status in (400, 408, 413, 414, 431) or r.flags & (RQ_NO_REPLAY | RQ_BODY_DROP):
-        body_drop(r)
+    if status in (400, 408, 413, 414, 431) or r.inb.kind == B_NONE or r.flags & (RQ_NO_REPLAY | RQ_BODY_DROP):
+        body_drop(r)                    # what follows a refused head is no body either
     url = value_text(r, &e.target)
     if url.n and url.p[0] == c"@":
         named_redirect(r, e.named if e.named != NULL else named_find(r, url), url)

@@ -20,7 +20,7 @@ from tests.harness.lb import environment
 from tests.harness.nginx import BINARY as NGINX
 from tests.harness.wait import DEADLINE, free_port, wait_for
 
-PORT = re.compile(r"(?<![\d.%])8\d\d\d(?![\d%])")
+PORT = re.compile(r"(?<![\w.%])8\d\d\d(?![\d%])")
 TEMPORARY = ("client_body", "fastcgi", "proxy", "uwsgi", "scgi")
 MODULES = Path("/usr/lib/nginx/modules")
 Handler = Callable[[socket.socket], None]
@@ -78,6 +78,8 @@ class Side:
     def _globals(self, text: str) -> str:
         lines = [] if re.search(r"^\s*daemon\s", text, re.MULTILINE) else ["daemon off;"]
         lines += [f"pid {self.directory}/nginx.pid;", f"error_log {self.directory}/error.log debug;"]
+        if os.geteuid() == 0:
+            lines.append("user root;")  # the directory is root's alone
         if self.kind == "nginx" and re.search(r"^\s*stream\s*{", text, re.MULTILINE):
             lines.insert(0, f"load_module {MODULES}/ngx_stream_module.so;")
         return "\n".join([*lines, ""])

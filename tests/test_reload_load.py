@@ -1,4 +1,4 @@
-"""Reloads that nobody notices: keep-alive, one-shot and slow clients while generations of workers come and go.
+"""Reloads that nobody notices: keep-alive, one-shot, WebSocket and TCP clients while generations of workers come and go.
 
 LB_RELOADS is how many (15; `make reloads` takes 100). A client counts as a failure whatever is not the whole right
 answer: a refused or reset connection, an end without an answer, another status. The one thing it forgives is what
@@ -7,8 +7,11 @@ HTTP asks every client to: an idle keep-alive connection may be closed, which it
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import os
 import random
+import re
 import select
 import signal
 import threading
@@ -28,7 +31,9 @@ RELOADS = int(os.environ.get("LB_RELOADS", "15"))
 TEXT = """worker_processes 2;
 http { access_log off; keepalive_requests 1000000;
     upstream u { server 127.0.0.1:@one@; server 127.0.0.1:@two@; keepalive 16; }
-    server { listen 127.0.0.1:@http@; location / { proxy_pass http://u; } location = /own { return 200 own; } } }
+    server { listen 127.0.0.1:@http@; location / { proxy_pass http://u; } location = /own { return 200 own; }
+        location /ws { proxy_pass http://127.0.0.1:@ws@;
+            proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection upgrade; } } }
 stream { server { listen 127.0.0.1:@tcp@; proxy_pass 127.0.0.1:@echo@; } }
 """
 BODY = b"x" * 20_000
@@ -111,6 +116,60 @@ class Session:
                 time.sleep(0.02)
 
 
+class WebSocket:
+    """A WebSocket, its handshake and masked frames by the rules of RFC 6455, that lasts over several reloads."""
+
+    def __init__(self, lb: Lb) -> None:
+        self.lb = lb
+
+    def __call__(self) -> None:
+        with Client(self.lb.port("http")) as client:
+            key = base64.b64encode(os.urandom(16))
+            client.send(WS_ASK % key)
+            head = client.recv_until(b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 101 ") and b"Sec-WebSocket-Accept: " + ws_accept(key) in head
+            for number in range(40):
+                text = b"%d " % number + b"x" * random.randrange(100)
+                client.send(ws_frame(0x81, text, os.urandom(4)))
+                assert client.recv_exactly(2 + len(text)) == ws_frame(0x81, text)
+                time.sleep(0.02)
+            client.send(ws_frame(0x88, b"\x03\xe8", os.urandom(4)))  # close, 1000
+            assert client.recv_to_end() == ws_frame(0x88, b"\x03\xe8")
+
+
+WS_ASK = (
+    b"GET /ws HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: %s\r\n\r\n"
+)
+
+
+def ws_accept(key: bytes) -> bytes:
+    return base64.b64encode(hashlib.sha1(key + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest())
+
+
+def ws_frame(first: int, text: bytes, mask: bytes = b"") -> bytes:
+    """A short frame; with a mask as clients send it."""
+    masked = bytes(byte ^ mask[i % 4] for i, byte in enumerate(text)) if mask else text
+    return bytes([first, len(text) | (0x80 if mask else 0)]) + mask + masked
+
+
+def ws_echo(connection: RawConnection) -> None:
+    """A WebSocket server that sends back what it gets, the close frame too."""
+    head = connection.recv_head()
+    key = re.search(rb"Sec-WebSocket-Key: (\S+)", head)
+    assert key is not None
+    connection.send(
+        b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n"
+        b"Sec-WebSocket-Accept: %s\r\n\r\n" % ws_accept(key[1])
+    )
+    first = 0
+    while first != 0x88:
+        first, length = connection.recv_exactly(2)
+        mask = connection.recv_exactly(4)
+        masked = connection.recv_exactly(length & 0x7F)
+        connection.send(ws_frame(first, bytes(byte ^ mask[i % 4] for i, byte in enumerate(masked))))
+
+
 def echo(connection: RawConnection) -> None:
     while data := connection.sock.recv(4096):
         connection.sock.sendall(data)
@@ -120,6 +179,7 @@ def echo(connection: RawConnection) -> None:
 def test_nobody_notices_reloads(run_lb, http_backend, raw_backend) -> None:
     ports = {name: http_backend(lambda _: Reply(body=BODY)).port for name in ("one", "two")}
     ports["echo"] = raw_backend(echo).port
+    ports["ws"] = raw_backend(ws_echo).port
     lb = run_lb(TEXT, **ports)
     clients = Clients()
     clients.start("keep-alive", KeepAlive(lb))
@@ -128,6 +188,8 @@ def test_nobody_notices_reloads(run_lb, http_backend, raw_backend) -> None:
     clients.start("own answer", KeepAlive(lb, 0.02, "/own"))
     clients.start("one-shot", lambda: one_shot(lb))
     clients.start("session", Session(lb))
+    for _ in range(3):
+        clients.start("websocket", WebSocket(lb))
     for _ in range(RELOADS):
         before, old = Counter(clients.done), pids(lb)
         lb.signal(signal.SIGHUP)
@@ -136,7 +198,7 @@ def test_nobody_notices_reloads(run_lb, http_backend, raw_backend) -> None:
         wait_for(lambda before=before: clients.done["keep-alive"] > before["keep-alive"])
     clients.end()
     assert not clients.failures, clients.failures[:20]
-    assert all(clients.done[name] for name in ("session", "keep-alive with long pauses", "own answer"))
+    assert all(clients.done[name] for name in ("session", "websocket", "keep-alive with long pauses", "own answer"))
 
 
 def test_keep_alive_client_gets_one_more_answer(run_lb) -> None:

@@ -1,4 +1,4 @@
-"""Reloads that nobody notices: keep-alive, one-shot, WebSocket and TCP clients while generations of workers come and go.
+"""Reloads that nobody notices: keep-alive, one-shot, WebSocket and TCP clients while generations of workers go by.
 
 LB_RELOADS is how many (15; `make reloads` takes 100). A client counts as a failure whatever is not the whole right
 answer: a refused or reset connection, an end without an answer, another status. The one thing it forgives is what

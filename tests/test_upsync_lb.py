@@ -294,3 +294,55 @@ def test_a_host_name_of_consul_is_all_its_addresses(
     assert [answers_at(connect(lb.port("http")), path) for path in paths] == chosen
     consul.delete("web", f"localhost:{a.port}")
     wait_workers(lb, "web", {(b.address, False)})
+
+
+CROWD = 28
+
+
+def _crowd(agent: ConsulAgent) -> str:
+    """Workers x services: more than lb would give a query each."""
+    blocks, places = "", ""
+    for n in range(CROWD):
+        kind, path = ("consul_health", "health") if n % 2 else ("consul_services", "catalog")
+        blocks += f"""upstream c{n} {{ server 127.0.0.1:9 down; upsync_dump_path c{n}.dump;
+            upsync {agent.address}/v1/{path}/service/crowd-{n} upsync_interval=50ms upsync_type={kind}; }}\n"""
+        places += f"location /{n}/ {{ proxy_pass http://c{n}; }}\n"
+    return f"""
+worker_processes 4;
+http {{
+    access_log off;
+    status_listen 127.0.0.1:@status@;
+    {blocks}
+    server {{ listen 127.0.0.1:@http@; {places} }}
+}}
+"""
+
+
+def test_many_services_cost_consul_two_connections_a_worker(
+    consul_agent: ConsulAgent, run_lb: Callable[..., Lb], http_backend: Any, connect: Any
+) -> None:
+    """Each kind watches the catalog; checks are seen, too."""
+    a, b = http_backend(), http_backend()
+    services = [Service(consul_agent, f"crowd-{n}") for n in range(CROWD)]
+    for one in services:
+        one.add(a.port, ttl=True)
+    idle = consul_side(consul_agent)
+    lb = run_lb(_crowd(consul_agent))
+    for n in range(CROWD):
+        wait_workers(lb, f"c{n}", {(a.address, False)})
+    assert consul_side(consul_agent) - idle <= 2 * 4
+    for n in (4, 5):
+        services[n].add(b.port, "weight=3")
+        wait_workers(lb, f"c{n}", {(a.address, False), (b.address, False)})
+        services[n].remove(a.port)
+        wait_workers(lb, f"c{n}", {(b.address, False)})
+        assert answers_at(connect(lb.port("http")), f"/{n}/") == b.address
+    services[7].check(a.port, "critical")
+    wait_workers(lb, "c7", {(a.address, True)})
+    services[7].check(a.port, "passing")
+    wait_workers(lb, "c7", {(a.address, False)})
+    assert consul_side(consul_agent) - idle <= 2 * 4
+    services[5].remove(b.port)
+    wait_for(lambda: "the service does not exist" in lb.log, lambda: lb.log[-2000:])
+    for one in services:
+        one.clear()

@@ -59,6 +59,17 @@ def test_intervals_may_differ_and_one_service_is_asked_for_once() -> None:
     assert grouped(web, upsync("/v1/catalog/service/db", "consul_services"), web) == [[0, 2], [1]]
 
 
+def test_services_share_when_all_workers_would_have_too_many_queries() -> None:
+    names = [f"s{n}" for n in range(30)]
+    given = [upsync(f"/v1/catalog/service/{name}", "consul_services") for name in names]
+    given += [upsync(f"/v1/health/service/{name}?tag=a", "consul_health") for name in names]
+    given.append(upsync("/v1/health/service/s1?dc=eu", "consul_health"))
+    given.append(upsync("/v1/kv/up/a"))
+    assert len(groups(enumerate(given), 1)) == 62
+    catalog, health, eu, keys = groups(enumerate(given), 2)
+    assert (catalog, health, eu, keys) == ([*range(30)], [*range(30, 60)], [60], [61])
+
+
 class Shared:
     """Several upstreams on one puller."""
 

@@ -44,7 +44,8 @@ class ConsulSource:
         self.queries = {one.path: parse(one.kind, one.path) for one in upsyncs}
         self.shared = len({query.target for query in self.queries.values()}) > 1
         self.query: Query = common(list(self.queries.values()))
-        self._first = first = upsyncs[0]
+        first = upsyncs[0]
+        self._most_wait_s = WAIT_S
         self._timeout_s = min(one.timeout_ms for one in upsyncs) / 1000
         self._born = time.monotonic()
         self._token = _Token(first)
@@ -76,11 +77,14 @@ class ConsulSource:
             return self._get(None, 0.0, READ_S)
         age = time.monotonic() - self._born
         # 0.8: so that Consul's "no change" comes before our timeout
-        wait_s = min(WAIT_S, max(FIRST_WAIT_S, age), self._timeout_s * 0.8, at_most_s)
+        wait_s = min(self._most_wait_s, max(FIRST_WAIT_S, age), self._timeout_s * 0.8, at_most_s)
         return self._get(index, wait_s, wait_s * JITTER + GRACE_S)
 
     def listing(self, answer: Answer, upsync: Upsync) -> Listing | None:
         raise NotImplementedError
+
+    def index_of(self, answer: Answer, upsync: Upsync) -> int:
+        return answer.index
 
     def confirmed(self, name: str) -> int | None:
         """The number of servers that an operator has confirmed for this upstream; None: no such key, or no number."""

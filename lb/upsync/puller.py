@@ -135,7 +135,8 @@ class Puller(threading.Thread):
         for follower in self._followers:
             listing = source.listing(answer, follower.upsync)
             follower.note(True)
-            follower.take(listing, answer.index, lambda follower=follower: _confirmed(source, follower))  # type: ignore[misc]
+            index = source.index_of(answer, follower.upsync)
+            follower.take(listing, index, lambda follower=follower: _confirmed(source, follower))  # type: ignore[misc]
         self._pace.answered(now, answer.index != self._index or not answer.index, answer.wait_s)
         self._index = answer.index
         self._found(source, now)

@@ -7,7 +7,6 @@ told.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -34,7 +33,7 @@ class Answer:
     """One complete answer. `index` 0: the registry gave none, so nothing can be waited for."""
 
     index: int
-    entries: Sequence[Any] | None  # the registry's own; None: what is watched does not exist
+    entries: Any  # the registry's own; None: what is watched does not exist
     full: bool = True  # asked for without an index, so its own counts also when it is lower than before
     wait_s: float = 0.0  # how long the registry was asked to wait for a change
 
@@ -54,6 +53,9 @@ class Source(Protocol):
 
     def listing(self, answer: Answer, upsync: Upsync) -> Listing | None:
         """The part of an answer that belongs to one upstream; None: there is none."""
+
+    def index_of(self, answer: Answer, upsync: Upsync) -> int:
+        """The index of that part: the answer's own, where all have one."""
 
     def confirmed(self, name: str) -> int | None:
         """The number of servers that an operator has confirmed for an upstream whose update is held."""

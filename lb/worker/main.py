@@ -153,7 +153,8 @@ class Worker:
             if upstream.upsync is not None:
                 note = partial(self._engine.consul, number)
                 followers[number] = Follower(upstream, report, publish, self._report, self._log, self._names, note)
-        queries = share.groups((number, follower.upsync) for number, follower in followers.items())
+        upsyncs = [(number, follower.upsync) for number, follower in followers.items()]
+        queries = share.groups(upsyncs, self._job.config.worker_processes)
         self._pullers = [Puller([followers[number] for number in numbers], self._log) for numbers in queries]
         for puller in self._pullers:
             puller.start()

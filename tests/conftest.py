@@ -6,6 +6,7 @@ The others are its methods under short names.  See tests/harness/__init__.py.
 from __future__ import annotations
 
 import re
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,6 +23,23 @@ from tests.harness.pair import Pair, start_nginx
 from tests.harness.world import World
 
 _outcome = pytest.StashKey[bool]()
+
+
+_own_basetemp = pytest.StashKey[str]()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Temporary directories of this run alone: as it starts, each pytest takes away others' right to enter
+    /tmp/pytest-of-USER, and with it that of the workers (another user) of a run that goes on."""
+    if config.option.basetemp is None:
+        config.option.basetemp = config.stash[_own_basetemp] = tempfile.mkdtemp(prefix="lb-tests-")
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """What failed may be looked at."""
+    if exitstatus == 0 and _own_basetemp in session.config.stash:
+        shutil.rmtree(session.config.stash[_own_basetemp], ignore_errors=True)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -48,14 +66,6 @@ def world(tmp_path, request: pytest.FixtureRequest) -> Iterator[World]:
         for lb in made.lbs:
             print(f"--- {lb.file}\n{lb.file.read_text() if lb.file.exists() else ''}\n--- log\n{lb.log[-8000:]}")
     made.end(failed)
-
-
-@pytest.fixture
-def open_dir() -> Iterator[Path]:
-    """A directory that workers of another user can read; another pytest takes that right from those of tmp_path."""
-    with tempfile.TemporaryDirectory(prefix="lb-") as name:
-        Path(name).chmod(0o755)
-        yield Path(name)
 
 
 @pytest.fixture

@@ -26,9 +26,9 @@ BIG = bytes(range(256)) * 4000
 
 
 @pytest.fixture
-def www(open_dir) -> Path:
+def www(tmp_path) -> Path:
     """The files of a site, readable for workers."""
-    root = open_dir / "www"
+    root = tmp_path / "www"
     texts = {
         "index.html": b"root index",
         "a.txt": b"0123456789",
@@ -374,6 +374,35 @@ def test_error_pages(site, world):
         assert both.ask(target, "HEAD").status == status
         if target != "/50x.html":
             both.ask(target, "POST", body=b"abc")
+
+
+def test_x_accel_redirect(site):
+    """The file that a server names, with the fields of its answer that stay."""
+    fields = [("Content-Disposition", "attachment"), ("ETag", '"theirs"'), ("Cache-Control", "private"), ("X-A", "x")]
+
+    def handler(request):
+        where = "/in/" + request.target.partition("?")[2]
+        return Reply(200, headers=[("X-Accel-Redirect", where), *fields], body=b"theirs")
+
+    both = site("location / { proxy_pass http://u; } location /in/ { internal; alias WWW/; }", handler=handler)
+    for target, status in {"big": 200, "a.txt": 200, "sub/": 200, "nosuch": 404, "sub": 301}.items():
+        for headers in ("", "Range: bytes=1-2\r\n", f"If-Modified-Since: {DATE}\r\n"):
+            response = both.ask(f"/go?{target}", headers=headers)
+            assert headers or response.status == status, target
+
+
+def test_intercepted_errors(site):
+    """A server's error with a file in its place."""
+    fields = [("ETag", '"theirs"'), ("Last-Modified", DATE), ("Content-Type", "x/y"), ("X-A", "gone")]
+    both = site(
+        """location / { proxy_pass http://u; proxy_intercept_errors on;
+            error_page 404 /50x.html; error_page 500 = /big; }
+        location = /50x.html { root WWW; } location = /big { root WWW; }""",
+        handler=lambda request: Reply(int(request.target[1:]), headers=fields, body=b"theirs"),
+    )
+    assert both.ask("/404").body == b"an error"
+    assert both.ask("/500").body == BIG
+    both.ask("/500", headers="Range: bytes=1-2\r\n")
 
 
 def test_fields(site):

@@ -23,8 +23,8 @@ SIZE = 64 << 20
 
 
 @pytest.fixture
-def www(open_dir) -> Path:
-    root = open_dir / "site" / "www"
+def www(tmp_path) -> Path:
+    root = tmp_path / "site" / "www"
     (root / "sub").mkdir(parents=True)
     (root / "index.html").write_bytes(b"index")
     (root / "a.txt").write_bytes(b"inside")

@@ -342,6 +342,11 @@ class HttpSettings:
     underscores_in_headers: bool = False
     ignore_invalid_headers: bool = True
     keepalive_time_ms: int = 3_600_000
+    keepalive_min_timeout_ms: int = 0
+    lingering_close: Literal["off", "on", "always"] = "on"
+    lingering_time_ms: int = 30_000
+    lingering_timeout_ms: int = 5_000
+    chunked_transfer_encoding: bool = True
     keepalive_header_s: int = 0  # N of `Keep-Alive: timeout=N`; 0: no such field
     keepalive_disable: tuple[str, ...] = ()
     reset_timedout_connection: bool = False

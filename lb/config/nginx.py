@@ -23,6 +23,7 @@ _NEW = {
     "proxy_pass_trailers",
     "http2",
     "keepalive_time",
+    "keepalive_min_timeout",
     "proxy_socket_keepalive",
     "ssl_reject_handshake",
     "max_headers",

@@ -374,6 +374,11 @@ cdef class Engine:
         l.max_body = settings.client_max_body_size
         l.keepalive_header = settings.keepalive_header_s
         l.keepalive_time = settings.keepalive_time_ms
+        l.keepalive_min = settings.keepalive_min_timeout_ms
+        l.linger = {"off": LINGER_OFF, "on": LINGER_ON, "always": LINGER_ALWAYS}[settings.lingering_close]
+        l.linger_time = settings.lingering_time_ms
+        l.linger_timeout = settings.lingering_timeout_ms
+        l.no_chunks = not settings.chunked_transfer_encoding
         l.keepalive_off = ("msie6" in settings.keepalive_disable) | ("safari" in settings.keepalive_disable) << 1
         l.reset = settings.reset_timedout_connection
         l.no_tokens = settings.server_tokens == "off"

@@ -48,6 +48,7 @@ cdef Conn* conn_new(int fd, int kind) noexcept nogil:
     c.kind = kind
     c.born = c.opened = loop.now
     c.got = c.put = 0
+    c.loc = NULL
     BUG_ON(c.state != S_FREE or c.req != NULL or c.inb != NULL or c.out != NULL or c.timer.due != 0)
     return c
 
@@ -160,12 +161,20 @@ cdef void clients_unlink(Conn* c) noexcept nogil:
     c.prev = c.next = NULL
 
 
+cdef bint idle_enough(Conn* c) noexcept nogil:
+    """May lb close this idle client by itself? keepalive_min_timeout says from when on."""
+    return c.loc == NULL or loop.now - c.born >= c.loc.keepalive_min
+
+
 cdef bint clients_reclaim() noexcept nogil:
     """Slots have run out: close the client that has been idle longest. False when none is idle."""
+    cdef Conn* c = loop.idle_first
     loop.st.no_slots += 1
-    if loop.idle_first == NULL:
+    while c != NULL and not idle_enough(c):
+        c = c.next
+    if c == NULL:
         return False
-    conn_close(loop.idle_first)
+    conn_close(c)
     return True
 
 

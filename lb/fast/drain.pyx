@@ -28,10 +28,26 @@ cdef void drain_begin(int how) noexcept nogil:
         while loop.ups[i].idle_first != NULL:
             pool_close(loop.ups[i].idle_first)
     if how == STOP_QUIT_:
-        while loop.idle_first != NULL:
-            conn_close(loop.idle_first)
+        drain_quit_all()
     elif how == STOP_NOW_:
         loop.done = 1
+
+
+cdef void drain_quit_all() noexcept nogil:
+    cdef Conn* c = loop.idle_first
+    cdef Conn* after
+    while c != NULL:
+        after = c.next
+        drain_quit(c)
+        c = after
+
+
+cdef void drain_quit(Conn* c) noexcept nogil:
+    """An idle client in a stop that closes such: now, or when its keepalive_min_timeout is over."""
+    if idle_enough(c):
+        conn_close(c)
+    else:
+        timer_set(&loop.wheel, &c.timer, c.born + c.loc.keepalive_min)
 
 
 cdef void drain_turn() noexcept nogil:
@@ -58,7 +74,7 @@ cdef void drain_idle() noexcept nogil:
     cdef char byte
     while c != NULL and loop.now - c.born >= LAST_CHANCE:
         after = c.next
-        if recv(c.fd, &byte, 1, MSG_PEEK) <= 0:
+        if idle_enough(c) and recv(c.fd, &byte, 1, MSG_PEEK) <= 0:
             conn_close(c)
         c = after
 

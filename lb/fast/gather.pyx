@@ -192,10 +192,11 @@ cdef bint may_discard(Request* r) noexcept nogil:
 
 
 cdef void discard_begin(Request* r) noexcept nogil:
-    """The answer was sent and logged: read the rest, for 30 s and within client_max_body_size, then go on."""
+    """The answer was sent and logged: read the rest, for lingering_time and within client_max_body_size, then go on."""
     r.flags |= RQ_DISCARD
     r.client.born = loop.now
-    timer_set(&loop.wheel, &r.client.timer, loop.now + 5000)
+    r.client.loc = r.loc
+    linger_on(r.client)
     discard_read(r)
 
 
@@ -212,7 +213,7 @@ cdef void discard_read(Request* r) noexcept nogil:
         got = conn_recv(c, p, SCRATCH)
         if got == -1:
             return
-        if got <= 0 or loop.now - c.born > 30000 or not body_take(&r.inb, p, <uint32_t> got, &used, &data, &n) or (
+        if got <= 0 or not linger_on(c) or not body_take(&r.inb, p, <uint32_t> got, &used, &data, &n) or (
                 r.loc.max_body and r.inb.seen > <uint64_t> r.loc.max_body):
             request_free(r)
             http_close(c, True)
@@ -223,5 +224,4 @@ cdef void discard_read(Request* r) noexcept nogil:
         if r.inb.done:
             http_next(r)
             return
-        timer_set(&loop.wheel, &c.timer, loop.now + 5000)
     post(c)

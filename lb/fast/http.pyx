@@ -422,6 +422,7 @@ cdef void http_next(Request* r) noexcept nogil:
     cdef bint keep = r.flags & RQ_KEEP and r.inb.done and c.pipe == NULL and not loop.stopping == STOP_NOW_
     cdef int64_t idle = r.loc.keepalive_timeout
     cdef bint rest = not r.inb.done or r.flags & RQ_BODY_LEFT
+    c.loc = r.loc
     request_free(r)
     c.flags &= ~CF_BULK
     pipe_give(c)
@@ -434,7 +435,7 @@ cdef void http_next(Request* r) noexcept nogil:
     if c.inb != NULL or c.ready & R_READ:
         post(c)
     elif loop.stopping == STOP_QUIT_:
-        conn_close(c)
+        drain_quit(c)
 
 
 cdef void request_log(Request* r) noexcept nogil:

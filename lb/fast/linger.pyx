@@ -1,15 +1,20 @@
 """The end of a client connection behind its last answer: what the client still sends is read away first.
 
-A close with unread bytes would be a reset, and the client might lose the answer. Bounded: 5 s of silence, 30 s in all.
+A close with unread bytes would be a reset, and the client might lose the answer. Bounded by the location of the last exchange
+(Conn.loc): lingering_timeout of silence, lingering_time in all; a TCP session has nginx's defaults. lingering_close may say
+that it is never done, or after every last answer.
 """
+
+cdef enum:
+    LINGER_TIMEOUT = 5000
+    LINGER_TIME = 30000
 
 
 cdef void http_close(Conn* c, bint rest) noexcept nogil:
-    """Close after an answer; when the client may still be sending, read that away first, or it would see a reset."""
-    if not rest and c.inb == NULL and not c.ready & R_READ:
-        conn_close(c)
-        return
-    if c.ready & R_HUP and c.inb == NULL and not rest:
+    """Close after an answer; when the client may still be sending (`rest`: it is), read that away first."""
+    cdef int how = LINGER_ON if c.loc == NULL else c.loc.linger
+    cdef bint quiet = not rest and c.inb == NULL
+    if how == LINGER_OFF or (quiet and c.ready & R_HUP) or (quiet and how == LINGER_ON and not c.ready & R_READ):
         conn_close(c)
         return
     shutdown(c.fd, SHUT_WR)
@@ -17,9 +22,19 @@ cdef void http_close(Conn* c, bint rest) noexcept nogil:
     if c.inb != NULL:
         buf_free_chain(&loop.pool, c.inb)
         c.inb = NULL
-    timer_set(&loop.wheel, &c.timer, loop.now + 5000)
-    c.born = loop.now                   # lingering ends 30 s from here at the latest
+    c.born = loop.now                   # when lingering began
+    linger_on(c)
     linger_read(c)
+
+
+cdef bint linger_on(Conn* c) noexcept nogil:
+    """The deadline of the next silence, within that of lingering itself. False: that is past."""
+    cdef int64_t left = c.born - loop.now + (LINGER_TIME if c.loc == NULL else c.loc.linger_time)
+    cdef int64_t silence = LINGER_TIMEOUT if c.loc == NULL else c.loc.linger_timeout
+    if left <= 0:
+        return False
+    timer_set(&loop.wheel, &c.timer, loop.now + (left if left < silence else silence))
+    return True
 
 
 cdef void linger_read(Conn* c) noexcept nogil:
@@ -34,8 +49,7 @@ cdef void linger_read(Conn* c) noexcept nogil:
         got = conn_recv(c, loop.scratch, SCRATCH)
         if got == -1:
             return
-        if got <= 0 or loop.now - c.born > 30000:
+        if got <= 0 or not linger_on(c):
             conn_close(c)
             return
-        timer_set(&loop.wheel, &c.timer, loop.now + 5000)
     post(c)

@@ -301,7 +301,7 @@ cdef void framing_out(Request* r, Head* h) noexcept nogil:
     else:
         r.outb.kind = B_CLOSE
     if r.outb.kind >= B_CHUNKED or (r.outb.kind == B_LENGTH and has_trailers(r)):
-        if r.h.minor:
+        if r.h.minor and not r.loc.no_chunks:
             r.outb.chunk_out = 1
         else:
             r.flags &= ~RQ_KEEP

@@ -196,7 +196,7 @@ cdef inline bint has_trailers(Request* r) noexcept nogil:
     """Will this answer end with add_trailer's fields? Then it leaves in chunks."""
     cdef uint32_t i
     cdef Shape* s = r.loc.shape
-    if s == NULL or s.ntrailers == 0 or r.h.minor == 0:
+    if s == NULL or s.ntrailers == 0 or r.h.minor == 0 or r.loc.no_chunks:
         return False
     for i in range(s.ntrailers):
         if s.trailers[i].always or usual(r.status):

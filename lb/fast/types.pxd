@@ -259,6 +259,7 @@ ctypedef struct Conn:       # a socket; in a slab, never moves; written by the l
     int64_t opened          # when accepted or connected
     int64_t born            # when accepted or connected; when it became idle, or began to linger
     uint64_t number         # $connection
+    Location* loc           # client: of its last exchange, for how it idles and lingers; NULL: none yet
     uint32_t served         # requests begun
     Buf* greeting           # client: what its PROXY header said (a Greeting), or NULL
     uint32_t addr_len       # of addr
@@ -701,6 +702,11 @@ cdef enum Ignore:           # proxy_ignore_headers, of those that lb reads
     IGN_REDIRECT = 1
     IGN_BUFFERING = 2
 
+cdef enum Linger:           # lingering_close
+    LINGER_OFF = 0
+    LINGER_ON = 1
+    LINGER_ALWAYS = 2
+
 cdef enum Handler:
     DO_FILE = 0
     DO_PROXY = 1
@@ -844,6 +850,11 @@ ctypedef struct Location:
     ErrorLogs* errors
     uint32_t keepalive_header   # N of `Keep-Alive: timeout=N`
     int64_t keepalive_time
+    int64_t keepalive_min   # keepalive_min_timeout: lb itself does not close an idle client before
+    int64_t linger_time
+    int64_t linger_timeout
+    uint8_t linger          # Linger
+    uint8_t no_chunks       # chunked_transfer_encoding off
     uint8_t keepalive_off   # 1: msie6, 2: safari
     uint8_t reset           # reset_timedout_connection
     uint8_t no_tokens       # server_tokens off

@@ -156,6 +156,18 @@ def test_server_comes_back(run_lb, http_backend):
     assert servers(lb)[backend.address]["since"] > failed["since"]
 
 
+def test_addresses_that_variables_give(run_lb, http_backend):
+    """They are of no upstream: counted together."""
+    backend = http_backend(lambda _: Reply())
+    lb = run_lb(
+        "status_listen 127.0.0.1:@status@;\nhttp { access_log off; "
+        "server { listen 127.0.0.1:@http@; location / { proxy_pass http://127.0.0.1:$arg_p; } } }"
+    )
+    ask(lb, 3, f"/?p={backend.port}")
+    assert status(lb)["direct"]["requests"] == status(lb)["direct"]["responses"]["2xx"] == 3
+    assert status(lb)["upstreams"] == []
+
+
 STREAM = """
 worker_processes 2;
 status_listen 127.0.0.1:@status@;

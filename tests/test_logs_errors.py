@@ -270,7 +270,7 @@ def test_sessions(run_lb, raw_backend, connect):
     lb = run_lb(STREAM, back=back.address)
     lines = Lines(lb)
     bytes_none = ", bytes from/to client:0/0, bytes from/to upstream:0/0"
-    context = f', client: 127.0.0.1, server: 127.0.0.1:{lb.port("one")}, upstream: '
+    context = f", client: 127.0.0.1, server: 127.0.0.1:{lb.port('one')}, upstream: "
     dead = f'"127.0.0.1:{lb.port("dead")}"{bytes_none}'
     connect(lb.port("one")).expect_closed()
     found = lines.take(3)

@@ -120,9 +120,7 @@ CASES = {
     ),
     "repeated fields": Case(
         http("server { listen 127.0.0.1:8080; location / { proxy_pass http://127.0.0.1:8081; } }"),
-        tuple(
-            ask(get("/"), rf"^(?!.*\r\n(?i:{name}): second).*\r\n{name}: first\r\n", only_lb=NEWER) for name in ONCE
-        )
+        tuple(ask(get("/"), rf"^(?!.*\r\n(?i:{name}): second).*\r\n{name}: first\r\n", only_lb=NEWER) for name in ONCE)
         + tuple(ask(get("/"), rf"\r\n{name}: first\r\n{name.upper()}: second\r\n", only_lb=NEWER) for name in OFTEN),
         daemons={8081: repeated},
     ),

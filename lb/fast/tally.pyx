@@ -10,6 +10,8 @@ So the sums of an upstream never fall, and those of a server do not while its wo
 
 cdef dict tally_places = {}         # (number of the upstream, name) -> places in loop.tallies that have this name
 cdef uint32_t tally_next = 0        # where the search for a place goes on
+cdef uint64_t tallies_left = 0      # how often a peer has left its tally; written by the loop
+cdef uint64_t tallies_vain = 0      # 1 + tallies_left at the start of a search that found nothing
 
 
 cdef int tallies_of(int upstreams) noexcept nogil:
@@ -31,7 +33,8 @@ cdef int tallies_init(size_t size, int upstreams) except -1:
         loop.tallies[2 * i].upstream = loop.tallies[2 * i + 1].upstream = i
         loop.tallies[2 * i].state = TALLY_REST
         loop.tallies[2 * i + 1].state = TALLY_GONE
-    loop.st.tallied = tally_next = 2 * (upstreams + 1)
+    tally_next = 2 * (upstreams + 1)
+    lb_atomic_store(&loop.st.tallied, tally_next)
     return 0
 
 
@@ -63,13 +66,16 @@ cdef Tally* tally_give(Upstream* u, Str name) except NULL:
 
 
 cdef bint tally_find(uint32_t* at) noexcept nogil:
-    """A place that nobody counts in: one never used, else the next that was left."""
-    global tally_next
+    """A place that nobody counts in: one never used, else the next that was left. No second search while none was."""
+    global tally_next, tallies_vain
     cdef uint32_t _i, first = 2 * (loop.nups + 1)
+    cdef uint64_t left = lb_atomic_load(&tallies_left)
     if tally_next < loop.ntallies and loop.tallies[tally_next].state == TALLY_FREE:
         at[0] = tally_next
         tally_next += 1
         return True
+    if tallies_vain == left + 1:
+        return False
     for _i in range(loop.ntallies - first):
         if tally_next >= loop.ntallies:
             tally_next = first
@@ -77,6 +83,7 @@ cdef bint tally_find(uint32_t* at) noexcept nogil:
         tally_next += 1
         if lb_atomic_load(&loop.tallies[at[0]].state) != TALLY_USED:
             return True
+    tallies_vain = left + 1
     return False
 
 
@@ -151,6 +158,7 @@ cdef inline void tally_left(Tally* t) noexcept nogil:
     """Its peer is buried."""
     if t.state == TALLY_USED:
         lb_atomic_store(&t.state, TALLY_LEFT)
+        lb_atomic_store(&tallies_left, tallies_left + 1)
 
 
 cdef inline void tally_sum(uint64_t* sums, Tally* t) noexcept nogil:

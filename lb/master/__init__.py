@@ -13,6 +13,7 @@ pulse      heartbeats: stuck workers are killed
 systemd    what systemd is told (sd_notify)
 handover   what workers have learned of their servers, for the next generation
 reports    what the workers say about Consul's lists; the dump files
+ledger     what servers and upstreams have counted, and since when a server is what it is
 totals     counters of all workers, over deaths and reloads
 chore      what may wait, done in a child: reading a configuration, writing dumps
 loop       selectors and deadlines

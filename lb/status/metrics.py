@@ -93,10 +93,10 @@ def stream(view: View, form: Format) -> Iterator[bytes]:
         assert family.samples is not None
         yield form.family(family, family.samples(view))
     snapshot = view.snapshot()
-    upstreams = [Target(_text(upstream_labels(one)), total(one, snapshot)) for one in view.upstreams]
-    direct = snapshot.sums.get(DIRECT, {}).get(b"")
-    if direct is not None and any(direct):
-        upstreams.append(Target(_text((("kind", DIRECT[0]), ("upstream", DIRECT[1]))), memoryview(direct).cast("Q")))
+    keys = [*((one.upstream.kind, one.upstream.name) for one in view.upstreams), DIRECT]
+    upstreams = [
+        Target(_text((("kind", kind), ("upstream", name))), total((kind, name), snapshot)) for kind, name in keys
+    ]
     for family, part in upstream_families():
         yield form.family(family)
         yield from _pieces(_part_lines(family, part, upstreams))

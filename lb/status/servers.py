@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from lb import _fast
 from lb.config.model import Server
-from lb.master.ledger import STATES, Snapshot
+from lb.master.ledger import STATES, Snapshot, UpstreamKey
 from lb.upsync import start
 
 if TYPE_CHECKING:
@@ -58,9 +58,9 @@ class Shown:
         return self.server.weight if self.server is not None else 0
 
 
-def total(one: UpstreamView, snapshot: Snapshot) -> memoryview:
+def total(key: UpstreamKey, snapshot: Snapshot) -> memoryview:
     """The row of the upstream."""
-    row = snapshot.sums.get((one.upstream.kind, one.upstream.name), {}).get(b"")
+    row = snapshot.sums.get(key, {}).get(b"")
     return memoryview(row).cast("Q") if row is not None else EMPTY
 
 

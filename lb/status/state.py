@@ -10,6 +10,7 @@ Times are Unix seconds (float) unless a name says otherwise; ages and delays are
     restarts    workers that died and had to be replaced
     back_off    [{slot, deaths, next}]      slots that wait for their next worker; next: seconds until then
     dump_errors {path: why}
+    direct      COUNTS of the servers that proxy_pass with variables named by address
     workers     [{slot, pid, generation, state, age, heartbeat_age, cpu_seconds, rss_bytes, counters {name: number},
                   connections, accepted, handled, requests}]
                 state: starting, ready, stuck, stopping; cpu_seconds and rss_bytes: null when they cannot be read
@@ -42,7 +43,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from lb import __version__
-from lb.master.ledger import Snapshot
+from lb.master.ledger import DIRECT, Snapshot
 from lb.status.servers import Shown, cells, count, quantile, total
 from lb.status.servers import shown as servers_shown
 from lb.upsync.report import Report
@@ -56,8 +57,8 @@ SLICE: Final = 100  # servers
 def status(view: View) -> Iterator[bytes]:
     """The document in pieces, each of SLICE servers at most: with thousands of them nobody is held up."""
     now = time.time()
-    snapshot = view.snapshot() if view.upstreams else Snapshot(0.0)
-    head = _master(view, now)
+    snapshot = view.snapshot()
+    head = _master(view, snapshot, now)
     yield json.dumps(head)[:-1].encode() + b', "upstreams": ['
     for number, one in enumerate(view.upstreams):
         yield (b", " if number else b"") + json.dumps(_upstream(one, snapshot, now))[:-1].encode() + b', "servers": ['
@@ -71,7 +72,7 @@ def status(view: View) -> Iterator[bytes]:
     yield b"]}\n"
 
 
-def _master(view: View, now: float) -> dict[str, Any]:
+def _master(view: View, snapshot: Snapshot, now: float) -> dict[str, Any]:
     return {
         "time": now,
         "version": __version__,
@@ -87,6 +88,7 @@ def _master(view: View, now: float) -> dict[str, Any]:
         "back_off": [{"slot": one.slot, "deaths": one.deaths, "next": one.next_in_s} for one in view.waiting],
         "dump_errors": dict(view.dump_errors),
         "workers": [_worker(worker) for worker in view.workers],
+        "direct": _counts(total(DIRECT, snapshot)),
     }
 
 
@@ -132,7 +134,7 @@ def _worker(worker: WorkerView) -> dict[str, Any]:
 
 def _upstream(one: UpstreamView, snapshot: Snapshot, now: float) -> dict[str, Any]:
     report = one.report
-    row = total(one, snapshot)
+    row = total((one.upstream.kind, one.upstream.name), snapshot)
     return {
         "name": one.upstream.name,
         "kind": one.upstream.kind,

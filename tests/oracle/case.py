@@ -1,6 +1,6 @@
 """What a case is, and how one is checked: on lb, and on nginx where it is installed and of one mind.
 
-    CASE = Case(configuration, ask(get("/"), "200 OK"), ask(get("/x"), "404", only_lb="why nginx 1.22 says otherwise"))
+CASE = Case(configuration, ask(get("/"), "200 OK"), ask(get("/x"), "404", only_lb="why nginx 1.22 says otherwise"))
 """
 
 from __future__ import annotations

@@ -209,6 +209,21 @@ CASES = {
             )
         ),
     ),
+    "a body of unknown length to HTTP/1.0": Case(
+        http("""
+    server {
+        listen 127.0.0.1:8080;
+        location / { proxy_http_version 1.0; proxy_request_buffering off; proxy_pass http://127.0.0.1:8081; }
+    }
+    server { listen 127.0.0.1:8081; return 200 "$server_protocol $content_length $http_transfer_encoding"; }"""),
+        (
+            ask(
+                b"POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
+                b"3\r\nabc\r\n3\r\ndef\r\n0\r\n\r\n",
+                "HTTP/1.0 6 $",
+            ),
+        ),
+    ),
     "no host in the URL": Case(
         http("server { listen 127.0.0.1:8080; location / { proxy_pass http://$arg_to; } }"),
         (ask(get("/?to="), "^HTTP/1.1 500 "), ask(get("/?to=/x"), "^HTTP/1.1 500 ")),

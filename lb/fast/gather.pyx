@@ -13,7 +13,7 @@ cdef void proxy_begin(Request* r) noexcept nogil:
     if r.h.flags & H_EXPECT_100:
         expected(r)
     if not r.inb.done:
-        if not r.loc.stream_body or r.flags & RQ_BODY_DROP:
+        if not streams(r) or r.flags & RQ_BODY_DROP:
             gather_begin(r)
             return
     elif r.loc.body_file or r.inb.seen > r.loc.body_buffer:
@@ -22,10 +22,15 @@ cdef void proxy_begin(Request* r) noexcept nogil:
     up_start(r)
 
 
+cdef inline bint streams(Request* r) noexcept nogil:
+    """proxy_request_buffering off. To a server of HTTP/1.0 a body of unknown length cannot go as it comes: nginx gathers it, too."""
+    return r.loc.stream_body and not (r.loc.http10 and r.inb.kind == B_CHUNKED)
+
+
 cdef void expected(Request* r) noexcept nogil:
     """100 Continue, once for a request: now, or when a server takes what still has to come. As nginx, though all has come."""
     r.h.flags &= ~H_EXPECT_100
-    if not r.inb.done and r.body == NULL and r.loc.stream_body and not r.flags & RQ_BODY_DROP:
+    if not r.inb.done and r.body == NULL and streams(r) and not r.flags & RQ_BODY_DROP:
         r.flags |= RQ_CONTINUE
     else:
         conn_send(r.client, b"HTTP/1.1 100 Continue\r\n\r\n", 25)
@@ -38,7 +43,7 @@ cdef bint gather_kept(Request* r) noexcept nogil:
         return True
     if b == NULL and r.inb.kind == B_NONE and r.h.content_length < 0:
         return True                     # no body at all
-    if r.loc.stream_body and not r.inb.done:
+    if streams(r) and not r.inb.done:
         return True
     r.spool = spool_new(r, &r.loc.body_path, True)
     if r.spool == NULL:

@@ -19,10 +19,6 @@ cdef void proxy_send(Request* r) noexcept nogil:
     r.inb.chunk_out = r.inb.kind == B_CHUNKED and not r.inb.done and not r.flags & RQ_BODY_DROP
     if r.spool != NULL:
         r.spool.at = r.spool.size if r.flags & RQ_BODY_DROP else 0
-    if r.inb.chunk_out and r.loc.http10:
-        up_abandon(r)
-        answer_status(r, 411)
-        return
     out_init(&o, loop.heads, HEADS)
     write_up_head(&o, r, &loop.env)
     if o.full:

@@ -175,7 +175,7 @@ def test_healthz() -> None:
 
 
 def test_index_names_every_page() -> None:
-    body = get("/").body.decode()
+    body = get("/", "text/plain").body.decode()
     assert re.findall(r"^(/\S*?)(?:\[|\s)", body, re.MULTILINE) == [
         "/upstream_show",
         "/upstream_show.json",

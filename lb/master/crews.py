@@ -12,8 +12,10 @@ import os
 import signal
 import socket
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from functools import partial
+from typing import Final
 
 from lb import _fast
 from lb.config.model import Upstream
@@ -28,6 +30,8 @@ from lb.master.reports import Reports
 from lb.upsync.report import Report
 from lb.worker.channel import ChannelError, Endpoint, Frame
 from lb.worker.main import Job, become_worker
+
+DEATHS: Final = 10  # of workers, that the status port tells of
 
 OnReport = Callable[[Worker, Upstream, Report], None]
 OnDeath = Callable[[int, int], None]  # pid and wait status of a child that is no worker
@@ -65,6 +69,7 @@ class Crews:
         self._handover = Handover()
         self._count = 0
         self.restarts = 0  # workers that died and had to be replaced
+        self.deaths: deque[tuple[float, int, str]] = deque(maxlen=DEATHS)  # of these: Unix time, slot, how
         self._ending = False  # the master stops: forget the current crew too when it is gone
         self._prune = False  # sockets of an older configuration may be open
 
@@ -207,7 +212,8 @@ class Crews:
 
     def _bury(self, crew: Crew, worker: Worker, status: int, now: float) -> None:
         self._drain(crew, worker)  # its last reports
-        self._log.write(*obituary("worker process", worker.pid, status))
+        level, text = obituary("worker process", worker.pid, status)
+        self._log.write(level, text)
         self._close_channel(worker)
         self._reports.forget(worker.pid)
         self._ask_for_lists()
@@ -215,7 +221,9 @@ class Crews:
         self.totals.bury(_fast.read_stats(crew.shm, worker.slot))
         _fast.clear_stats(crew.shm, worker.slot)
         delay = crew.buried(worker, now)
-        self.restarts += delay is not None
+        if delay is not None:
+            self.restarts += 1
+            self.deaths.append((time.time(), worker.slot, text))
         if delay:
             deaths = crew.slots[worker.slot].deaths
             self._log.warn(

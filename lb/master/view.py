@@ -13,7 +13,7 @@ from lb import _fast
 from lb.config.model import Upstream
 from lb.master.crew import Crew, Worker
 from lb.master.pulse import MISSED_DOUBT
-from lb.status.pages import BackOff, UpstreamView, View, WorkerView
+from lb.status.pages import BackOff, Death, UpstreamView, View, WorkerView
 
 if TYPE_CHECKING:
     from lb.master.arbiter import Master
@@ -38,6 +38,7 @@ def make_health(master: Master) -> View:
         reloads=master.reloads,
         reloads_failed=master.reloads_failed,
         restarts=crews.restarts,
+        deaths=tuple(Death(*one) for one in crews.deaths),
         dump_failures=master.dumps.failures,
     )
 

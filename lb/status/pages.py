@@ -6,7 +6,7 @@
 /metrics                     for Prometheus, in its text format or as OpenMetrics
 /stub_status                 nginx's words
 /healthz                     200 while some worker serves and lb is not stopping, else 503
-/                            this list
+/                            for people: what is down, since when, what lb does about it; as text/plain: this list
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any, Final
 
 from lb.config.model import Server, Upstream
 from lb.master.ledger import Snapshot
-from lb.status import metrics, state
+from lb.status import metrics, page, state
 from lb.upsync import show, start
 from lb.upsync.report import Report
 
@@ -60,6 +60,15 @@ class BackOff:
     slot: int
     deaths: int
     next_in_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Death:
+    """A worker that died and had to be replaced. `text`: how, as in the log."""
+
+    at: float  # Unix time
+    slot: int
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +114,7 @@ class View:
     reloads: int = 0  # that are over
     reloads_failed: int = 0  # of them
     restarts: int = 0  # workers that died and had to be replaced
+    deaths: tuple[Death, ...] = ()  # the last ones, oldest first
     dump_failures: int = 0  # writes of dump files that failed
     snapshot: Callable[[], Snapshot] = lambda: Snapshot(0.0)  # what servers have counted
 
@@ -122,15 +132,15 @@ def respond(
 ) -> Answer:
     """The answer to one request. `target` is the request target as received; the view is made only if it is needed.
 
-    `health`: a view without upstreams and totals, which /healthz has no use for: it may be asked for all the time.
+    `health`: a view without upstreams and totals, which /healthz and / have no use for: asked for often.
     """
     if method not in ("GET", "HEAD"):
         return Answer(405, b"method not allowed\n", headers=(("Allow", "GET, HEAD"),))
     path, _, query = target.partition("?")
-    page = PAGES.get(path)
-    if page is None:
+    make = PAGES.get(path)
+    if make is None:
         return Answer(404, b"not found\n")
-    return page((health or view)() if page is healthz else view(), query, accept)
+    return make((health or view)() if make in (healthz, index) else view(), query, accept)
 
 
 # /upstream_show
@@ -282,8 +292,10 @@ def healthz(view: View, _query: str, _accept: str) -> Answer:
     return Answer(200 if ready else 503, f"{'ok' if ready else 'no worker'}, {text}\n".encode())
 
 
-def index(_view: View, _query: str, _accept: str) -> Answer:
-    return Answer(200, (__doc__ or "").partition("\n\n")[2].encode())
+def index(_view: View, _query: str, accept: str) -> Answer:
+    if accept.strip().lower().startswith(TEXT):
+        return Answer(200, (__doc__ or "").partition("\n\n")[2].encode())
+    return Answer(200, page.html(), page.CONTENT_TYPE, page.headers())
 
 
 Page = Callable[[View, str, str], Answer]

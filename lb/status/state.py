@@ -8,6 +8,8 @@ Times are Unix seconds (float) unless a name says otherwise; ages and delays are
     connections {active, reading, writing, waiting, accepted, handled, requests}    of all workers, as stub_status
     totals      {name: number}              every counter of the engine, all workers since the start of lb
     restarts    workers that died and had to be replaced
+    deaths      [{slot, at, text}]          the last of them, oldest first
+    workers_wanted                          as the configuration has it
     back_off    [{slot, deaths, next}]      slots that wait for their next worker; next: seconds until then
     dump_errors {path: why}
     direct      COUNTS of the servers that proxy_pass with variables named by address
@@ -85,6 +87,8 @@ def _master(view: View, snapshot: Snapshot, now: float) -> dict[str, Any]:
         "connections": {"active": view.totals.get("clients", 0)} | _connections(view.totals) | _traffic(view.totals),
         "totals": dict(view.totals),
         "restarts": view.restarts,
+        "deaths": [{"slot": one.slot, "at": one.at, "text": one.text} for one in view.deaths],
+        "workers_wanted": view.size,
         "back_off": [{"slot": one.slot, "deaths": one.deaths, "next": one.next_in_s} for one in view.waiting],
         "dump_errors": dict(view.dump_errors),
         "workers": [_worker(worker) for worker in view.workers],

@@ -29,6 +29,7 @@ Key = tuple[
 
 BATCH: Final = 100  # files that one child writes
 WRITE_WITHIN_S: Final = 30.0  # and its time for them
+NICE: Final = 10  # it shall not hold up a worker on the same core
 RETRY_S: Final = 1.0  # after a failed write; doubles up to
 RETRY_MAX_S: Final = 60.0
 
@@ -215,6 +216,7 @@ class Dumps:
 
 def _write_all(jobs: dict[str, tuple[Server, ...]]) -> dict[str, str]:
     """In the child: path -> what went wrong, of the files that could not be written."""
+    os.nice(NICE)
     failed = {}
     for path, servers in jobs.items():
         try:

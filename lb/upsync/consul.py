@@ -112,6 +112,24 @@ class ConsulSource:
         """(index, what `listing` reads; None: it does not exist)."""
         raise NotImplementedError
 
+    def _fetch(
+        self,
+        callback: Callable[[Any], T],
+        path: str,
+        params: Sequence[tuple[str, str]],
+        query: Query,
+        index: int | None,
+        wait: str,
+        token: str | None,
+    ) -> T:
+        """One GET; what `callback` makes of py-consul's response."""
+        waiting = [] if index is None else [("index", str(index)), ("wait", wait)]
+        place = [("dc", query.dc)] if query.dc else []
+        mode = [(query.consistency, "1")] if query.consistency != "default" else []
+        headers = self.consul.prepare_headers(token)
+        found: T = self.consul.http.get(callback, path, params=[*waiting, *params, *place, *mode], headers=headers)
+        return found
+
     def _guarded(self, action: Callable[[], T], budget_s: float) -> T:
         self.consul.http.budget_s = min(budget_s, self._timeout_s)
         try:

@@ -1,4 +1,6 @@
-"""Consul's KV store as a source, `upsync_type=consul`: a blocking query on a directory of keys, by py-consul.
+"""Consul's KV store as a source, `upsync_type=consul`: a blocking query on a directory of keys.
+
+py-consul's own call would read the whole answer anew each time, so its HTTP layer is asked directly.
 
 Several upstreams whose prefixes lie in one directory share the query; each takes the keys below its own prefix.
 """
@@ -11,11 +13,13 @@ from typing import Any, Final
 
 from lb.config.model import Upsync
 from lb.upsync.consul import ConsulSource
-from lb.upsync.consul_http import Unshareable
+from lb.upsync.consul_http import INDEX, Unshareable
 from lb.upsync.entries import Entry, Listing, Memo, listing
-from lb.upsync.source import Answer, SourceError
+from lb.upsync.kv_decode import Decoder
+from lb.upsync.source import Answer
 from lb.upsync.stop import Stop
 
+NOT_FOUND: Final = 404
 FOREIGN: Final = (1000, 4)  # a shared directory may hold so many keys of nobody's, and so many for each of ours
 
 
@@ -23,6 +27,7 @@ class ConsulKV(ConsulSource):
     def __init__(self, upsyncs: Sequence[Upsync], stop: Stop) -> None:
         super().__init__(upsyncs, stop)
         self._last: dict[str, tuple[Sequence[Entry], Listing]] = {}  # by path: its part of the last answer
+        self._decoder = Decoder()
         self._memos: dict[str, Memo] = {path: {} for path in self.queries}
 
     def listing(self, answer: Answer, upsync: Upsync) -> Listing | None:
@@ -48,17 +53,8 @@ class ConsulKV(ConsulSource):
         return entries[low : bisect_left(entries, directory[:-1] + "0", low, key=_key)]  # "0" comes after "/"
 
     def _ask(self, index: int | None, wait: str, token: str | None) -> tuple[str, Any]:
-        query = self.query
-        found, items = self.consul.kv.get(
-            query.key,
-            index=index,
-            wait=wait,
-            recurse=True,
-            token=token,
-            dc=query.dc or None,
-            consistency=query.consistency,
-        )
-        entries = _entries(items, query.key)
+        found, body = self._fetch(_body, "/v1/kv/" + self.query.key, [("recurse", "1")], self.query, index, wait, token)
+        entries = None if body is None else _ours(self._decoder.entries(body), self.query.key)
         if entries and self.shared:
             self._check_share(entries)
         return found, entries
@@ -71,25 +67,19 @@ class ConsulKV(ConsulSource):
             raise Unshareable(f"{len(entries)} keys below {self.query.key}, {ours} of them ours")
 
 
-def _entries(items: Any, directory: str) -> list[Entry] | None:
-    """py-consul's items (values already decoded) as pairs, in order. Raises SourceError when they are not Consul's."""
-    if items is None:
-        return None
-    if not isinstance(items, list):
-        raise SourceError("the answer is not a list of keys")
-    entries = [_entry(item) for item in items]
-    if any(not key.startswith(directory) for key, _ in entries):
-        entries = [entry for entry in entries if entry[0].startswith(directory)]
-    if any(entries[at][0] < entries[at - 1][0] for at in range(1, len(entries))):
+def _body(response: Any) -> tuple[str, str | None]:
+    """(index, text); None: no such key."""
+    return response.headers[INDEX], None if response.code == NOT_FOUND else response.body
+
+
+def _ours(entries: list[Entry], directory: str) -> list[Entry]:
+    """In order, and below the directory: as Consul sends them, but whoever answers is not believed."""
+    keys = [key for key, _ in entries]
+    if keys != sorted(keys):
         entries.sort(key=_key)
-    return entries
-
-
-def _entry(item: Any) -> Entry:
-    key, value = item["Key"], item.get("Value")
-    if not isinstance(key, str) or not (value is None or isinstance(value, bytes)):
-        raise SourceError("the answer is not a list of keys with values")
-    return key, value
+    if entries and not (entries[0][0].startswith(directory) and entries[-1][0].startswith(directory)):
+        return [entry for entry in entries if entry[0].startswith(directory)]
+    return entries  # in order, all between the first and the last begin as they do
 
 
 def _key(entry: Entry) -> str:

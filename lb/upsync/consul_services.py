@@ -24,6 +24,7 @@ from lb.upsync.stop import Stop
 
 _PATHS: Final = {"consul_services": "/v1/catalog/service/", "consul_health": "/v1/health/service/"}
 _CATALOG: Final = "/v1/catalog/services"
+_JSON: Final = CB.json(index=True)  # (index, what Consul says)
 
 Rows = list[dict[str, Any]]
 Part = tuple[int, Rows | None]  # the index of one service, its instances
@@ -66,7 +67,7 @@ class ConsulServices(ConsulSource):
     def _ask(self, index: int | None, wait: str, token: str | None) -> tuple[str, Any]:
         if not self.shared:
             return self._instances(self.query, index, wait, token)
-        found, _ = self._get_json(_CATALOG, [], self.query, index, wait, token)
+        found, _ = self._fetch(_JSON, _CATALOG, [], self.query, index, wait, token)
         if index is None or self.query.kind == "consul_health" or self._last is None or self._last[0] != found:
             self.consul.http.budget_s = min(READ_S, self._timeout_s)
             parts: dict[str, Part] = {}
@@ -80,20 +81,7 @@ class ConsulServices(ConsulSource):
         params = [("tag", tag) for tag in query.tags]
         if query.filter:
             params.append(("filter", query.filter))
-        found, rows = self._get_json(_PATHS[query.kind] + query.target, params, query, index, wait, token)
+        found, rows = self._fetch(_JSON, _PATHS[query.kind] + query.target, params, query, index, wait, token)
         if rows is not None and not (isinstance(rows, list) and all(isinstance(row, dict) for row in rows)):
             raise SourceError("the answer is not a list of services")
         return found, rows
-
-    def _get_json(
-        self, path: str, params: list[tuple[str, str]], query: Query, index: int | None, wait: str, token: str | None
-    ) -> tuple[str, Any]:
-        """(index, what Consul says)."""
-        waiting = [] if index is None else [("index", str(index)), ("wait", wait)]
-        place = [("dc", query.dc)] if query.dc else []
-        mode = [(query.consistency, "1")] if query.consistency != "default" else []
-        headers = self.consul.prepare_headers(token)
-        found: tuple[str, Any] = self.consul.http.get(
-            CB.json(index=True), path, params=[*waiting, *params, *place, *mode], headers=headers
-        )
-        return found

@@ -38,12 +38,12 @@ class Listing:
 class _Read(NamedTuple):
     """What one key with this value is: a server, or not, and what is wrong with it."""
 
-    value: bytes | None
     server: Server | None
+    place: tuple[str, int] | None  # of a server with nothing wrong: two entries with one place are one server
     problems: tuple[str, ...]
 
 
-Memo = dict[str, _Read]  # of the last answer, by key: most entries of the next one are the same
+Memo = dict[Entry, _Read]  # of the last answer: most entries of the next one are the same
 
 
 def under(prefix: str, key: str) -> bool:
@@ -58,11 +58,9 @@ def listing(entries: Iterable[Entry], prefix: str = "", memo: Memo | None = None
     With a `memo` (empty at first, kept by the caller for the next answer), entries that have not changed cost next
     to nothing, and their servers are the same objects.
     """
-    reader = _Reader({} if memo is None else memo)
-    for key, value in entries:
-        if under(prefix, key):
-            reader.take(key, value)
-    return reader.listing()
+    if prefix:
+        entries = [entry for entry in entries if under(prefix, entry[0])]
+    return _Reader({} if memo is None else memo).listing(entries)
 
 
 class Collector:
@@ -71,7 +69,6 @@ class Collector:
     def __init__(self) -> None:
         self._servers: dict[tuple[str, int], tuple[str, Server]] = {}  # by (host, port): what it is called, the server
         self._problems: list[str] = []
-        self._hosts: set[str] = set()
         self._more_problems = 0
 
     def add(self, label: str, server: Server) -> None:
@@ -84,8 +81,6 @@ class Collector:
             self.problem(f"upsync: {_shown(label)} is skipped: more than {MAX_SERVERS} servers")
         else:
             self._servers[place] = (label, server)
-            if server.address.family == socket.AF_UNSPEC:
-                self._hosts.add(server.address.host)
 
     def problem(self, text: str) -> None:
         if len(self._problems) < MAX_PROBLEMS:
@@ -97,7 +92,11 @@ class Collector:
         if self._more_problems:
             self._problems.append(f"upsync: {self._more_problems} more entries with problems")
         servers = tuple([server for _, server in self._servers.values()])
-        return Listing(servers, tuple(self._problems), frozenset(self._hosts))
+        return Listing(servers, tuple(self._problems), hosts_of(servers))
+
+
+def hosts_of(servers: Iterable[Server]) -> frozenset[str]:
+    return frozenset([one.address.host for one in servers if one.address.family == socket.AF_UNSPEC])
 
 
 class _Reader:
@@ -105,39 +104,44 @@ class _Reader:
 
     def __init__(self, memo: Memo) -> None:
         self._memo = memo
-        self._read: Memo = {}
         self._values: dict[bytes | None, tuple[Attributes, tuple[str, ...]]] = {}
-        self._found = Collector()
 
-    def take(self, key: str, value: bytes | None) -> None:
-        read = self._memo.get(key)
-        if read is None or read.value != value:
-            read = self._look_at(key, value)
-        self._read[key] = read
-        for problem in read.problems:
-            self._found.problem(problem)
-        if read.server is not None:
-            self._found.add(key, read.server)
+    def listing(self, entries: Iterable[Entry]) -> Listing:
+        given = list(entries)
+        reads = {entry: self._memo.get(entry) or self._look_at(*entry) for entry in given}
+        self._memo.clear()  # keys that are gone must not fill it
+        self._memo.update(reads)
+        servers = [read.server for read in reads.values() if read.server is not None]
+        places = {read.place for read in reads.values()}
+        if len(places) == len(reads) == len(given) <= MAX_SERVERS and None not in places:
+            return Listing(tuple(servers), (), hosts_of(servers))  # nearly always: nothing wrong, nothing twice
+        return self._with_problems(given, reads)
+
+    @staticmethod
+    def _with_problems(given: list[Entry], reads: Memo) -> Listing:
+        found = Collector()
+        for entry in given:
+            read = reads[entry]
+            for problem in read.problems:
+                found.problem(problem)
+            if read.server is not None:
+                found.add(entry[0], read.server)
+        return found.listing()
 
     def _look_at(self, key: str, value: bytes | None) -> _Read:
         _, slash, text = key.rpartition("/")
         if not slash:
-            return _Read(value, None, (f"upsync_check_key: {_shown(key)} is illegal, dont contains slash '/'",))
+            return _Read(None, None, (f"upsync_check_key: {_shown(key)} is illegal, dont contains slash '/'",))
         try:
             address = parse_server(text)
         except AddressError as error:
             problem = f"upsync_check_key: {error.reason} in /{printable(text[:MAX_TEXT])}: {_shown(key)} skipped"
-            return _Read(value, None, (problem,))
+            return _Read(None, None, (problem,))
         if value not in self._values:
             self._values[value] = attributes(value)
         found, problems = self._values[value]
         said = tuple([f"{problem}: {_shown(key)}" for problem in problems]) if problems else ()
-        return _Read(value, _server(text, address, found), said)
-
-    def listing(self) -> Listing:
-        self._memo.clear()  # keys that are gone must not fill it
-        self._memo.update(self._read)
-        return self._found.listing()
+        return _Read(_server(text, address, found), None if said else (address.host, address.port), said)
 
 
 def _server(name: str, address: Address, found: Attributes) -> Server:

@@ -32,6 +32,7 @@ from lb.fast.chunk cimport TRAILER_MAX, chunk_decode
 from lb.fast.uri cimport uri_normalise
 from lb.fast.cidr cimport cidr_find
 from lb.fast.forwarded cimport forwarded
+from lb.fast.limit cimport *
 from lb.fast.greeting cimport GREETING_MOST, parse_greeting
 from lb.fast.origin cimport *
 from lb.fast.outcome cimport *
@@ -64,6 +65,7 @@ include "fast/vars.pyx"         # variables of set, map and captures
 include "fast/linger.pyx"       # the end of a client connection
 include "fast/http.pyx"         # HTTP clients: heads in, keep-alive, the end
 include "fast/greet.pyx"        # PROXY headers
+include "fast/limit.pyx"        # limit_req
 include "fast/admit.pyx"        # realip, allow, deny
 include "fast/route.pyx"        # server, location, phases
 include "fast/ops.pyx"          # set, rewrite, return, break, if

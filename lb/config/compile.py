@@ -92,6 +92,9 @@ _HTTP_FIELDS = {
     "absolute_redirect": "absolute_redirect",
     "port_in_redirect": "port_in_redirect",
     "server_name_in_redirect": "server_name_in_redirect",
+    "limit_req_status": "limit_req_status",
+    "limit_req_log_level": "limit_req_log_level",
+    "limit_req_dry_run": "limit_req_dry_run",
 }
 _UPSTREAM_FIELDS = {
     "keepalive": "keepalive",
@@ -131,6 +134,8 @@ def check_whole(reader: Reader) -> None:
     for name, node in reader.unknown:
         if name not in reader.variables:
             reader.refuse(f'unknown "{shown(name)}" variable', node)
+    missing = [name for name in reader.limits_used if name not in reader.limit_zones]
+    reader.problems += [Problem(f'zero size shared memory zone "{name}"') for name in missing]
     reader.listeners.check_overlap(main.status_listen)
     connections = _connections(main)
     sockets = len(reader.listeners.drafts)
@@ -165,6 +170,7 @@ def build(reader: Reader) -> Config:
         uses_stderr="stderr" in reader.log_paths or any(log.path == "stderr" for log in main.error_logs),
         variables=tuple(reader.variables),
         maps=tuple(reader.maps),
+        limit_zones=tuple(zone for zone, _ in reader.limit_zones.values()),
         status_listen=tuple(address for address, _ in main.status_listen),
         warnings=tuple(reader.warnings),
         **_given(main, _MAIN_FIELDS),
@@ -258,6 +264,7 @@ def _settings(scope: Scope) -> HttpSettings:
         error_logs=_error_logs(scope),
         access=tuple(scope.inherited("access", ())),
         realip=realip(scope),
+        limits=tuple(scope.inherited("limit_req", ())),
         shape=shape(scope),
         keepalive_header_s=scope.inherited("keepalive_header", 0),
         early_hints=scope.inherited("early_hints", ()),

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from lb.config.model_clients import AccessRule, LimitRule, LimitZone, RealIp
 from lb.config.model_logs import AccessLog as AccessLog
 from lb.config.model_logs import ErrorLog as ErrorLog
 from lb.config.model_logs import LogCache as LogCache
@@ -216,32 +217,6 @@ class TempPath:
 
 
 @dataclass(frozen=True, slots=True)
-class Network:
-    """Addresses whose first `bits` are those of `address` (4 or 16 bytes); AF_UNIX: clients of unix sockets."""
-
-    family: int
-    address: bytes
-    bits: int
-
-
-@dataclass(frozen=True, slots=True)
-class AccessRule:
-    """One allow or deny."""
-
-    allow: bool
-    network: Network
-
-
-@dataclass(frozen=True, slots=True)
-class RealIp:
-    """Who is believed about the address of a client, and which field says it: lower case, or "proxy_protocol"."""
-
-    proxies: tuple[Network, ...]
-    field: str = "x-real-ip"
-    recursive: bool = False
-
-
-@dataclass(frozen=True, slots=True)
 class AddField:
     """One add_header or add_trailer."""
 
@@ -358,6 +333,10 @@ class HttpSettings:
     error_logs: tuple[ErrorLog, ...] = ()  # (): those of Config
     access: tuple[AccessRule, ...] = ()  # the first that fits the client decides
     realip: RealIp | None = None
+    limits: tuple[LimitRule, ...] = ()
+    limit_req_status: int = 503
+    limit_req_log_level: LogLevel = "error"
+    limit_req_dry_run: bool = False
     shape: Shape = Shape()
     proxy_method: Value | None = None  # None: the client's
     proxy_set_body: Value | None = None
@@ -489,4 +468,5 @@ class Config:
     status_listen: tuple[Address, ...] = ()
     variables: tuple[str, ...] = ()  # those that set, map and named captures define
     maps: tuple[Map, ...] = ()
+    limit_zones: tuple[LimitZone, ...] = ()
     warnings: tuple[str, ...] = field(default=())  # complete lines for the log, without "lb: [warn] "

@@ -6,7 +6,8 @@ import ipaddress
 import re
 import socket
 
-from lb.config.model import Address, Network
+from lb.config.model import Address
+from lb.config.model_clients import Network
 from lb.config.values import parse_number
 
 _IPV4 = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9}){3}")

@@ -15,6 +15,7 @@ from lb.config.directive import Context, Directive
 from lb.config.errors import Problem, Refused, os_error, printable
 from lb.config.listeners import Listeners
 from lb.config.model import Map, Syslog
+from lb.config.model_clients import LimitZone
 from lb.config.scope import MainScope, Scope, UpstreamScope
 from lb.config.tree import Node, Statement, parse
 from lb.config.upstreams import Upstreams
@@ -46,6 +47,8 @@ class Reader:
         self.syslogs: dict[str, Syslog] = {}  # every `syslog:`, by its text
         self.variables: dict[str, None] = {}  # defined by set, map and named captures, in order
         self.maps: list[Map] = []
+        self.limit_zones: dict[str, tuple[LimitZone, str]] = {}  # with the key as written
+        self.limits_used: list[str] = []  # zones that must be there in the end
         self.unknown: list[tuple[str, Node]] = []  # names that must be among them in the end, and where
         self.syntax_error = False  # something may be missing only because a file was cut short
 

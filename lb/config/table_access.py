@@ -6,7 +6,7 @@ from lb.config import networks
 from lb.config.address import AddressError, parse
 from lb.config.directive import AS_NGINX, Context, Directive, flag, once
 from lb.config.errors import Refused
-from lb.config.model import AccessRule, Network, RealIp
+from lb.config.model_clients import AccessRule, Network, RealIp
 from lb.config.scope import Scope, StreamServerScope
 from lb.config.tree import Node
 from lb.config.values import ascii_lower

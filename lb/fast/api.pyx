@@ -74,6 +74,7 @@ def clear_stats(shm, int worker):
 
 cdef class Engine:
     cdef list kept              # objects whose memory the compiled configuration points into
+    cdef dict zones             # limit_req_zone -> its LimitZone*
     cdef list registries        # per upstream: {(sockaddr, occurrence): Peer*}
     cdef list rings             # per upstream: Rings
     cdef dict types             # pairs of `types` -> Dict*
@@ -104,10 +105,11 @@ cdef class Engine:
         self.shm = shm
         self.prefix = config.prefix
         self.loop_init(worker, workers, config.worker_connections)
-        tallies_init(len(self.shm), len(config.upstreams))
+        tallies_init(len(self.shm) - sum(zone.size for zone in config.limit_zones), len(config.upstreams))
         loop.stop_most = config.worker_shutdown_timeout_ms
         logs_init(self, config, logs, error_fd, error_level, error_logs)
         variables_init(self, config)
+        zones_init(self, config)
         self.upstreams_init(config.upstreams)
         loop.max_fields = max([MAX_FIELDS] + [one.settings.max_headers for listener in config.listeners for one in listener.http])
         loop.fields = <Field*> self.mem(loop.max_fields * sizeof(Field))
@@ -391,6 +393,7 @@ cdef class Engine:
         compile_proxy(self, l, settings)
         access_fill(self, &l.access, settings.access)
         l.realip = realip_new(self, settings.realip)
+        limits_fill(self, l, settings)
         self.handler(l, handler)
         l.uses = self.uses
         return 0

@@ -1,4 +1,4 @@
-"""From the model to what admits clients: allow and deny. With the GIL, once; memory is the Engine's."""
+"""From the model to what admits clients: realip, allow and deny, limit_req. With the GIL, once; memory is the Engine's."""
 
 
 cdef int cidrs_fill(Engine e, Cidrs* list, networks, denied) except -1:
@@ -32,3 +32,35 @@ cdef RealIp* realip_new(Engine e, model) except? NULL:
     real.name = e.text(model.field)
     real.recursive = model.recursive
     return real
+
+
+# ---- limit_req
+
+cdef int zones_init(Engine e, config) except -1:
+    """The zones lie behind the counters, in the order of the configuration."""
+    cdef LimitZone* z
+    cdef size_t at = len(e.shm) - sum(zone.size for zone in config.limit_zones)
+    e.zones = {}
+    for zone in config.limit_zones:
+        z = <LimitZone*> e.mem(sizeof(LimitZone))
+        z.name = e.text(zone.name)
+        z.key = e.value(zone.key)
+        z.rate = zone.rate
+        z.sets = <LimitSet*> ((<size_t> &e.shm[at] + 63) & ~<size_t> 63)
+        z.nsets = zone.size // sizeof(LimitSet) - 1
+        e.zones[zone.name] = <size_t> z
+        at += zone.size
+    return 0
+
+
+cdef int limits_fill(Engine e, Location* l, settings) except -1:
+    l.nlimits = len(settings.limits)
+    l.limits = <LimitRule*> e.mem(l.nlimits * sizeof(LimitRule))
+    l.limit_status = settings.limit_req_status
+    l.limit_level = LEVELS[settings.limit_req_log_level]
+    l.limit_dry = settings.limit_req_dry_run
+    for i, rule in enumerate(settings.limits):
+        l.limits[<int> i].zone = <LimitZone*> <size_t> e.zones[rule.zone]
+        l.limits[<int> i].burst = rule.burst
+        l.limits[<int> i].delay = rule.delay
+    return 0

@@ -31,8 +31,10 @@ cdef void http_event(Conn* c) noexcept nogil:
     if r.flags & RQ_TUNNEL:             # since http_flush
         tcp_event(c)
         return
-    if r.flags & (RQ_GATHER | RQ_DISCARD):
-        if r.flags & RQ_GATHER:
+    if r.flags & (RQ_GATHER | RQ_DISCARD | RQ_DELAYED):
+        if r.flags & RQ_DELAYED:
+            limit_event(r)
+        elif r.flags & RQ_GATHER:
             gather_read(r)
         else:
             discard_read(r)
@@ -368,6 +370,8 @@ cdef void handle(Request* r) noexcept nogil:
     cdef Location* l = r.loc
     if l.realip != NULL and r.own == NULL:
         real_ip(r, l.realip)
+    if l.nlimits and not r.limited and not limit_passes(r):
+        return
     if l.access.n and not admitted(r, &l.access):
         answer_status(r, 403)
         return
@@ -502,6 +506,9 @@ cdef void http_timeout(Conn* c) noexcept nogil:
         return
     if r.flags & RQ_TUNNEL:
         tcp_timeout(c)
+        return
+    if r.flags & RQ_DELAYED:
+        limit_over(r)
         return
     if held_up(r) or (r.up != NULL and r.up.pipe != NULL):
         log_request(LOG_INFO, r, b"client timed out", ETIMEDOUT, b"while sending response to client")

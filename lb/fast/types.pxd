@@ -4,6 +4,7 @@ Sizes are bytes, times are milliseconds of the monotonic clock (`loop.now`) unle
 """
 
 from lb.fast.clients cimport *
+from lb.fast.limit cimport LimitSet
 from lb.fast.logtypes cimport *
 from lb.fast.ruleids cimport *
 from lb.fast.sys cimport tm
@@ -307,6 +308,7 @@ cdef enum ReqFlag:
     RQ_NO_LOCATION = 1 << 26    # rewrite ... break: proxy_pass's URI is not used
     RQ_URI_CHANGED = 1 << 27    # a rewrite asks for another look for a location
     RQ_ERROR_PAGE = 1 << 28     # an error_page was taken: no further one, unless recursive
+    RQ_DELAYED = 1 << 30    # limit_req: it waits (limit.pyx)
     RQ_BODY_LEFT = 1 << 29      # part of the client's body will not be read: linger at the end
 
 ctypedef struct TempPath:   # client_body_temp_path, proxy_temp_path
@@ -378,6 +380,7 @@ ctypedef struct Request:    # one exchange of a client with an upstream; lies at
     Str key                 # of `hash`; p NULL: not worked out yet
     Try* first_try          # servers that were left, in order
     Try* last_try
+    uint8_t limited         # limit_req was asked
     uint8_t interim         # 1xx heads that its servers sent
     uint8_t redirected      # the present server follows an internal redirect
     int64_t start           # when its head was whole, or the session accepted
@@ -520,6 +523,18 @@ ctypedef struct Upstream:
 
 
 # ---------------------------------------------------------------- compiled configuration (made by api, read by the loop)
+
+ctypedef struct LimitZone:  # limit_req_zone
+    Str name
+    Value key
+    uint64_t rate           # thousandths of requests in a second
+    LimitSet* sets          # in memory that all workers share
+    uint64_t nsets
+
+ctypedef struct LimitRule:  # limit_req, in thousandths of requests
+    LimitZone* zone
+    uint64_t burst
+    uint64_t delay          # from here on they wait
 
 ctypedef struct RealIp:     # set_real_ip_from, real_ip_header, real_ip_recursive
     Cidrs proxies           # who is believed
@@ -861,6 +876,11 @@ ctypedef struct Location:
     Str default_type        # ends in a zero byte
     uint32_t uses           # Uses (outcome.pxd): heads that its values need
     Cidrs access            # allow, deny
+    LimitRule* limits
+    uint32_t nlimits
+    uint16_t limit_status
+    uint8_t limit_level
+    uint8_t limit_dry
     RealIp* realip          # NULL: nobody is believed
     Op* ops                 # run before the handler
     uint32_t nops

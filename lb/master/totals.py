@@ -41,5 +41,6 @@ class Totals:
 
 
 def new_block(config: Config) -> mmap.mmap:
-    """Shared memory for the counters of one generation: anonymous, inherited over fork."""
-    return mmap.mmap(-1, _fast.stats_size(config.worker_processes, len(config.upstreams)))
+    """Shared memory of one generation, inherited over fork: its counters, and behind them its limit_req zones."""
+    zones = sum(zone.size for zone in config.limit_zones)
+    return mmap.mmap(-1, _fast.stats_size(config.worker_processes, len(config.upstreams)) + zones)

@@ -57,6 +57,7 @@ lint: venv  ## ruff, mypy and cython-lint (which cannot see that the included ro
 
 test: lint build consul  ## everything: set-up, lint, build, pytest (TESTS=tests/test_head.py for a part)
 	@.ci/install-packages test
+	@.ci/install-packages browser || echo "make test: no Chromium to be had: the tests of the status page are skipped"
 	@# What fails is run once more, alone: a real fault fails again, a machine that was too busy for a deadline does not.
 	$(PY) -m pytest -q $(TESTS) || $(PY) -m pytest -q --last-failed --last-failed-no-failures=none $(TESTS)
 

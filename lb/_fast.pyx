@@ -38,6 +38,7 @@ from lb.fast.origin cimport *
 from lb.fast.outcome cimport *
 from lb.fast.simd cimport LB_NAME, lb_class, lb_hex
 from lb.fast.names cimport *
+from lb.fast.address cimport *
 from lb.fast.value cimport *
 from lb.fast.swap cimport *
 from lb.fast.shape cimport *

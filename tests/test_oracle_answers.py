@@ -224,6 +224,36 @@ CASES = {
             ),
         ),
     ),
+    "trailers": Case(
+        http("""
+    server {
+        listen 127.0.0.1:8080;
+        add_trailer X-Type $sent_http_content_type;
+        add_trailer X-Foo $sent_http_x_foo;
+        add_trailer X-Empty $sent_http_x_body;
+        add_header X-Foo foo;
+        location / { return 200 "\\r\\nX-Body: no field\\r\\n"; }
+        location /proxied { proxy_pass http://127.0.0.1:8081; }
+    }
+    server { listen 127.0.0.1:8081; return 200 "abc"; }""").replace("\\r\\n", "\r\n"),
+        (
+            ask(
+                b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+                r"no field\r\n\r\n0\r\nX-Type: text/plain\r\nX-Foo: foo\r\n\r\n$",
+            ),
+            ask(
+                b"GET /proxied HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+                r"abc\r\n0\r\nX-Type: text/plain\r\nX-Foo: foo\r\n\r\n$",
+            ),
+        ),
+    ),
+    "unix sockets": Case(
+        http("""
+    server { listen 127.0.0.1:8080; location / { proxy_pass http://unix:%%dir%%/s.sock:/x/; } }
+    server { listen unix:%%dir%%/s.sock; return 200 "$server_addr|$server_port|$remote_addr|$http_host|$request_uri"; }
+    """),
+        (ask(get("/y?z"), r"unix:%%dir%%/s.sock\|\|unix:\|localhost\|/x/y\?z$"),),
+    ),
     "no host in the URL": Case(
         http("server { listen 127.0.0.1:8080; location / { proxy_pass http://$arg_to; } }"),
         (ask(get("/?to="), "^HTTP/1.1 500 "), ask(get("/?to=/x"), "^HTTP/1.1 500 ")),

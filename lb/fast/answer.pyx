@@ -84,6 +84,8 @@ cdef void head_end(Out* o, Request* r, int64_t modified) noexcept nogil:
     if r.loc.shape != NULL:
         shape_end(o, r, modified)
     out_put(o, b"\r\n", 2)
+    if r.loc.uses & USES_SENT_HEAD:
+        keep_sent_head(r, loop.heads, <uint32_t> (o.p - loop.heads))
 
 
 cdef void shape_end(Out* o, Request* r, int64_t modified) noexcept nogil:
@@ -102,8 +104,6 @@ cdef void answer_send(Request* r, Out* o, const char* body, uint64_t n) noexcept
     cdef uint32_t head = <uint32_t> (o.p - loop.heads)
     if r.h.method == M_HEAD:
         n = 0
-    if r.loc.uses & USES_SENT_HEAD:
-        keep_sent_head(r, loop.heads, head)
     r.flags |= RQ_STARTED
     r.sent += head + n
     r.body_sent += n

@@ -23,7 +23,7 @@ cdef void proxy_begin(Request* r) noexcept nogil:
 
 
 cdef inline bint streams(Request* r) noexcept nogil:
-    """proxy_request_buffering off. To a server of HTTP/1.0 a body of unknown length cannot go as it comes: nginx gathers it, too."""
+    """proxy_request_buffering off. To a server of HTTP/1.0 a body of unknown length cannot go as it comes, nor in nginx."""
     return r.loc.stream_body and not (r.loc.http10 and r.inb.kind == B_CHUNKED)
 
 

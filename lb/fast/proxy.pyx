@@ -341,8 +341,6 @@ cdef bint answer_body(Request* r, Head* h, char* p, uint32_t n) noexcept nogil:
     out_init(&o, loop.heads, loop.heads_room)
     if h != NULL:
         write_answer_head(&o, r, p - h.size, h)
-        if r.loc.uses & USES_SENT_HEAD:
-            keep_sent_head(r, loop.heads, <uint32_t> (o.p - loop.heads))
     front = <uint32_t> (o.p - loop.heads)
     r.body_sent += len
     if r.outb.chunk_out:

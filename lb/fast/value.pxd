@@ -5,6 +5,7 @@ a variable here by the name of its enum: V_REQUEST_URI is $request_uri.
 """
 
 from libc.stdint cimport uint32_t, uint64_t
+from lb.fast.address cimport write_address, write_port
 from lb.fast.buf cimport buf_data, buf_len
 from lb.fast.types cimport (Buf, Conn, DO_PROXY, DO_TRY, Env, F_AUTHORIZATION, F_CONTENT_TYPE, F_X_FORWARDED_FOR, FF_BAD_NAME,
                             FF_HOP, Field, Out, Piece, Request, Str, Value)
@@ -12,8 +13,8 @@ from lb.fast.out cimport (out_char, out_int, out_iso, out_local, out_put, out_se
 from lb.fast.origin cimport V_ORIGIN, V_REALIP_REMOTE_ADDR, write_greeting
 from lb.fast.outcome cimport V_OUTCOME, write_missing, write_outcome, write_tries
 from lb.fast.uri cimport uri_escape_args
-from lb.fast.sys cimport (AF_INET, AF_INET6, AF_UNIX, getsockname, inet_ntop, memcmp, ntohs, sockaddr, sockaddr_in,
-                          sockaddr_in6, socklen_t, strncasecmp)
+from lb.fast.sys cimport (AF_INET, AF_INET6, AF_UNIX, getsockname, memcmp, memset, sockaddr, sockaddr_in, sockaddr_in6, socklen_t,
+                          strncasecmp)
 
 cdef enum Variable:
     V_LITERAL = 0
@@ -113,33 +114,6 @@ cdef inline Str find_pair(const char* p, uint32_t n, Str name, char sep, bint sp
     return s
 
 
-cdef inline void write_address(Out* o, const char* sa, uint32_t n) noexcept nogil:
-    """The address of a sockaddr without its port; `unix:` for a unix socket."""
-    cdef char text[64]
-    cdef const void* at
-    if n == 0 or (<sockaddr*> sa).sa_family == AF_UNIX:
-        out_put(o, b"unix:", 5)
-        return
-    if (<sockaddr*> sa).sa_family == AF_INET:
-        at = &(<sockaddr_in*> sa).sin_addr
-    else:
-        at = &(<sockaddr_in6*> sa).sin6_addr
-    if inet_ntop((<sockaddr*> sa).sa_family, at, text, sizeof(text)) != NULL:
-        out_text(o, text)
-
-
-cdef inline uint32_t port_of(const char* sa, uint32_t n) noexcept nogil:
-    if n and (<sockaddr*> sa).sa_family in (AF_INET, AF_INET6):
-        return ntohs((<sockaddr_in*> sa).sin_port)      # the port is at the same place in both
-    return 0
-
-
-cdef inline void write_port(Out* o, const char* sa, uint32_t n) noexcept nogil:
-    """Nothing for a unix socket, and for an address that came without a port (realip)."""
-    if port_of(sa, n):
-        out_uint(o, port_of(sa, n))
-
-
 cdef inline void write_origin(Out* o, Request* r, int var) noexcept nogil:
     """$proxy_protocol_*, and the client's own address where realip has replaced it."""
     cdef const char* sa = r.client.addr
@@ -165,15 +139,18 @@ cdef inline void write_binary_address(Out* o, Conn* c) noexcept nogil:
 
 
 cdef inline void write_local(Out* o, Request* r, bint port) noexcept nogil:
-    """$server_addr and $server_port: asks the kernel, as nginx does."""
+    """$server_addr and $server_port: asks the kernel, as nginx does. Of a unix socket with its path."""
     cdef char sa[128]
     cdef socklen_t n = sizeof(sa)
+    memset(sa, 0, sizeof(sa))
     if getsockname(r.client.fd, <sockaddr*> sa, &n) != 0:
         return
-    if not port:
+    if port:
+        write_port(o, sa, n)
+    else:
         write_address(o, sa, n)
-    elif (<sockaddr*> sa).sa_family != AF_UNIX:
-        out_uint(o, port_of(sa, n))
+        if (<sockaddr*> sa).sa_family == AF_UNIX:
+            out_text(o, sa + 2)         # the path, behind the family
 
 
 cdef inline void write_host(Out* o, Request* r) noexcept nogil:

@@ -267,3 +267,58 @@ def test_stub_status_of_a_silent_client(run_lb, connect):
     for client in (silent, half, idle):
         client.close()
     wait_for(lambda: told() == (0, 0, 0, 0))
+
+
+def test_sessions_over_a_reload(run_lb, raw_backend, connect):
+    """An old worker's session counts on, and is part of the sums when its worker has ended."""
+    backend = raw_backend(raw.echo)
+    lb = run_lb(STREAM, servers=f"server {backend.address};")
+    old = connect(lb.port("tcp"))
+    assert old.send(b"x" * 100).recv_exactly(100) == b"x" * 100
+    lb.reload()
+    new = connect(lb.port("tcp"))
+    for client in (old, new):
+        assert client.send(b"x" * 100).recv_exactly(100) == b"x" * 100
+    wait_for(lambda: totals(lb)["bytes_in"] == totals(lb)["bytes_out"] == 300, lambda: f"{totals(lb)}")
+    assert (totals(lb)["active"], totals(lb)["requests"]) == (2, 2)
+    assert servers(lb)[backend.address]["state"] == "up"
+    old.close()
+    wait_for(lambda: {one["generation"] for one in status(lb)["workers"]} == {2})
+    wait_for(lambda: totals(lb)["active"] == 1)
+    assert (totals(lb)["bytes_in"], totals(lb)["requests"], totals(lb)["response"]["count"]) == (300, 2, 1)
+
+
+def test_failed_stays_failed_over_a_reload(proxy, http_backend):
+    good = http_backend(lambda _: Reply())
+    dead = f"127.0.0.1:{free_port()}"
+    lb = proxy(good, dead)
+    ask(lb, 12)
+    before = wait_for(lambda: one if (one := servers(lb)[dead])["state"] == "failed" else None)
+    lb.reload()
+    after = wait_for(lambda: servers(lb)[dead] if status(lb)["generation"] == 2 else None)
+    assert (after["state"], after["since"]) == ("failed", before["since"])
+
+
+def test_tunnels(run_lb, raw_backend, connect):
+    """An upgraded connection: a 1xx answer, and bytes while it is open."""
+
+    def switch(connection):
+        connection.recv_head()
+        connection.send(b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n")
+        raw.echo(connection)
+
+    backend = raw_backend(switch)
+    lb = run_lb(
+        HTTP,
+        servers=f"server {backend.address};",
+        inside='proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection "upgrade";',
+    )
+    client = connect(lb.port("http"))
+    client.send(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n")
+    assert b" 101 " in client.recv_until(b"\r\n\r\n")
+    assert client.send(b"x" * 5000).recv_exactly(5000) == b"x" * 5000
+    found = wait_for(lambda: one if (one := totals(lb))["bytes_in"] > 5000 else None, lambda: f"{totals(lb)}")
+    assert (found["responses"]["1xx"], found["active"], found["first_byte"]["count"]) == (1, 1, 1)
+    assert found["bytes_out"] > 5000
+    client.close()
+    wait_for(lambda: totals(lb)["active"] == 0)

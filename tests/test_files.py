@@ -177,6 +177,13 @@ def test_conditions(site):
             f"If-Modified-Since: {early}",
             f"If-Modified-Since: {late}",
             "If-Modified-Since: rubbish",
+            "If-Modified-Since: Tuesday, 14-Nov-23 22:13:20 GMT",
+            "If-Modified-Since: Tuesday, 14-Nov-93 22:13:20 GMT",
+            "If-Modified-Since: Tue Nov 14 22:13:20 2023",
+            "If-Modified-Since: Tue Nov  4 22:13:20 2023",
+            "If-Modified-Since: Tue Nov 14 22:13:2x 2023",
+            "If-Unmodified-Since: rubbish",
+            "If-Unmodified-Since: Tue Nov 14 22:13:20 2023",
             f"If-None-Match: {etag}",
             f"If-None-Match: W/{etag}",
             f'If-None-Match: "x", {etag}',
@@ -196,6 +203,8 @@ def test_conditions(site):
             for method in ("GET", "HEAD"):
                 both.ask(f"{where}a.txt", method, headers + "\r\n")
     assert both.ask("/a.txt", headers=f"If-Modified-Since: {DATE}\r\n").status == 304
+    for date in ("Tuesday, 14-Nov-23 22:13:20 GMT", "Tue Nov 14 22:13:20 2023"):
+        assert both.ask("/a.txt", headers=f"If-Modified-Since: {date}\r\n").status == 304
     assert both.ask("/off/a.txt", headers=f"If-Modified-Since: {DATE}\r\n").status == 200
     assert both.ask("/before/a.txt", headers=f"If-Modified-Since: {late}\r\n").status == 304
     assert both.ask("/a.txt", headers='If-Match: "x"\r\n').status == 412

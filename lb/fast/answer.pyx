@@ -290,7 +290,7 @@ cdef void answer_redirect(Request* r, int status, Str url) noexcept nogil:
 
 
 cdef void answer_slash(Request* r) noexcept nogil:
-    """`/x` where only `location /x/` is there, which proxies: 301 to it, with the query."""
+    """`/x` where only `location /x/` is there, which proxies, or that is a directory: 301 to `/x/`, with the query."""
     cdef Str url
     url.n = 3 * r.uri_len + 2 + r.args_len
     url.p = <char*> request_memory(r, url.n)

@@ -118,10 +118,34 @@ cdef Str wish(Request* r, const char* name, uint32_t n) noexcept nogil:
     return s
 
 
+cdef int64_t wish_date(Str s) noexcept nogil:
+    """Seconds since 1970 of a date in any of HTTP's three forms (RFC 9110 section 5.6.7), -1: it is none."""
+    cdef char imf[29]
+    cdef const char* comma = <const char*> memchr(s.p, c",", s.n)
+    memcpy(imf, b"Sun, 00 Jan 1900 00:00:00 GMT", 29)
+    if comma == NULL and s.n == 24:     # Sun Nov  6 08:49:37 1994
+        memcpy(imf + 5, s.p + 8, 2)
+        if imf[5] == c" ":
+            imf[5] = c"0"
+        memcpy(imf + 8, s.p + 4, 3)
+        memcpy(imf + 12, s.p + 20, 4)
+        memcpy(imf + 17, s.p + 11, 8)
+    elif comma != NULL and s.p + s.n - comma == 24:     # Sunday, 06-Nov-94 08:49:37 GMT
+        memcpy(imf + 5, comma + 2, 2)
+        memcpy(imf + 8, comma + 5, 3)
+        if comma[9] < c"7":
+            memcpy(imf + 12, b"20", 2)
+        memcpy(imf + 14, comma + 9, 2)
+        memcpy(imf + 17, comma + 12, 8)
+    else:
+        return date_seconds(s.p, s.n)
+    return date_seconds(imf, 29)
+
+
 cdef int file_kept(Request* r, Part* part) noexcept nogil:
     cdef Str since = wish(r, b"if-unmodified-since", 19)
     cdef Str match = wish(r, b"if-match", 8)
-    if since.p != NULL and date_seconds(since.p, since.n) < part.modified:
+    if since.p != NULL and wish_date(since) < part.modified:
         return KEPT_REFUSED
     if match.p != NULL and not etag_in(match, part.etag, False):
         return KEPT_REFUSED
@@ -138,7 +162,7 @@ cdef int file_kept(Request* r, Part* part) noexcept nogil:
 
 cdef bint newer(Request* r, Str since, int64_t modified) noexcept nogil:
     """Does If-Modified-Since ask for the file? By if_modified_since."""
-    cdef int64_t at = date_seconds(since.p, since.n)
+    cdef int64_t at = wish_date(since)
     if r.loc.files.since == SINCE_OFF:
         return True
     return at != modified and (r.loc.files.since == SINCE_EXACT or at < modified)
@@ -178,7 +202,7 @@ cdef int file_range(Request* r, Part* part) noexcept nogil:
         if unless.n >= 2 and unless.p[unless.n - 1] == c"\"":
             if not same(unless, part.etag, <uint32_t> strlen(part.etag)):
                 return 200
-        elif date_seconds(unless.p, unless.n) != part.modified:
+        elif wish_date(unless) != part.modified:
             return 200
     if memchr(range.p, c",", range.n) != NULL:
         return 200

@@ -15,7 +15,7 @@ TESTS ?= tests
 BENCH ?=
 export LB_BUILD PYTHON
 
-.PHONY: wire help deps venv build debug asan consul run run-consul lint test test-cluster reloads package bench clean
+.PHONY: wire help deps venv build debug asan consul run run-consul lint test test-cluster reloads package screenshot bench clean
 
 help:  ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -72,6 +72,10 @@ package: venv  ## build a wheel and try it in a fresh virtual environment
 
 wire: build  ## the wire cases through a real lb, split at every byte (a few minutes)
 	LB_WIRE=full $(PY) -m pytest -q tests/test_traffic_wire.py
+
+screenshot: build consul  ## the pictures of the status page in doc/ (two minutes)
+	@.ci/install-packages test
+	$(PY) -m tests.screenshot
 
 fuzz: build  ## the coverage-guided fuzzer of the pure rooms (FUZZ_SECONDS=1800)
 	$(PY) -m tests.fuzz $(or $(FUZZ_SECONDS),1800)

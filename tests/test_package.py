@@ -55,7 +55,7 @@ def python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_wheel_holds_the_engine_and_not_its_source(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     assert [name for name in names if name.startswith("lb/_fast.") and name.endswith(".so")]
-    assert {"lb/py.typed", "lb/_fast.pyi", "lb/cli.py"} <= set(names)
+    assert {"lb/py.typed", "lb/_fast.pyi", "lb/cli.py", "lb/status/page.html"} <= set(names)
     assert [name for name in names if name.endswith((".pyx", ".pxd", ".h", ".c"))] == []
     assert [name for name in names if not name.startswith(("lb/", "lb-"))] == []
 

@@ -104,6 +104,7 @@ def test_a_server_goes_down_and_comes_back(
     assert re.search(rf"127\.0\.0\.1:{one.port} failed 2 times, in shop\s+since \d\d:\d\d:\d\d \(\d+ s\)", said), said
     assert tab.eval("document.title").startswith("▲ Degraded")
     tab.wait_text("lb skips it until", "#problems")
+    tab.wait(lambda: re.search(r"\(([3-9]|\d\d+) s\)", tab.text("#problems")) is not None, "the time to go on")
     again = http_backend(None, one.port)
     tab.wait_text("All well", "#headline")
     assert tab.eval("document.querySelector('#problems').hidden") is True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -11,7 +12,9 @@ import pytest
 
 import lb.upsync.consul as consul_source
 from lb.config.model import Address, Server
+from lb.master.reports import Reports
 from lb.upsync.query import parse
+from lb.upsync.report import Report
 from lb.upsync.stop import Stop
 from lb.upsync.wire import Wire
 from tests.harness.wait import DEADLINE, free_port, wait_for
@@ -27,6 +30,7 @@ from tests.upsync_fakes import (
     send_and_reset,
     stall,
     trickle,
+    upstream,
 )
 
 LOST = "is lost: "
@@ -461,3 +465,36 @@ def test_backup_servers_of_the_file_stay(consul: FakeConsul, follow: Callable[..
     consul.put("127.0.0.1:9")
     one.wait_names("127.0.0.1:9", "127.0.0.1:8001")
     assert not one.applied[-1][0].backup
+
+
+def test_the_master_makes_each_list_from_what_has_changed(consul: FakeConsul, follow: Callable[..., Following]) -> None:
+    """One list is sent, the first; then what comes, goes and changes, which gives the same list in the same order."""
+    for port in range(8001, 8006):
+        consul.put(f"127.0.0.1:{port}")
+    one = follow(interval_ms=1).wait_names(*(f"127.0.0.1:{port}" for port in range(8005, 8000, -1)))
+    reports, here = Reports(), upstream(consul.port)
+    wait_for(lambda: one.last.source == "consul")
+    reports.take(1, here, Report.from_json(one.last.to_json()))
+    done = len(one.reports)
+    for name, value in (
+        ("8006", b""),
+        ("8003", b'{"weight":5}'),
+        ("8001", None),
+        ("8002", b'{"down":1}'),
+        ("8007", b""),
+    ):
+        with consul._changed:  # two changes in one answer
+            consul.entries.pop("upstreams/test/127.0.0.1:8004", None)
+        if value is None:
+            consul.delete(f"127.0.0.1:{name}")
+        else:
+            consul.put(f"127.0.0.1:{name}", value or None)
+        wait_for(lambda: one.last.index == consul.index)
+        for said in one.reports[done:]:
+            reports.take(1, here, Report.from_json(json.loads(json.dumps(said.brief()))))
+        done = len(one.reports)
+        known = reports.known(here)
+        assert known is not None
+        assert (known.index, known.servers) == (consul.index, one.applied[-1])
+        assert reports.to_ask() == []
+    assert [server.weight for server in one.applied[-1] if server.name.endswith("8003")] == [5]

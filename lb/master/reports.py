@@ -51,7 +51,7 @@ class Reports:
         """Keep it, and learn from it if its list is here; else somebody is to be asked for it (`to_ask`)."""
         key = key_of(upstream)
         last = self._last.setdefault(key, {})
-        last[pid] = report
+        last[pid] = report = replace(self._completed(key, report), delta=None)
         lists = self._lists(key)
         for other, said in last.items():  # one list in memory instead of one per worker
             if said.digest in lists and said.servers is not lists[said.digest]:
@@ -63,6 +63,15 @@ class Reports:
             self._asked.pop((key, report.digest), None)
         else:
             self._want(key, pid, report)
+
+    def _completed(self, key: Key, report: Report) -> Report:
+        """With its list, if that follows from one that is here."""
+        base = self._lists(key).get(report.delta.of) if report.delta is not None else None
+        if base is None or report.delta is None:
+            return report
+        servers, digest = report.delta.applied(base)
+        agrees = digest == report.digest and len(servers) == report.count
+        return report.with_servers(servers, digest) if agrees else report
 
     def _lists(self, key: Key) -> dict[int, tuple[Server, ...]]:
         """The lists that are here, by digest. Workers may differ in the order: what is known comes first."""

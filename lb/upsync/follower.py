@@ -19,7 +19,7 @@ from lb.upsync.expand import expand, lost_hosts
 from lb.upsync.guard import Confirmed, Guard
 from lb.upsync.names import Names
 from lb.upsync.order import Change, change
-from lb.upsync.report import Report, digest_changed
+from lb.upsync.report import MOST_CHANGES, Delta, Report, digest_changed
 from lb.upsync.start import published
 
 Apply = Callable[[Sequence[Server], bytes], None]  # Engine.publish for one upstream
@@ -121,7 +121,7 @@ class Follower:
         told = {"source": "consul", "index": index, "at": time.time(), "error": "", "skipped": problems, "held": ""}
         report = dataclasses.replace(self._now, **told, next_try=0.0)  # type: ignore[arg-type]
         if done or report.source != self._now.source or done.servers != self._now.servers:
-            report = report.with_servers(done.servers, self._digest(done))
+            report = report.with_servers(done.servers, self._digest(done), self._delta(done))
             self._apply(*published(self.upstream, report))
             self._log_change(done, index)
         self._say(report)
@@ -136,6 +136,13 @@ class Follower:
         removed = [*done.removed, *(was for was, _ in done.altered)]
         added = [*done.added, *(now for _, now in done.altered)]
         return digest_changed(self._now.digest, removed, added)
+
+    def _delta(self, done: Change) -> Delta | None:
+        """For the master; not of the file's list, which is turned around."""
+        if self._now.source == "file" or len(done.added) + len(done.removed) + len(done.altered) > MOST_CHANGES:
+            return None
+        gone = tuple(one.address for one in done.removed)
+        return Delta(self._now.digest, gone, tuple(reversed(done.added)), tuple(now for _, now in done.altered))
 
     def _held(self, done: Change, confirmed: Confirmed) -> tuple[int, int] | None:
         """The guard's word on a change; the file's own servers are not worth guarding."""

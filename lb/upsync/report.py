@@ -1,22 +1,59 @@
 """What a worker tells the master about one upstream: the list that it uses now, where it is from, and what is wrong.
 
 Sent over the control channel at each change (never at a mere passing of time), without the list itself: its size and
-its digest.  The master, which writes the dump, shows it all on the status port and hands it to new workers at a
-reload, asks one worker for a list whose digest it has not seen (lb.master.reports): 64 workers do not send 64 times
-5,000 servers.
+its digest, and what has changed since the list before (a Delta).  The master, which writes the dump, shows it all on
+the status port and hands it to new workers at a reload, asks one worker for a list that it neither knows by its digest
+nor can make from the Delta (lb.master.reports): 64 workers do not send 64 times 5,000 servers, and mostly none does.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, Self
+from typing import Any, Final, Literal, Self
 
 from lb.config.model import Address, Server
 
 Origin = Literal["consul", "dump", "file"]
 _ORIGINS = ("consul", "dump", "file")
 _MASK = (1 << 62) - 1
+MOST_CHANGES: Final = 1000  # servers in a Delta; with more, the list itself is sent
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """From the list of digest `of` to the one reported, as lb.upsync.order orders it."""
+
+    of: int
+    gone: tuple[Address, ...]
+    head: tuple[Server, ...]  # new ones, before all others
+    altered: tuple[Server, ...]  # as they are now, in their places
+
+    def applied(self, servers: Sequence[Server]) -> tuple[tuple[Server, ...], int]:
+        """(the list after it, its digest)."""
+        gone = {(one.host, one.port) for one in self.gone}
+        altered = {(one.address.host, one.address.port): one for one in self.altered}
+        touched = gone | altered.keys()
+        found = [(at, one) for at, one in enumerate(servers) if (one.address.host, one.address.port) in touched]
+        kept = list(servers)
+        for at, one in reversed(found):
+            now = altered.get((one.address.host, one.address.port))
+            kept[at : at + 1] = [now] if now is not None else []
+        digest = digest_changed(self.of, [one for _, one in found], [*self.head, *self.altered])
+        return (*self.head, *kept), digest
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "of": self.of,
+            "gone": [[int(one.family), one.host, one.port] for one in self.gone],
+            "head": [_pack(one) for one in self.head],
+            "altered": [_pack(one) for one in self.altered],
+        }
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Self:
+        gone = tuple(Address(*row) for row in data["gone"])
+        return cls(int(data["of"]), gone, tuple(map(_unpack, data["head"])), tuple(map(_unpack, data["altered"])))
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +72,7 @@ class Report:
     next_try: float = 0.0  # Unix time of the next query after a failure; 0: a query runs, or comes at once
     count: int = -1  # of servers; -1: len(servers)
     digest: int = -1  # of servers, in any order (digest_of), the same in all children of one master; -1: of `servers`
+    delta: Delta | None = None  # from the list that was reported before
 
     def __post_init__(self) -> None:
         if self.count < 0:
@@ -42,12 +80,13 @@ class Report:
         if self.digest < 0:
             object.__setattr__(self, "digest", digest_of(self.servers))
 
-    def with_servers(self, servers: tuple[Server, ...], digest: int = -1) -> Self:
-        return replace(self, servers=servers, count=len(servers), digest=digest)
+    def with_servers(self, servers: tuple[Server, ...], digest: int = -1, delta: Delta | None = None) -> Self:
+        return replace(self, servers=servers, count=len(servers), digest=digest, delta=delta)
 
     def brief(self) -> dict[str, Any]:
         """to_json() without the list."""
-        return self._plain() | {"count": self.count, "digest": self.digest}
+        found = self._plain() | {"count": self.count, "digest": self.digest}
+        return found if self.delta is None else found | {"delta": self.delta.to_json()}
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for json.dumps; a server is a short list, for there may be thousands."""
@@ -85,6 +124,7 @@ class Report:
                 next_try=float(data.get("next_try", 0.0)),
                 count=int(data.get("count", -1)),
                 digest=int(data.get("digest", -1)),
+                delta=Delta.from_json(data["delta"]) if "delta" in data else None,
             )
         except (KeyError, TypeError) as error:
             raise ValueError(f"not a report: {error!r}") from error

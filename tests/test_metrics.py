@@ -309,4 +309,5 @@ def test_consul_figures(run_lb, http_backend, consul_agent, tmp_path):
     consul_agent.kill()
     wait_for(lambda: value(lb, "lb_consul_failing") == 2)
     assert value(lb, "lb_consul_errors_total") >= 2
+    wait_for(lambda: value(lb, "lb_upstream_consul_errors_total", upstream="u") >= 2)
     wait_for(lambda: value(lb, "lb_consul_next_try_timestamp_seconds") > 0)

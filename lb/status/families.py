@@ -66,6 +66,7 @@ PARTS: Final = (
     Part("failures", "counter", "Failed tries that count for max_fails.", (("", "failures"),)),
     Part("connects", "counter", "Connections begun.", (("", "connects"),)),
     Part("no_live", "counter", "Requests for which no server could be chosen.", (("", "no_live"),), servers=False),
+    Part("consul_errors", "counter", "Queries to Consul that failed.", (("", "consul_errors"),), servers=False),
     Part("active", "gauge", "Requests and sessions that servers work on now.", (("", "active"),)),
     Part("connect_seconds", "histogram", "Time until a connection was made.", (("", "connect"),)),
     Part(

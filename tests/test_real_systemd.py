@@ -1,8 +1,8 @@
 """The shipped units under a real systemd: PID 1 of namespaces of its own, with nothing but lb's units to look after.
 
-What differs from a booted machine: the paths of the command (a drop-in), no other units, cgroup v2 without controllers (so
-no limits of memory or tasks), /etc/lb, /var/lib and /var/log on tmpfs. Everything else in the unit holds, DynamicUser,
-seccomp and the file system's protection included.
+What differs from a booted machine: the paths of the command (a drop-in), no other units, cgroup v2 without controllers
+(so no limits of memory or tasks), /etc/lb, /var/lib and /var/log on tmpfs. Everything else in the unit holds,
+DynamicUser, seccomp and the file system's protection included.
 """
 
 from __future__ import annotations

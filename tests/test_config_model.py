@@ -457,6 +457,10 @@ def test_bad_globals(read: Read, globals: str, expected: str) -> None:
         ("http { server { location / { autoindex on; } } }", '"autoindex": lb lists no directories: leave it out'),
         ("http { keepalive 5; }", '"keepalive" may stand in: upstream'),
         ("xyzzy;", ""),
+        ("http { server { return 200 $requst_uri; } }", 'did you mean "$request_uri"?'),
+        ("http { server { set $backend 1; return 200 $bakend; } }", 'did you mean "$backend"?'),
+        ("http { server { return 200 $xyzzy; } }", ""),
+        ("stream { server { listen 127.0.0.1:8099; return $uri; } }", '"$uri" is a variable of http'),
         (
             "http { upstream test { server 127.0.0.1; }\n"
             "server { listen 8099; location / { proxy_pass http://tset; } } }",

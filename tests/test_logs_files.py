@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import os
 import re
 import signal
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -272,3 +274,81 @@ def test_stderr_stays_stderr(run_lb, connect):
     client.request(target="/access/2")
     wait_for(lambda: "line /access/2\n" in text_of(stderr), "a line after USR1")
     assert "line" not in text_of(lb.directory / "error.log")
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 64 KiB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", disk], capture_output=True).returncode:
+        pytest.skip("no right to mount")
+    yield disk
+    subprocess.run(["umount", "-l", disk], check=True)
+
+
+def test_a_disk_that_is_full_for_a_while(run_lb, connect, small_disk):
+    """T15: the last line that fits is cut by the disk; with room again it is finished, and what follows is whole."""
+    path, filler = small_disk / "a.log", small_disk / "filler"
+    filler.write_bytes(b"x" * 32768)
+    lb = run_lb(
+        "http { log_format f $request_uri; access_log @log@ f; server { listen 127.0.0.1:@http@; return 204; } }",
+        log=path,
+    )
+    client = connect(lb.port("http"))
+    padding = "x" * 700
+    for number in range(300):
+        assert client.request(target=f"/{number}?{padding}").status == 204
+    wait_for(lambda: dropped(lb) > 0, "dropped lines")
+    assert path.stat().st_size == 32768
+    filler.unlink()
+    for number in range(300, 303):
+        assert client.request(target=f"/{number}?{padding}").status == 204
+    wait_for(lambda: "/302?" in path.read_text(), "the last line")
+    lines = path.read_text().splitlines()
+    assert all(re.fullmatch(rf"/\d+\?{padding}", line) for line in lines)
+    numbers = [int(line[1 : line.index("?")]) for line in lines]
+    assert numbers == sorted(set(numbers))
+    wait_for(lambda: len(numbers) + dropped(lb) == 303, lambda: f"{len(numbers)} + {dropped(lb)} of 303 lines")
+
+
+def test_an_error_log_that_nobody_reads_stops_neither_master_nor_worker(run_lb, connect, tmp_path):
+    """T15: the pipe of the error log is full: requests, a reload, a new worker and the end go on."""
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    writer = os.open(tmp_path / "pipe", os.O_WRONLY | os.O_NONBLOCK)
+    text = """error_log @pipe@ info;
+        http { access_log off; server { listen 127.0.0.1:@http@; proxy_connect_timeout 1s;
+            location / { proxy_pass http://127.0.0.1:@dead@; } } }"""
+    lb = run_lb(text, pipe=tmp_path / "pipe")
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(writer, b"x" * 4096)
+    client = connect(lb.port("http"))
+    for _ in range(300):  # a line each: more than a worker's buffer
+        assert client.request(headers=f"Referer: {'r' * 900}\r\n").status == 502
+    lb.reload()
+    assert connect(lb.port("http")).request().status == 502
+    old = lb.workers[0]
+    old.kill()
+    wait_for(lambda: [one for one in lb.workers if one.pid != old.pid], "another worker")
+    wait_for(lambda: connect(lb.port("http")).request().status == 502)
+    assert lb.stop(signal.SIGQUIT) == 0
+    os.close(reader)
+    os.close(writer)
+
+
+def test_a_log_that_was_moved(run_lb, connect):
+    """logrotate: the old name's file gets what comes until USR1, then the new one does."""
+    lb = run_lb(
+        "http { log_format f $request_uri; access_log a.log f; server { listen 127.0.0.1:@http@; return 204; } }"
+    )
+    client = connect(lb.port("http"))
+    client.request(target="/1")
+    (lb.directory / "a.log").rename(lb.directory / "old.log")
+    client.request(target="/2")
+    wait_text(lb.directory / "old.log", "/1\n/2\n")
+    lb.process.send_signal(signal.SIGUSR1)
+    wait_for(lambda: lb.log.count("reopening logs") >= 3, "master and worker")
+    wait_for(lambda: client.request(target="/3") and text_of(lb.directory / "a.log"), "the new file")
+    assert set(text_of(lb.directory / "a.log").split()) == {"/3"}

@@ -40,7 +40,7 @@ from lb.config.scope import (
 from lb.config.table_access import realip
 from lb.config.table_answer import shape
 from lb.config.table_files import files
-from lb.config.variables import shown
+from lb.config.variables import did_you_mean, shown
 
 # Field of the model -> directive.
 _HTTP_FIELDS = {
@@ -133,7 +133,7 @@ def check_whole(reader: Reader) -> None:
         reader.problems.append(Problem('no "events" section in configuration'))
     for name, node in reader.unknown:
         if name not in reader.variables:
-            reader.refuse(f'unknown "{shown(name)}" variable', node)
+            reader.refuse(f'unknown "{shown(name)}" variable', node, did_you_mean(name, reader.variables))
     missing = [name for name in reader.limits_used if name not in reader.limit_zones]
     reader.problems += [Problem(f'zero size shared memory zone "{name}"') for name in missing]
     reader.listeners.check_overlap(main.status_listen)

@@ -6,7 +6,9 @@ knows how to make each.  A name that ends in "_" is a family: `$http_user_agent`
 
 from __future__ import annotations
 
+import difflib
 import re
+from collections.abc import Iterable
 
 from lb.config.errors import Refused
 from lb.config.model import Value, Var
@@ -131,6 +133,20 @@ def own(name: str, kind: Kind) -> str:
 def shown(name: str) -> str:
     """As the configuration writes it."""
     return name.rpartition(" ")[2]
+
+
+def did_you_mean(name: str, defined: Iterable[str]) -> str:
+    """A hint for an unknown variable (`own`): the one that it is most like, of lb's and of those that are `defined`."""
+    kind: Kind = "http" if name == shown(name) else "stream"
+    table = VARIABLES if kind == "http" else STREAM_VARIABLES
+    there = {one for one in table if not one.endswith("_")} | {
+        shown(one) for one in defined if own(shown(one), kind) == one
+    }
+    close = difflib.get_close_matches(shown(name), sorted(there), 1)
+    if close:
+        return f'did you mean "${close[0]}"?'
+    other = kind == "stream" and shown(name) in VARIABLES
+    return f'"${shown(name)}" is a variable of http' if other else ""
 
 
 def take_unknown() -> list[str]:

@@ -293,7 +293,7 @@ class Master:
         except OSError as error:
             self.log.alert(f"rename of {self._pid_path}{upgrade.OLD} failed ({error.errno}: {error.strerror})")
         self._show_status()
-        if self.stopping is None:
+        if self.stopping is None and self.crews.current.stopping is not None:
             self._revive()
 
     def _revive(self) -> None:

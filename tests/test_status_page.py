@@ -120,6 +120,18 @@ def test_all_servers_down(run_lb: Callable[..., Lb], world, tab: Tab, load: Call
     assert tab.eval("document.title").startswith("✕ Down")
 
 
+def test_the_only_server_fails(run_lb: Callable[..., Lb], world, tab: Tab, load: Callable[[str], None]) -> None:
+    """lb never skips it, so it is never down for lb; for its users it is."""
+    lb = run_lb(CONF.replace("server 127.0.0.1:@two@;", ""), one=world.closed_port())
+    tab.go(url(lb))
+    tab.wait_text("All well", "#headline")
+    load(f"http://127.0.0.1:{lb.port('http')}/")
+    tab.wait_text("Down: shop fails", "#headline")
+    tab.wait_text("is its only server: lb tries it for each request.", "#problems")
+    assert "at least since" in tab.text("#problems") and "no server left" not in tab.text("#problems")
+    assert "0 of 1 up" in tab.text("#upstreams") and "each try fails" in tab.text("#upstreams")
+
+
 def test_consul_lost_and_back(
     run_lb: Callable[..., Lb], http_backend: Callable[..., HttpBackend], consul_agent: ConsulAgent, tab: Tab
 ) -> None:

@@ -18,6 +18,7 @@ CONF: Final = Path(__file__).resolve().parents[2] / "conf"
 TRY: Final = f"""
 lb serves on 127.0.0.1:{HTTP} (HTTP) and 127.0.0.1:{TCP} (TCP); its status is on 127.0.0.1:{STATUS}.
 
+  http://127.0.0.1:{STATUS}/ in a browser            the page: servers, traffic, and what is wrong
   curl http://127.0.0.1:{HTTP}/hello               a request; repeat it, and another backend answers
   curl http://127.0.0.1:{HTTP}/upstream_show?demo  the servers of the upstream
   curl http://127.0.0.1:{STATUS}/upstream_show       the same from the master, with what each worker has applied

@@ -13,7 +13,7 @@ import time
 import requests
 
 from bench import configs
-from bench.proxies import Proxy
+from bench.proxies import Proxy, wait_for
 from bench.scenario import Contestant, Result, Scenario
 from bench.stand import Stand
 
@@ -55,6 +55,7 @@ def count(proxy: Proxy) -> int:
 def run(proxy: Proxy, _: Contestant, stand: Stand) -> Result:
     fill(stand)
     client = stand.consul_client()
+    wait_for(lambda: count(proxy) > 0, "the first list")
     time.sleep(EACH)
     before, applied = proxy.cpu(), count(proxy)
     for number in range(CHANGES):

@@ -299,6 +299,17 @@ def test_failed_stays_failed_over_a_reload(proxy, http_backend):
     assert (after["state"], after["since"]) == ("failed", before["since"])
 
 
+def test_since_when_over_a_reload_that_nobody_watched(proxy, http_backend):
+    good = http_backend(lambda _: Reply())
+    dead = f"127.0.0.1:{free_port()}"
+    lb = proxy(good, dead)
+    ask(lb, 12)
+    lb.wait_log("upstream server temporarily disabled")
+    lb.reload()
+    assert servers(lb)[dead]["state"] == "failed"
+    assert servers(lb)[dead]["since"] > status(lb)["started"]
+
+
 def test_tunnels(run_lb, raw_backend, connect):
     """An upgraded connection: a 1xx answer, and bytes while it is open."""
 

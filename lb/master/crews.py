@@ -96,6 +96,8 @@ class Crews:
 
     def adopt(self, prepared: Prepared, shm: mmap.mmap) -> None:
         """A new current crew. Its workers are forked by the next `step`; takes what `prepared` owns."""
+        if self.all:  # what the old workers know of the servers: the new ones do not know since when
+            self.ledger.snapshot(self.workers(), self.current)
         self._count += 1
         self.sockets = prepared.binding.commit()
         self._prune = True

@@ -20,6 +20,7 @@ LEVELS: tuple[LogLevel, ...] = ("emerg", "alert", "crit", "error", "warn", "noti
 _HTTP: tuple[Context, ...] = ("http", "server", "location")
 _STREAM: tuple[Context, ...] = ("stream", "stream server")
 _TARGET = "FILE | stderr | syslog:server=ADDRESS[,facility=NAME][,severity=NAME][,tag=TAG][,nohostname]"
+MAX_BUFFER = 1 << 30
 GZIP_BUFFER = 64 << 10  # of `gzip` without `buffer=`
 
 
@@ -117,6 +118,8 @@ def _parameters(path: str, words: list[str], kind: Kind) -> dict[str, Any]:
             found["buffer"] = parse_size(text)
             if not found["buffer"]:
                 raise Refused(f'invalid buffer size "{text}"')
+            if found["buffer"] > MAX_BUFFER:
+                raise Refused(f'invalid buffer size "{text}"', "each worker has such a buffer: 1g at most")
         elif key == "flush" and equals:
             found["flush_ms"] = parse_msec(text)
             if not found["flush_ms"]:

@@ -237,7 +237,7 @@ cdef class Engine:
         loop.batch = 1
         loop.scratch = <char*> self.mem(HEADROOM + SCRATCH + TAILROOM)
         loop.heads = <char*> self.mem(HEADS)
-        loop.env.hostname = self.text(platform.node())
+        loop.env.hostname = self.text(platform.node().lower())    # as nginx
         loop.env.version = self.text(f"lb/{__version__}")
         loop.env.product = self.text("lb")
         loop.env.nginx_version = self.text(NGINX_VERSION)

@@ -28,6 +28,7 @@ http {
         location /inside { internal; return 200 inside; }
         location /expires { expires epoch; return 200 x; }
         location /lost { return 404; }
+        location /wanted { return 404; error_page 404 @$arg_name; }
         location @named { add_header X-Seen "$uri $args $request_method"; return 200 named; }
         location @proxied { proxy_pass http://u; proxy_set_header X-Test $request_uri; }
         location /redirected { proxy_pass http://u/to/; }
@@ -103,6 +104,12 @@ def test_named(site):
     assert (response.body, response.header("x-seen")) == (b"named", "/a/b c=d GET")
     assert site("@none").status == 500
     wait_for(lambda: 'could not find named location "@none"' in site.both.lb.log)
+
+
+def test_an_error_page_whose_name_is_a_variable(site):
+    response = site.both.ask("/wanted?name=named", "example.test")
+    assert (response.status, response.body) == (404, b"named")
+    assert site.both.ask("/wanted?name=none", "example.test").status == 500
 
 
 def test_the_method_becomes_get(site, connect):

@@ -146,3 +146,33 @@ def test_no_line_gets_into_a_head(run_lb, http_backend, connect):
     response = connect(lb.port("http")).request("GET", "/x%0d%0aSet-Cookie:%20a")
     assert response.header("location") == "http://c/x  Set-Cookie: a"
     assert response.header("set-cookie") is None
+
+
+def test_the_default_of_nested_locations(pair, http_backend):
+    """A location takes the redirects of the one around it, and that one's own default too."""
+    locations = """
+        location /a/ {
+            proxy_pass http://u/x/;
+            location /a/b/ { proxy_pass http://u/y/; }
+            location /a/c/ { proxy_pass http://u/y/; proxy_redirect default; }
+            location /a/d/ { proxy_pass http://u/y/; proxy_redirect off; location /a/d/e/ { proxy_pass http://u/z/; } }
+        }
+        location /v/ {
+            proxy_pass http://$arg_u;
+            location /v/b/ { proxy_pass http://u/y/; }
+        }
+        location /n/ { location /n/b/ { proxy_pass http://u/y/; if ($arg_i) { proxy_pass http://u; } } }
+    """
+    backend = http_backend(lambda request: Reply(302, headers=[("Location", request.target.partition("l=")[2])]))
+    both = pair(SITE % locations, backend, server="")
+    port = both.lb.port("http")
+    for target, location, expected in (
+        ("/a/b/", "http://u/y/z", "http://u/y/z"),
+        ("/a/b/", "http://u/x/z", f"http://h:{port}/a/z"),
+        ("/a/c/", "http://u/y/z", f"http://h:{port}/a/c/z"),
+        ("/a/c/", "http://u/x/z", "http://u/x/z"),
+        ("/a/d/e/", "http://u/z/z", "http://u/z/z"),
+        ("/v/b/", "http://u/y/z", f"http://h:{port}/v/b/z"),
+        ("/n/b/", "http://u/y/z", f"http://h:{port}/n/b/z"),
+    ):
+        assert both.ask(f"{target}?l={location}").header("location") == expected, (target, location)

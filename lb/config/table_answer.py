@@ -194,14 +194,19 @@ def _names(scope: Scope, name: str) -> tuple[str, ...]:
 
 
 def _redirects(scope: Scope) -> tuple[Swap, ...]:
-    inner: Scope | None = scope
-    while isinstance(inner, LocationScope) and inner.match == "none" and "proxy_pass" not in inner.values:
-        inner = inner.parent  # an if{} or limit_except{} that does what its location does
-    target = inner.values.get("proxy_pass") if inner else None
-    if not isinstance(scope, LocationScope) or target is None:
+    """Those of the nearest level that has any; else the default of the outermost location around that proxies."""
+    around: list[LocationScope] = []
+    level: Scope | None = scope
+    while isinstance(level, LocationScope):
+        around.append(level)
+        level = level.parent
+    proxied = [one for one in around if "proxy_pass" in one.values]
+    if not proxied:
         return ()
+    said = next((one for one in around if "proxy_redirect" in one.values), None)
     found: list[Swap | None] = scope.inherited("proxy_redirect", [None])
-    return tuple(filter(None, (swap or _default_redirect(scope, str(target)) for swap in found)))
+    owner = said or next((one for one in reversed(proxied) if "$" not in one.values["proxy_pass"]), proxied[-1])
+    return tuple(filter(None, (swap or _default_redirect(owner, owner.values["proxy_pass"]) for swap in found)))
 
 
 def _default_redirect(scope: LocationScope, target: str) -> Swap | None:

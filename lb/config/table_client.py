@@ -41,6 +41,12 @@ def keepalive_disable(scope: Scope, node: Node) -> None:
     scope.values[node.name] = tuple(word for word in found if word != "none")
 
 
+def server_tokens(scope: Scope, node: Node) -> None:
+    enum("on", "off", "build")(scope, node)
+    if scope.values[node.name] == "build":  # a build of lb has no name of its own
+        scope.values[node.name] = "on"
+
+
 def default_type(scope: Scope, node: Node) -> None:
     once(scope, node)
     if any(char in node.args[0] for char in "\r\n\0"):
@@ -201,8 +207,8 @@ DIRECTIVES = (
         (1, 1),
         "on",
         "Whether the version stands in the Server field and on error pages.",
-        "differs: on and off only",
-        enum("on", "off"),
+        "differs: no text of one's own",
+        server_tokens,
     ),
     Directive(
         "tcp_nodelay",

@@ -58,6 +58,9 @@ cdef void accel_redirect(Request* r, const char* head, Head* h, Field* f, uint32
         log_quoted(r, b"unsafe URI", uri)
         answer_status(r, 404)
         return
+    if uri.p[0] != c"/":                # in no location, and no file's name
+        answer_status(r, 404)
+        return
     method_get(r)
     internal_redirect(r, uri, args)
 

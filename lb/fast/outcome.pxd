@@ -5,7 +5,8 @@ answer and of ours are kept only where the location's values use them (Location.
 """
 
 from libc.stdint cimport int64_t, uint32_t
-from lb.fast.types cimport Env, Head, Out, Piece, Request, Str, Try
+from lb.fast.buf cimport buf_data, buf_len
+from lb.fast.types cimport Buf, DO_PROXY, DO_TRY, Env, Head, Out, Piece, Request, Str, Try
 from lb.fast.out cimport out_char, out_put, out_seconds, out_str, out_uint
 from lb.fast.sys cimport memcmp
 
@@ -92,6 +93,26 @@ cdef inline void write_tries(Out* o, Request* r, Env* env, int var) noexcept nog
         any = True
     if not any:
         write_missing(o)
+
+
+# ---- the client's body
+
+cdef inline void write_body(Out* o, Request* r) noexcept nogil:
+    """$request_body: what gather.pyx has in memory; not there when it lies in a file, or where the body is not read."""
+    cdef Buf* b = r.body
+    if b == NULL or r.loc == NULL or r.loc.handler not in (DO_PROXY, DO_TRY) or not r.inb.done:
+        write_missing(o)
+        return
+    while b != NULL:
+        out_put(o, buf_data(b) + b.off, buf_len(b))
+        b = b.next
+
+
+cdef inline void write_body_file(Out* o, Request* r) noexcept nogil:
+    if r.spool == NULL:
+        write_missing(o)
+    else:
+        out_str(o, r.spool.path)
 
 
 # ---- heads

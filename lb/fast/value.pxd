@@ -6,12 +6,11 @@ a variable here by the name of its enum: V_REQUEST_URI is $request_uri.
 
 from libc.stdint cimport uint32_t, uint64_t
 from lb.fast.address cimport write_address, write_port
-from lb.fast.buf cimport buf_data, buf_len
-from lb.fast.types cimport (Buf, Conn, DO_PROXY, DO_TRY, Env, F_AUTHORIZATION, F_CONTENT_TYPE, F_X_FORWARDED_FOR, FF_BAD_NAME,
+from lb.fast.types cimport (Conn, Env, F_AUTHORIZATION, F_CONTENT_TYPE, F_X_FORWARDED_FOR, FF_BAD_NAME,
                             FF_HOP, Field, Out, Piece, Request, Str, Value)
 from lb.fast.out cimport (out_char, out_int, out_iso, out_local, out_put, out_seconds, out_str, out_text, out_uint)
 from lb.fast.origin cimport V_ORIGIN, V_REALIP_REMOTE_ADDR, write_greeting
-from lb.fast.outcome cimport V_OUTCOME, write_missing, write_outcome, write_tries
+from lb.fast.outcome cimport V_OUTCOME, write_body, write_body_file, write_missing, write_outcome, write_tries
 from lb.fast.uri cimport uri_escape_args
 from lb.fast.sys cimport (AF_INET, AF_INET6, AF_UNIX, getsockname, memcmp, memset, sockaddr, sockaddr_in, sockaddr_in6, socklen_t,
                           strncasecmp)
@@ -393,16 +392,6 @@ cdef inline void write_env_var(Out* o, Env* env, int var) noexcept nogil:
         write_request_id(o, env)
 
 
-cdef inline void write_body(Out* o, Request* r) noexcept nogil:
-    """$request_body: what gather.pyx has in memory; in other locations the body is not read."""
-    cdef Buf* b = r.body
-    if r.loc == NULL or r.loc.handler not in (DO_PROXY, DO_TRY) or not r.inb.done:
-        return
-    while b != NULL:
-        out_put(o, buf_data(b) + b.off, buf_len(b))
-        b = b.next
-
-
 cdef inline void write_capture(Out* o, Request* r, uint32_t n, bint in_args) noexcept nogil:
     """$1 to $9 of the last regular expression that matched; in a rewrite's query or URL escaped, if the target was."""
     cdef char* p
@@ -452,8 +441,7 @@ cdef inline void write_var(Out* o, Request* r, Env* env, Piece* v) noexcept nogi
     elif var == V_REQUEST_BODY:
         write_body(o, r)
     elif var == V_REQUEST_BODY_FILE:
-        if r.spool != NULL:
-            out_str(o, r.spool.path)
+        write_body_file(o, r)
     elif var == V_PROTOCOL:
         out_put(o, b"TCP", 3)
     elif var in (V_REMOTE_ADDR, V_REMOTE_PORT, V_BINARY_REMOTE_ADDR, V_SERVER_PORT, V_SERVER_ADDR, V_CONNECTION,

@@ -256,7 +256,8 @@ def test_changes_under_load_lose_no_request(site, consul, http_backend, world):
     fixed = http_backend()
     moving = [http_backend() for _ in range(3)]
     consul.put("test", fixed.address, **PLAIN)
-    running.wait_servers(fixed)
+    status = world.connect(running.lb.port("status"))
+    wait_for(lambda: _applied_index(status, fixed.address), "both workers to have left the file's placeholder")
     over = threading.Event()
     counts, failures = Counter(), []
 

@@ -138,3 +138,14 @@ def test_a_full_zone_forgets_the_oldest(run_lb, http_backend, connect):
         assert {client.response().status for _ in range(100)} == {404}
     assert "limiting requests" not in lb.log
     assert client.request(target="/?k=7999").status == 503
+
+
+def test_limit_req_status(run_lb, http_backend, connect):
+    text = CONF.replace("access_log access.log;", "log_format s '$limit_req_status'; access_log access.log s;")
+    lb = run_lb(text, backend=http_backend().address, server="")
+    client = connect(lb.port("http"))
+    for target in ("/own", "/?k=a", "/?k=a", "/half?k=a", "/half?k=a", "/dry?k=a", "/return?k=a", "/page?k=a"):
+        client.request(target=target)
+    log = lb.directory / "access.log"
+    said = ["-", "PASSED", "REJECTED", "PASSED", "DELAYED", "REJECTED_DRY_RUN", "-", "REJECTED"]
+    wait_for(lambda: log.read_text().split() == said, lambda: log.read_text())

@@ -274,3 +274,47 @@ def test_stream_timeout_and_the_next_server(run_lb, raw_backend, connect):
         client.close()
     connect(lb.port("tcp")).expect_closed()
     lb.wait_log("client timed out while reading PROXY protocol")
+
+
+def tlv(kind, value):
+    return struct.pack(">BH", kind, len(value)) + value
+
+
+SSL = b"\x07" + struct.pack(">I", 2**32 - 2) + tlv(0x21, b"TLSv1.2") + tlv(0x22, b"example.com") + tlv(0x25, b"RSA2048")
+TLVS = tlv(0x01, b"h2") + tlv(0x02, b"") + tlv(0xAE, b"own") + tlv(0x20, SSL) + tlv(0x30, b"ns") + tlv(0x30, b"second")
+ASKED = {
+    "alpn": "h2",
+    "0x01": "h2",
+    "authority": "",
+    "0x000ae": "own",
+    "unique_id": "-",
+    "netns": "ns",
+    "0x30": "ns",
+    "0xfff": "-",
+    "0xg": "-",
+    "other": "-",
+    "ssl_version": "TLSv1.2",
+    "ssl_cn": "example.com",
+    "ssl_0x25": "RSA2048",
+    "ssl_cipher": "-",
+    "ssl_verify": "4294967294",
+}
+TLV_CONF = """
+http {
+    log_format one '@all@';
+    access_log access.log one;
+    server { listen 127.0.0.1:@http@ proxy_protocol; location / { return 204; } }
+}
+"""
+
+
+@pytest.mark.parametrize("cut", [0, 1, 3], ids=["whole", "cut in a value", "cut in a head"])
+def test_tlvs(run_lb, connect, cut):
+    """What is cut short is not there, nor what lies behind it."""
+    lb = run_lb(TLV_CONF, all="|".join(f"${{proxy_protocol_tlv_{name}}}" for name in ASKED))
+    tlvs = TLVS + (tlv(0x05, b"id!")[:-cut] if cut else b"")
+    greeting = V2[:14] + struct.pack(">H", 12 + len(tlvs)) + V2[16:] + tlvs
+    client = connect(lb.port("http"))
+    assert client.send_each_byte(greeting + GET).response().status == 204
+    log = lb.directory / "access.log"
+    wait_for(lambda: log.read_text().strip().split("|") == list(ASKED.values()), lambda: log.read_text())

@@ -33,6 +33,7 @@ VARIABLES: dict[str, str] = {
     "http_": "The request field of that name: lower case, dashes written as underscores.",
     "is_request_port": '":" if the client wrote a port, else empty.',
     "is_args": 'A "?" if the request has a query string, else empty.',
+    "limit_req_status": "What limit_req did: PASSED, DELAYED, REJECTED, DELAYED_DRY_RUN or REJECTED_DRY_RUN.",
     "msec": "The time now in seconds, with milliseconds.",
     "nginx_version": "The version of nginx whose behaviour lb follows.",
     "pipe": '"p" if the next request was already there (pipelined), else ".".',
@@ -44,6 +45,8 @@ VARIABLES: dict[str, str] = {
     "proxy_protocol_port": "The client's port, as the PROXY header says.",
     "proxy_protocol_server_addr": "The address that the client connected to, as the PROXY header says.",
     "proxy_protocol_server_port": "The port that the client connected to, as the PROXY header says.",
+    "proxy_protocol_tlv_": "The TLV of that name (alpn, authority, unique_id, ssl, netns, ssl_version, ssl_cn, "
+    "ssl_cipher, ssl_sig_alg, ssl_key_alg, ssl_verify) or number (0x01, ssl_0x21) of the PROXY header.",
     "realip_remote_addr": "The address that the connection comes from, where set_real_ip_from has replaced it.",
     "realip_remote_port": "The port that the connection comes from.",
     "query_string": "The same as $args.",
@@ -103,6 +106,8 @@ STREAM_VARIABLES: dict[str, str] = {
     "proxy_protocol_port": "The client's port, as the PROXY header says.",
     "proxy_protocol_server_addr": "The address that the client connected to, as the PROXY header says.",
     "proxy_protocol_server_port": "The port that the client connected to, as the PROXY header says.",
+    "proxy_protocol_tlv_": "The TLV of that name (alpn, authority, unique_id, ssl, netns, ssl_version, ssl_cn, "
+    "ssl_cipher, ssl_sig_alg, ssl_key_alg, ssl_verify) or number (0x01, ssl_0x21) of the PROXY header.",
     "realip_remote_addr": "The address that the connection comes from, where set_real_ip_from has replaced it.",
     "realip_remote_port": "The port that the connection comes from.",
     "session_time": "Seconds since the connection was accepted, with milliseconds.",

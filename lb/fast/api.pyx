@@ -41,6 +41,7 @@ cdef dict VARIABLE_IDS = {
     "sent_trailer_": V_SENT_TRAILER_, "upstream_trailer_": V_UPSTREAM_TRAILER_,
     "proxy_protocol_addr": V_PROXY_PROTOCOL_ADDR, "proxy_protocol_port": V_PROXY_PROTOCOL_PORT,
     "proxy_protocol_server_addr": V_PROXY_PROTOCOL_SERVER_ADDR, "proxy_protocol_server_port": V_PROXY_PROTOCOL_SERVER_PORT,
+    "proxy_protocol_tlv_": V_PROXY_PROTOCOL_TLV_, "limit_req_status": V_LIMIT_REQ_STATUS,
     "realip_remote_addr": V_REALIP_REMOTE_ADDR, "realip_remote_port": V_REALIP_REMOTE_PORT,
 }
 VARIABLES = frozenset(VARIABLE_IDS)

@@ -45,7 +45,10 @@ cdef void greet_event(Conn* c) noexcept nogil:
 
 cdef void greet_done(Conn* c, Greeting* g) noexcept nogil:
     """Take the header off the socket, keep what it says, and let the connection begin."""
-    c.greeting = buf_copy(&loop.pool, <char*> g, sizeof(Greeting))
+    c.greeting = buf_new(&loop.pool, sizeof(Greeting) + g.tlvs)
+    if c.greeting != NULL:
+        memcpy(buf_data(c.greeting), g, sizeof(Greeting))
+        memcpy(buf_data(c.greeting) + sizeof(Greeting), loop.scratch + g.size - g.tlvs, g.tlvs)
     if c.greeting == NULL or recv(c.fd, loop.scratch, g.size, 0) != <ssize_t> g.size:
         conn_close(c)
         return

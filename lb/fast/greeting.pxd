@@ -5,7 +5,7 @@ byte that shows it; the header has at most GREETING_MOST bytes. `known` 0: UNKNO
 """
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
-from lb.fast.types cimport Greeting, P_BAD, P_DONE, P_MORE
+from lb.fast.types cimport Greeting, P_BAD, P_DONE, P_MORE, Str
 from lb.fast.sys cimport (AF_INET, AF_INET6, htons, inet_ntop, inet_pton, memchr, memcmp, memcpy, memset, sockaddr_in,
                           sockaddr_in6)
 
@@ -109,8 +109,10 @@ cdef inline int greeting_v2(const uint8_t* p, uint32_t n, Greeting* g) noexcept 
     if p[12] == 0x21 and p[13] & 15 == 1:       # PROXY, a stream
         if p[13] >> 4 == 1:
             greeting_inet(p + 16, g)
+            g.tlvs = length - 12
         elif p[13] >> 4 == 2:
             greeting_inet6(p + 16, g)
+            g.tlvs = length - 36
     return P_DONE
 
 
@@ -136,3 +138,25 @@ cdef inline void greeting_inet6(const uint8_t* p, Greeting* g) noexcept nogil:
     inet_ntop(AF_INET6, p, g.source_text, sizeof(g.source_text))
     inet_ntop(AF_INET6, p + 16, g.server_text, sizeof(g.server_text))
     g.known = 1
+
+
+# ---- TLVs: type, length (2 bytes), value
+
+cdef inline Str greeting_tlv(Str tlvs, uint32_t kind) noexcept nogil:
+    """The value of the first TLV of this type; p NULL: there is none, or what comes before it is cut short."""
+    cdef const uint8_t* p = <const uint8_t*> tlvs.p
+    cdef uint32_t n
+    cdef Str s
+    s.p = NULL
+    s.n = 0
+    while tlvs.n >= 3:
+        n = <uint32_t> p[1] << 8 | p[2]
+        if n > tlvs.n - 3:
+            break
+        if p[0] == kind and kind:
+            s.p = <char*> p + 3
+            s.n = n
+            break
+        p += 3 + n
+        tlvs.n -= 3 + n
+    return s

@@ -28,11 +28,12 @@ cdef bint limit_passes(Request* r) noexcept nogil:
     cdef uint64_t excess, most = 0
     cdef int64_t delay, longest = 0
     cdef uint32_t i
-    r.limited = 1
+    r.limited = LIMIT_PASSED
     for i in range(l.nlimits):
         rule = &l.limits[i]
         excess = limit_ask(r, rule, i == l.nlimits - 1)
         if excess > rule.burst:
+            r.limited = LIMIT_REJECTED | l.limit_dry
             log_limit(r, rule, excess, False)
             if l.limit_dry:
                 return True
@@ -48,6 +49,7 @@ cdef bint limit_passes(Request* r) noexcept nogil:
             most = excess
     if longest == 0:
         return True
+    r.limited = LIMIT_DELAYED | l.limit_dry
     log_limit(r, worst, most, True)
     if l.limit_dry:
         return True

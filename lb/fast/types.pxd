@@ -380,7 +380,7 @@ ctypedef struct Request:    # one exchange of a client with an upstream; lies at
     Str key                 # of `hash`; p NULL: not worked out yet
     Try* first_try          # servers that were left, in order
     Try* last_try
-    uint8_t limited         # limit_req was asked
+    uint8_t limited         # LimitStatus
     uint8_t interim         # 1xx heads that its servers sent
     uint8_t redirected      # the present server follows an internal redirect
     int64_t start           # when its head was whole, or the session accepted

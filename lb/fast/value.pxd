@@ -9,7 +9,7 @@ from lb.fast.address cimport write_address, write_port
 from lb.fast.types cimport (Conn, Env, F_AUTHORIZATION, F_CONTENT_TYPE, F_X_FORWARDED_FOR, FF_BAD_NAME,
                             FF_HOP, Field, Out, Piece, Request, Str, Value)
 from lb.fast.out cimport (out_char, out_int, out_iso, out_local, out_put, out_seconds, out_str, out_text, out_uint)
-from lb.fast.origin cimport V_ORIGIN, V_REALIP_REMOTE_ADDR, write_greeting
+from lb.fast.origin cimport V_ORIGIN, write_client_origin
 from lb.fast.outcome cimport V_OUTCOME, write_body, write_body_file, write_missing, write_outcome, write_tries
 from lb.fast.uri cimport uri_escape_args
 from lb.fast.sys cimport (AF_INET, AF_INET6, AF_UNIX, getsockname, memcmp, memset, sockaddr, sockaddr_in, sockaddr_in6, socklen_t,
@@ -111,21 +111,6 @@ cdef inline Str find_pair(const char* p, uint32_t n, Str name, char sep, bint sp
                 return s
         i += 1
     return s
-
-
-cdef inline void write_origin(Out* o, Request* r, int var) noexcept nogil:
-    """$proxy_protocol_*, and the client's own address where realip has replaced it."""
-    cdef const char* sa = r.client.addr
-    cdef uint32_t n = r.client.addr_len
-    if r.own != NULL:
-        sa = r.own.sa
-        n = r.own.len
-    if var < V_REALIP_REMOTE_ADDR:
-        write_greeting(o, r.client, var)
-    elif var == V_REALIP_REMOTE_ADDR:
-        write_address(o, sa, n)
-    else:
-        write_port(o, sa, n)
 
 
 cdef inline void write_binary_address(Out* o, Conn* c) noexcept nogil:
@@ -423,7 +408,7 @@ cdef inline bint was_quoted(Request* r) noexcept nogil:
 cdef inline void write_var(Out* o, Request* r, Env* env, Piece* v) noexcept nogil:
     cdef int var = v.var
     if var > V_ORIGIN:
-        write_origin(o, r, var)
+        write_client_origin(o, r, v)
     elif var > V_OUTCOME:
         write_outcome(o, r, env, v)
     elif var == V_USER:

@@ -12,6 +12,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip install -q --disable-pip-version-check
 TESTS ?= tests
+JOBS ?= $(shell echo $$(($$(nproc) + 1)))
 BENCH ?=
 export LB_BUILD PYTHON
 
@@ -59,7 +60,8 @@ test: lint build consul  ## everything: set-up, lint, build, pytest (TESTS=tests
 	@.ci/install-packages test
 	@.ci/install-packages browser || echo "make test: no Chromium to be had: the tests of the status page are skipped"
 	@# What fails is run once more, alone: a real fault fails again, a machine that was too busy for a deadline does not.
-	$(PY) -m pytest -q $(TESTS) || $(PY) -m pytest -q --last-failed --last-failed-no-failures=none $(TESTS)
+	@# Most tests wait for something: a few side by side, each file in one process.
+	$(PY) -m pytest -q -n $(JOBS) --dist loadfile $(TESTS) || $(PY) -m pytest -q --last-failed --last-failed-no-failures=none $(TESTS)
 
 test-cluster: build consul  ## three Consul servers, two lb: leader killed, hanging, network split, lb cut off (1.5 minutes)
 	$(PY) -m pytest -q -m cluster tests/test_cluster.py

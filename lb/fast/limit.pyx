@@ -25,7 +25,7 @@ cdef bint limit_passes(Request* r) noexcept nogil:
     cdef Location* l = r.loc
     cdef LimitRule* rule
     cdef LimitRule* worst = NULL
-    cdef uint64_t excess, most = 0
+    cdef uint64_t excess = 0, most = 0
     cdef int64_t delay, longest = 0
     cdef uint32_t i
     r.limited = LIMIT_PASSED

@@ -26,11 +26,11 @@ ctypedef struct Greeting:   # what a PROXY header says (greeting.pxd)
     uint32_t size           # bytes of the header
     uint32_t source_len     # of source, and of server
     uint32_t tlvs           # bytes of TLVs (version 2): the last ones of the header; in Conn.greeting behind this struct
-    uint8_t known           # the addresses are there
     char source[28]         # sockaddr of the client
     char server[28]         # and that it connected to
     char source_text[46]    # the same as text, NUL behind it
     char server_text[46]
+    uint8_t known           # the addresses are there
 
 cdef enum LimitStatus:      # of a request that limit_req was asked about; and 1: dry run
     LIMIT_NONE = 0

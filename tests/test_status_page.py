@@ -43,7 +43,7 @@ OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clie
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     program = find()
     if program is None:
-        pytest.skip("no Chromium here: `.ci/install-packages test` installs Debian's")
+        pytest.skip("no Chromium here: `.ci/install-packages browser` installs Debian's")
     made = Browser(program, tmp_path_factory.mktemp("chromium"))
     yield made
     made.close()

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lb.config.model import Config, ErrorLog, Server
+from lb.upsync.order import Change
 
 STOP_RELOAD: int  # finish what runs; idle keep-alive clients get a last chance (`Connection: close` on the next answer)
 STOP_QUIT: int  # finish what runs; close idle connections at once
@@ -31,10 +32,12 @@ class Engine:
         error_level: str,
         error_logs: Sequence[ErrorLog] = (),  # of the main context, the first one included; (): error_fd alone
     ) -> None: ...
-    def publish(self, upstream: int, servers: Sequence[Server], show: bytes) -> None:
+    def publish(self, upstream: int, servers: Sequence[Server], show: bytes, change: Change | None = None) -> None:
         """Replace the servers of upstream number `upstream`. Any thread; returns at once, the loop swaps soon after.
 
-        `show` is the text of this upstream for /upstream_show (see lb.upsync.show.block).
+        `show` is the text of this upstream for /upstream_show (see lb.upsync.show.block).  `change`: how `servers` differ
+        from the last list that was published: (*reversed(added), *kept), altered ones in place; it spares the work for
+        the others.
         """
     def consul(self, upstream: int, good: bool) -> None:
         """Any thread: a query to Consul for upstream number `upstream` has ended; for the status port."""

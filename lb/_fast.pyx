@@ -85,7 +85,9 @@ include "fast/hold.pyx"         # an answer that waits for its client
 include "fast/proxy.pyx"        # HTTP servers: request out, answer in
 include "fast/drain.pyx"        # leaving
 include "fast/ring_build.pyx"   # `hash ... consistent`: the ring of a new table
+include "fast/table.pyx"        # a new table takes over
 include "fast/publish.pyx"      # a Python list becomes a table
+include "fast/amend.pyx"        # a table made from the last one
 include "fast/tallies.pyx"      # counters of servers, as the master reads them
 include "fast/handover.pyx"     # what an old worker tells a new one
 include "fast/api.pyx"          # class Engine

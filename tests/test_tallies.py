@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-import http.client
-import mmap
-import multiprocessing
-import os
 import re
-import socket
 import threading
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from lb import _fast
-from lb.config import load
-from lb.config.model import Address, Server
 from lb.status.servers import AT
-from tests.harness.wait import free_port, wait_for
+from tests.harness.wait import wait_for
+from tests.lone_engine import LoneEngine, in_child
 
 PLACES = 4  # for servers
 TALLY = 640  # bytes of one
@@ -34,73 +26,28 @@ http {{ access_log off; upstream u {{ server 127.0.0.1:{port}; }}
 Rows = dict[bytes, bytearray]
 
 
-class Answers(BaseHTTPRequestHandler):
-    def do_GET(self) -> None:
-        self.send_response(200)
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
-class Small:
-    """An engine with PLACES, in threads of this process."""
+class Small(LoneEngine):
+    """An engine with PLACES."""
 
     def __init__(self, directory: Path) -> None:
-        self.backend = ThreadingHTTPServer(("0.0.0.0", 0), Answers)  # all of 127.0.0.0/8 are its addresses
-        self.backend.daemon_threads = True
-        threading.Thread(target=self.backend.serve_forever, daemon=True).start()
-        self.port = free_port()
-        (directory / "c").write_text(CONF.format(port=self.backend.server_port, listen=self.port))
-        config = load(str(directory / "c"), prefix=str(directory))
         spare = _fast.stats_size(1, 1) - _fast.stats_size(1, 0) == 2 * TALLY
         assert spare, "the size of a tally has changed"
         most = next(n for n in range(1, 1 << 20) if n * TALLY + 512 == _fast.stats_size(1, 1))
-        self.shm = mmap.mmap(-1, _fast.stats_size(1, 1) - (most - 4 - PLACES) * TALLY)
-        listener = socket.create_server(("127.0.0.1", self.port))
-        self.engine = _fast.Engine(
-            config,
-            [listener.detach()],
-            worker=0,
-            workers=1,
-            shm=self.shm,
-            logs={},
-            error_fd=os.dup(2),
-            error_level="error",
-        )
-        self.thread = threading.Thread(target=self.engine.run)
-        self.thread.start()
+        super().__init__(directory, CONF, _fast.stats_size(1, 1) - (most - 4 - PLACES) * TALLY)
 
-    def publish(self, *hosts: int) -> None:
+    def serve(self, *hosts: int) -> None:
         """Servers 127.0.0.HOST."""
-        port = self.backend.server_port
-        addresses = [Address(socket.AF_INET, f"127.0.0.{host}", port) for host in hosts]
-        tables = self.stats("tables")
-        self.engine.publish(0, [Server(str(one), one) for one in addresses], b"")
-        wait_for(lambda: self.stats("tables") > tables)
+        self.publish(0, [self.server(f"127.0.0.{host}") for host in hosts])
 
     def ask(self, count: int) -> None:
         for _ in range(count):
-            client = http.client.HTTPConnection("127.0.0.1", self.port)
-            client.request("GET", "/", headers={"Connection": "close"})
-            assert client.getresponse().status == 200
-            client.close()
-
-    def stats(self, name: str) -> int:
-        return _fast.read_stats(self.shm, 0)[name]
+            self.get()
 
     def rows(self) -> Rows:
         tables: list[Rows] = [{}, {}]
         _fast.tallies_add(self.shm, 0, tables)
         _fast.tallies_settle(tables[0], {}, 0, 0)
         return tables[0]
-
-    def end(self) -> None:
-        self.engine.stop(_fast.STOP_NOW)
-        self.thread.join()
-        self.backend.shutdown()
-        assert not any(self.engine.open_handles().values())
 
 
 def requests(rows: Rows, name: bytes = b"") -> int:
@@ -115,26 +62,26 @@ def hosts(rows: Rows) -> set[int]:
 
 def few_places(small: Small) -> None:
     """Servers beyond the places share one; who leaves makes room, and what it counted stays in the sum."""
-    small.publish(2, 3, 4, 5, 6, 7)
+    small.serve(2, 3, 4, 5, 6, 7)
     small.ask(12)
     wait_for(lambda: requests(small.rows()) == 12)
     rows = small.rows()
     # 127.0.0.1 of the file has a place until another needs it
     assert len(hosts(rows)) == PLACES and requests(rows, _fast.TALLY_OTHER) >= 4
     assert sum(requests(rows, name) for name in rows if name) == 12
-    small.publish(100)
-    small.publish(101, 102, 103)
+    small.serve(100)
+    small.serve(101, 102, 103)
     small.ask(3)
     wait_for(lambda: requests(small.rows()) == 15)
     assert {101, 102, 103} < hosts(small.rows())
 
 
 def counts_come_back(small: Small) -> None:
-    small.publish(2)
+    small.serve(2)
     small.ask(5)
-    small.publish(3)
+    small.serve(3)
     small.ask(1)
-    small.publish(2, 3)
+    small.serve(2, 3)
     port = small.backend.server_port
     wait_for(lambda: requests(small.rows(), f"127.0.0.2:{port}".encode()) == 5)
     assert requests(small.rows()) == 6
@@ -160,7 +107,7 @@ def reading_while_places_change(small: Small) -> None:
     reader = threading.Thread(target=look)
     reader.start()
     for number in range(150):
-        small.publish(*(2 + (number * 3 + k) % 250 for k in range(3)))
+        small.serve(*(2 + (number * 3 + k) % 250 for k in range(3)))
         if number % 5 == 0:
             small.ask(1)
     over.set()
@@ -170,45 +117,16 @@ def reading_while_places_change(small: Small) -> None:
     wait_for(lambda: requests(small.rows()) == 30)
 
 
-def run_case(case: Callable[[Small], None], directory: Path, results: Any) -> None:
+CASES = (few_places, counts_come_back, reading_while_places_change)
+
+
+def run(case: Callable[[Small], None], directory: Path) -> None:
     """In the child."""
-    try:
-        small = Small(directory)
-        case(small)
-        small.end()
-        results.send("")
-    except BaseException as error:
-        results.send(repr(error))
-        os._exit(1)  # the engine's thread may run on
+    small = Small(directory)
+    case(small)
+    small.end()
 
 
-@pytest.fixture
-def in_child(tmp_path: Path) -> Iterator[Callable[[Callable[[Small], None]], None]]:
-    context = multiprocessing.get_context("spawn")  # one engine per process, and no thread of ours in it
-
-    def run(case: Callable[[Small], None]) -> None:
-        ours, theirs = context.Pipe(duplex=False)
-        child = context.Process(target=run_case, args=(case, tmp_path, theirs))
-        child.start()
-        theirs.close()
-        try:
-            assert ours.poll(60) and ours.recv() == ""
-            child.join(10)
-            assert child.exitcode == 0
-        finally:
-            child.kill()
-            child.join()
-
-    yield run
-
-
-def test_few_places(in_child) -> None:
-    in_child(few_places)
-
-
-def test_counts_come_back(in_child) -> None:
-    in_child(counts_come_back)
-
-
-def test_reading_while_places_change(in_child) -> None:
-    in_child(reading_while_places_change)
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
+def test_tallies(tmp_path: Path, case: Callable[[Small], None]) -> None:
+    in_child(run, case, tmp_path)

@@ -77,7 +77,7 @@ cdef class Engine:
     cdef list kept              # objects whose memory the compiled configuration points into
     cdef dict zones             # limit_req_zone -> its LimitZone*
     cdef list registries        # per upstream: {(sockaddr, occurrence): Peer*}
-    cdef list rings             # per upstream: Rings
+    cdef list pasts             # per upstream: Past
     cdef dict types             # pairs of `types` -> Dict*
     cdef str prefix             # what relative paths start from
     cdef dict slots             # user variable -> place in loop.vars
@@ -92,7 +92,7 @@ cdef class Engine:
     def __cinit__(self):
         self.kept = []
         self.registries = []
-        self.rings = []
+        self.pasts = []
         self.slots = {}
         self.types = {}
         self.regexes = []
@@ -128,10 +128,17 @@ cdef class Engine:
 
     # ---- what Python threads call
 
-    def publish(self, int upstream, servers, bytes show):
+    def publish(self, int upstream, servers, bytes show, change=None):
         if not 0 <= upstream < <int> loop.nups:
             raise IndexError(f"no upstream number {upstream}")
-        cdef Table* t = table_build(&loop.ups[upstream], self.registries[upstream], self.rings[upstream], servers, show)
+        tables_sweep()
+        cdef dict registry = self.registries[upstream]
+        cdef Past past = self.pasts[upstream]
+        cdef Table* t = NULL
+        if change is not None:
+            t = table_amend(&loop.ups[upstream], registry, past, servers, show, change)
+        if t == NULL:
+            t = table_build(&loop.ups[upstream], registry, past, servers, show)
         lb_atomic_push(&loop.inbox.tables, t, <void**> &t.next)
         self.wake()
 
@@ -152,6 +159,7 @@ cdef class Engine:
         self.wake()
 
     def consul(self, int upstream, bint good):
+        tables_sweep()
         tally_consul(upstream, good)
 
     def learned(self):
@@ -295,7 +303,7 @@ cdef class Engine:
             u.keepalive_requests = upstream.keepalive_requests
             u.keepalive_timeout = upstream.keepalive_timeout_ms
             self.registries.append({})
-            self.rings.append(Rings(upstream.upsync is not None))
+            self.pasts.append(Past(upstream.upsync is not None))
         loop.direct.number = loop.nups
         loop.direct.rest = tally_rest(loop.nups)
         return 0

@@ -107,7 +107,8 @@ cdef inline void peer_moved(Peer* p) noexcept nogil:
     heap_down(g.heap, g.n, p.heap)
 
 
-cdef inline Peer* pick_least(Group* g, Request* r, int64_t now) noexcept nogil:
+cdef inline Peer* pick_least(Group* g, double* turn, Request* r, int64_t now) noexcept nogil:
+    """The least used. Who was away (down, failed, new) takes its next turn with the others: it does not make up for lost ones."""
     cdef Peer* best
     cdef uint32_t i
     if g.n == 0:
@@ -119,11 +120,22 @@ cdef inline Peer* pick_least(Group* g, Request* r, int64_t now) noexcept nogil:
             if may_take(r, g.heap[i], now) and (best == NULL or heap_less(g.heap[i], best)):
                 best = g.heap[i]
     if best != NULL:
-        best.turn += 1.0 / best.weight
+        if best.turn > turn[0]:
+            turn[0] = best.turn
+        best.turn = turn[0] + 1.0 / best.weight
     return best
 
 
 # ---- round robin
+
+cdef inline uint32_t seq_place(Group* g, Peer* p) noexcept nogil:
+    """A server's first place in the sequence."""
+    cdef uint32_t i
+    for i in range(g.nseq):
+        if g.peers[g.seq[i]] == p:
+            return i
+    return 0
+
 
 cdef inline Peer* pick_next(Group* g, uint32_t* pos, Request* r, int64_t now) noexcept nogil:
     """The next server of the sequence. A retry does not move it on: else each request would begin at the bad one of two."""
@@ -145,7 +157,7 @@ cdef inline Peer* pick_next(Group* g, uint32_t* pos, Request* r, int64_t now) no
         p = g.peers[(at + i) % g.n]
         if may_take(r, p, now):
             if r.ntried == 0:
-                pos[0] = p.first + 1
+                pos[0] = seq_place(g, p) + 1
             return p
     return NULL
 
@@ -267,7 +279,7 @@ cdef inline Peer* pick(Upstream* u, Table* t, int rank, Request* r, Env* env) no
     cdef Group* g = &t.rank[rank]
     cdef int method = u.method
     if method == LB_LEAST_CONN:
-        return pick_least(g, r, env.now)
+        return pick_least(g, &u.turn, r, env.now)
     if method != 0 and g.n > 1:
         if method == LB_IP_HASH:
             return pick_ip_hash(g, &u.pos[rank], r, env.now)

@@ -48,6 +48,7 @@ cdef int handover_apply(list registries, dict learned) except -1:
             known = peers.get(peer_label(key, p))
             if known is not None:
                 p.fails, p.checked, p.turn = known
+                u.turn = max(u.turn, p.turn - 1)        # newcomers stand with them
                 tally_condition(p)
         for rank in range(2):
             if u.table.rank[rank].nseq:

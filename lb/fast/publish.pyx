@@ -1,13 +1,14 @@
 """From a Python list of servers to the table that the loop balances over.
 
-    any thread, with the GIL: publish -> table_build (peers found or made, sequences worked out) -> inbox, eventfd
-    the loop, at the end of a turn: table_swap (one pointer; peers that stay keep failures, connections and pool;
-        removed ones are closed and buried) -> the old table is freed
+    any thread, with the GIL: publish -> table_amend (amend.pyx), where it is known what has changed since the last list,
+        else table_build: peers found or made -> sequences, sums, ring -> inbox, eventfd
+    the loop, at the end of a turn: table_swap (table.pyx) -> the old table is spent
+    the next publisher: tables_sweep frees what is spent
 
-The registry of an upstream (address -> Peer) belongs to the publishers; a peer's live fields belong to the loop.
+The registry of an upstream (address -> Peer) belongs to the publishers; a peer's live fields belong to the loop.  The
+table that was published last is alive: it is spent when a newer one is swapped in.
 """
 
-cdef uint64_t last_stamp = 0
 cdef enum:
     SEQ_EXACT = 1 << 22         # steps (servers x sum of weights) up to which nginx's sequence is worked out exactly
     SEQ_MOST = 1 << 16          # places of a longer sequence, or 4 per server
@@ -74,44 +75,47 @@ cdef Peer* peer_new(Upstream* ups, bytes sa, object server) except NULL:
     return p
 
 
-cdef Table* table_build(Upstream* ups, dict registry, Rings rings, object servers, bytes show) except NULL:
-    """A table over `servers`; `registry` becomes theirs."""
-    global last_stamp
+cdef int entry_set(Entry* e, Peer* p, object server) except -1:
+    e.peer = p
+    e.weight = server.weight
+    e.max_fails = server.max_fails
+    e.fail_timeout = <int64_t> server.fail_timeout_s * 1000
+    e.max_conns = server.max_conns
+    e.down = server.down
+    e.backup = server.backup
+    return 0
+
+
+cdef Table* table_new(Upstream* ups, uint32_t n, bytes show) except NULL:
     cdef Table* t = <Table*> need(sizeof(Table))
-    cdef dict fresh = {}
-    cdef Entry* e
-    cdef tuple key
-    last_stamp += 1
-    t.stamp = last_stamp
     t.ups = ups
-    t.n = len(servers)
-    t.entries = <Entry*> need(t.n * sizeof(Entry))
+    t.n = n
+    t.entries = <Entry*> need(n * sizeof(Entry))
+    t.touched = <uint32_t*> need(n * sizeof(uint32_t))
     t.show = str_copy(show)
+    return t
+
+
+cdef Table* table_build(Upstream* ups, dict registry, Past past, object servers, bytes show) except NULL:
+    """A table over `servers`; `registry` becomes theirs. Raises ValueError for an address that is none."""
+    cdef list addresses = [sockaddr_bytes(server.address) for server in servers]    # before anything is changed
+    cdef Table* t = table_new(ups, len(servers), show)
+    cdef dict fresh = {}
+    cdef tuple key
     for i, server in enumerate(servers):
-        sa = sockaddr_bytes(server.address)
-        key = (sa, 0)
+        key = (addresses[i], 0)
         while key in fresh:             # the same address twice in a file is two servers, as in nginx
-            key = (sa, key[1] + 1)
-        e = &t.entries[i]
+            key = (key[0], key[1] + 1)
         if key in registry:
-            e.peer = <Peer*> <size_t> registry.pop(key)
+            entry_set(&t.entries[i], <Peer*> <size_t> registry.pop(key), server)
         else:
-            e.peer = peer_new(ups, sa, server)
-        fresh[key] = <size_t> e.peer
-        e.weight = server.weight
-        e.max_fails = server.max_fails
-        e.fail_timeout = <int64_t> server.fail_timeout_s * 1000
-        e.max_conns = server.max_conns
-        e.down = server.down
-        e.backup = server.backup
+            entry_set(&t.entries[i], peer_new(ups, key[0], server), server)
+        fresh[key] = <size_t> t.entries[i].peer
     gone_build(t, list(registry.values()))
     registry.clear()
     registry.update(fresh)
-    group_build(t, 0)
-    group_build(t, 1)
-    if ups.method == LB_HASH_RING:
-        ring_build(t, rings, servers)
-        rings.last = t
+    touch_all(t)
+    table_finish(t, past, servers)
     return t
 
 
@@ -123,14 +127,37 @@ cdef int gone_build(Table* t, list gone) except -1:
     return 0
 
 
-cdef int group_build(Table* t, int rank) except -1:
-    """The servers of one rank: the usable ones with their sequence, and all of them with running sums for ip_hash."""
+cdef void touch_all(Table* t) noexcept:
+    cdef uint32_t i
+    t.ntouched = t.n
+    for i in range(t.n):
+        t.touched[i] = i
+
+
+cdef int table_finish(Table* t, Past past, object servers) except -1:
+    """All that follows from the entries."""
+    cdef Table* last = past.last
+    cdef int rank
+    for rank in range(2):
+        group_build(t, rank, last.rank[rank].n if last != NULL else 0)
+    if t.ups.method == LB_HASH_RING:
+        ring_build(t, past, servers)
+    past.last = t
+    return 0
+
+
+cdef int group_build(Table* t, int rank, uint32_t before) except -1:
+    """The servers of one rank: the usable ones with their sequence, and all of them with running sums for ip_hash.
+
+    `before`: how many usable ones the last table had.
+    """
     cdef Group* g = &t.rank[rank]
     cdef uint32_t* weights = <uint32_t*> need(t.n * sizeof(uint32_t))
     cdef uint32_t i
     cdef Entry* e
     g.peers = <Peer**> need(t.n * sizeof(Peer*))
-    g.heap = <Peer**> need(t.n * sizeof(Peer*))
+    if t.ups.method == LB_LEAST_CONN:
+        g.heap = <Peer**> need((t.n + before) * sizeof(Peer*))
     g.all = <Peer**> need(t.n * sizeof(Peer*))
     g.upto = <uint64_t*> need(t.n * sizeof(uint64_t))
     for i in range(t.n):
@@ -213,103 +240,7 @@ cdef int sequence_spread(Group* g, uint32_t* weights, uint64_t total) except -1:
     return 0
 
 
-# ---- the loop's side
-
-cdef void table_swap(Table* t) noexcept nogil:
-    """This list is the upstream's from here on."""
-    cdef Upstream* u = t.ups
-    cdef Table* old = u.table
-    cdef uint32_t i
-    cdef int rank
-    cdef double turn = turn_least(old)
-    for i in range(t.n):
-        entry_apply(&t.entries[i], t, turn)
-    for rank in range(2):
-        u.pos[rank] = position(u, t, rank)
-    u.table = t
-    if u.method == LB_LEAST_CONN:
-        heap_build(&t.rank[0])
-        heap_build(&t.rank[1])
-    for i in range(t.ngone):
-        peer_remove(t.gone[i])
-    loop.st.tables += 1
-    if old != NULL:
-        table_free(old)
-
-
-cdef double turn_least(Table* t) noexcept nogil:
-    """Where newcomers stand in least_conn's turns: with the one that is due first, not far behind all."""
-    cdef double least = -1
-    cdef uint32_t i
-    if t == NULL or t.ups.method != LB_LEAST_CONN:
-        return 0
-    for i in range(t.n):
-        if least < 0 or t.entries[i].peer.turn < least:
-            least = t.entries[i].peer.turn
-    return least if least > 0 else 0
-
-
-cdef void entry_apply(Entry* e, Table* t, double turn) noexcept nogil:
-    cdef Peer* p = e.peer
-    if p.stamp == 0:
-        p.turn = turn
-    p.stamp = t.stamp
-    p.weight = e.weight
-    p.max_fails = e.max_fails
-    p.fail_timeout = e.fail_timeout
-    p.max_conns = e.max_conns
-    p.down = e.down
-    p.backup = e.backup
-    p.single = t.rank[0].nall == 1 and t.rank[1].nall == 0
-    p.heap = NO_HEAP
-    tally_condition(p)
-    if e.down:
-        peer_drop_idle(p)
-
-
-cdef uint32_t position(Upstream* u, Table* t, int rank) noexcept nogil:
-    """Where round robin goes on in the new list: at the server that was next, or the first after it that stayed."""
-    cdef Group* g = &t.rank[rank]
-    cdef Group* was
-    cdef uint32_t i, _i, at
-    cdef Peer* p
-    i = g.nseq
-    while i:
-        i -= 1
-        g.peers[g.seq[i]].first = i
-    if u.table == NULL:                 # workers begin at different servers
-        return <uint32_t> (<uint64_t> g.nseq * loop.worker // loop.workers)
-    was = &u.table.rank[rank]
-    at = u.pos[rank]
-    for _i in range(was.nseq):
-        if at >= was.nseq:
-            at = 0
-        p = was.peers[was.seq[at]]
-        if p.stamp == t.stamp and not p.down and p.backup == rank:
-            return p.first
-        at += 1
-    return <uint32_t> (<uint64_t> g.nseq * loop.worker // loop.workers)
-
-
-cdef void peer_drop_idle(Peer* p) noexcept nogil:
-    while p.idle != NULL:
-        pool_close(p.idle)
-
-
-cdef void peer_remove(Peer* p) noexcept nogil:
-    """The list no longer has it: what runs goes on, pooled connections close, and then it is buried."""
-    p.heap = NO_HEAP
-    peer_drop_idle(p)
-    p.removed = 1
-    tally_condition(p)
-    peer_gone(p)
-
-
-cdef void peer_free(Peer* p) noexcept nogil:
-    free(p.sa)
-    free(p.name.p)
-    free(p)
-
+# ---- freeing
 
 cdef void table_free(Table* t) noexcept nogil:
     cdef int rank
@@ -325,6 +256,17 @@ cdef void table_free(Table* t) noexcept nogil:
         free(g.alike)
         free(g.sorted)
     free(t.entries)
+    free(t.touched)
     free(t.gone)
     free(t.show.p)
     free(t)
+
+
+cdef void tables_sweep() noexcept nogil:
+    """Free what the loop has replaced: long arrays go back to the kernel, and the loop shall not wait for that."""
+    cdef Table* t = <Table*> lb_atomic_swap(&loop.inbox.spent, NULL)
+    cdef Table* after
+    while t != NULL:
+        after = t.next
+        table_free(t)
+        t = after

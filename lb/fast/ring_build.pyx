@@ -1,13 +1,13 @@
 """The ring of a new table (ring.pxd), made from the ring of the last one and from what has changed since.
 
 Called by a publisher, with the GIL, which it gives up for the walk over the points.  The last table cannot be freed
-meanwhile: the loop frees it when a newer one of its upstream is swapped in, and that is the one in the making.
+meanwhile: it is spent when a newer one of its upstream is swapped in, and that is the one in the making.
 """
 
-cdef class Rings:
-    """What the publishers of one upstream remember of its last table's ring."""
-    cdef dict numbers           # text of a server -> its place in Group.alike
-    cdef Table* last
+cdef class Past:
+    """What the publishers of one upstream remember of its last table."""
+    cdef Table* last            # NULL: none yet
+    cdef dict numbers           # of its ring: text of a server -> its place in Group.alike
     cdef bint by_name           # lists that come from outside: their order is no reason for one of two equal points
 
     def __cinit__(self, bint by_name):
@@ -25,22 +25,22 @@ cdef struct Draft:              # what one ring_build has on its way
     Point* spare
 
 
-cdef int ring_build(Table* t, Rings rings, object servers) except -1:
+cdef int ring_build(Table* t, Past past, object servers) except -1:
     """The ring of the primaries. Servers that are written alike are one server of the ring, as in nginx."""
     cdef Group* g = &t.rank[0]
-    cdef Group* old = &rings.last.rank[0] if rings.last != NULL else NULL
+    cdef Group* old = &past.last.rank[0] if past.last != NULL else NULL
     cdef Draft d
     cdef dict numbers
     memset(&d, 0, sizeof(d))
-    if old != NULL and old.nalike > 2 * <uint32_t> len(rings.numbers) + 64:     # mostly numbers that nobody has any more
-        rings.numbers = {}
+    if old != NULL and old.nalike > 2 * <uint32_t> len(past.numbers) + 64:     # mostly numbers that nobody has any more
+        past.numbers = {}
         old = NULL
     try:
         d.number = <uint32_t*> need(t.n * sizeof(uint32_t))
-        numbers = ring_numbers(t, rings, servers, old.nalike if old != NULL else 0, d.number)
+        numbers = ring_numbers(t, past, servers, old.nalike if old != NULL else 0, d.number)
         d.base = <uint32_t*> need(g.nalike * sizeof(uint32_t))
         d.stays = <uint8_t*> need(g.nalike)
-        ring_compare(t, rings, numbers, old, &d)
+        ring_compare(t, past, numbers, old, &d)
         ring_members(t, d.number)
         g.ring = <Point*> need(<size_t> (d.nfresh + d.nold) * sizeof(Point))
         d.fresh = <Point*> need(d.nfresh * sizeof(Point))
@@ -53,11 +53,11 @@ cdef int ring_build(Table* t, Rings rings, object servers) except -1:
         free(d.stays)
         free(d.fresh)
         free(d.spare)
-    rings.numbers = numbers
+    past.numbers = numbers
     return 0
 
 
-cdef dict ring_numbers(Table* t, Rings rings, object servers, uint32_t after, uint32_t* number):
+cdef dict ring_numbers(Table* t, Past past, object servers, uint32_t after, uint32_t* number):
     """A number for each text, the last ring's where it had one, else from `after` on. Alike.points: the largest weight."""
     cdef Group* g = &t.rank[0]
     cdef dict numbers = {}
@@ -70,7 +70,7 @@ cdef dict ring_numbers(Table* t, Rings rings, object servers, uint32_t after, ui
         text = server.written or server.name
         found = numbers.get(text)
         if found is None:
-            found = rings.numbers.get(text)
+            found = past.numbers.get(text)
             if found is None:
                 found = after
                 after += 1
@@ -83,7 +83,7 @@ cdef dict ring_numbers(Table* t, Rings rings, object servers, uint32_t after, ui
     return numbers
 
 
-cdef int ring_compare(Table* t, Rings rings, dict numbers, Group* old, Draft* d) except -1:
+cdef int ring_compare(Table* t, Past past, dict numbers, Group* old, Draft* d) except -1:
     """How many points each has, and which of them the last ring has already."""
     cdef Group* g = &t.rank[0]
     cdef uint64_t total = 0, most = RING_MOST
@@ -110,7 +110,7 @@ cdef int ring_compare(Table* t, Rings rings, dict numbers, Group* old, Draft* d)
         name.p = <char*> text
         name.n = len(text)
         d.base[k] = base_hash(name)
-        a.order = d.base[k] if rings.by_name else k
+        a.order = d.base[k] if past.by_name else k
         d.nfresh += a.points
     return 0
 

@@ -435,16 +435,15 @@ ctypedef struct Peer:       # a server's address; outlives the tables that list 
     uint8_t backup
     uint8_t removed         # in no table: freed when its last user leaves
     uint8_t single          # the only server: never taken for unavailable
+    uint8_t listed          # a table that lists it has been swapped in
     uint32_t active         # requests and sessions that use it
     uint32_t fails          # failures within fail_timeout
     int64_t checked         # when it was last tried after failing
     int64_t failed          # when it failed last
     Conn* idle              # pooled connections, newest first
     uint32_t nidle
-    uint32_t first          # its first place in the present sequence
-    uint64_t stamp          # number of the table that lists it
     uint32_t heap           # place in the least_conn heap
-    double turn             # least_conn: breaks ties as weighted round robin
+    double turn             # least_conn: when its next one is due; breaks ties as weighted round robin
     Tally* tally            # what it has done, for the status port
 
 ctypedef struct Entry:      # one line of a table, copied into the peer when the table is swapped in
@@ -476,7 +475,7 @@ ctypedef struct Group:      # the servers of one rank: [0] primary, [1] backup
     uint64_t* upto          # ip_hash, hash, random: running sums of weights, all servers (down ones too) in list order
     Peer** all              # the servers of those sums
     uint32_t nall
-    Peer** heap             # least_conn
+    Peer** heap             # least_conn: room for the servers of this table and of the one before
     Point* ring             # hash consistent
     uint32_t nring
     Alike* alike
@@ -486,9 +485,11 @@ ctypedef struct Group:      # the servers of one rank: [0] primary, [1] backup
 ctypedef struct Table:      # an immutable list of servers, built off the loop
     Upstream* ups
     Table* next             # queue from the publishers to the loop
-    uint64_t stamp
+    Table* base             # made from this one, which lists the same but for `touched` and `gone`; NULL: from nothing
     uint32_t n
     Entry* entries
+    uint32_t* touched       # places in entries: new, or not as in `base`; without base: all of them
+    uint32_t ntouched
     Group rank[2]
     Peer** gone             # peers of the former table that this one does not list
     uint32_t ngone
@@ -512,6 +513,7 @@ ctypedef struct Upstream:
     uint8_t tcp
     Table* table            # present servers; NULL before the first publish
     uint32_t pos[2]         # next place in each rank's sequence
+    double turn             # least_conn: of the server that was chosen last, or later
     Conn* idle_first        # pooled connections of all its peers, oldest first
     Conn* idle_last
     uint32_t nidle
@@ -1039,6 +1041,7 @@ ctypedef struct Env:        # what values need beside the request
 
 ctypedef struct Inbox:      # what Python threads leave for the loop; each with its eventfd write
     void* tables            # Table*, newest first
+    void* spent             # Table*, the other way: replaced, freed by the next publisher
     uint64_t stop           # Stop
     uint64_t reopen         # new log fds wait in LogFile.fresh
 

@@ -35,8 +35,8 @@ class Engine:
     def publish(self, upstream: int, servers: Sequence[Server], show: bytes, change: Change | None = None) -> None:
         """Replace the servers of upstream number `upstream`. Any thread; returns at once, the loop swaps soon after.
 
-        `show` is the text of this upstream for /upstream_show (see lb.upsync.show.block).  `change`: how `servers` differ
-        from the last list that was published: (*reversed(added), *kept), altered ones in place; it spares the work for
+        `show` is the text of this upstream for /upstream_show (see lb.upsync.show.block).  `change`: how they differ
+        from the last list that was published: (*reversed(added), *kept), altered ones in place. It spares the work for
         the others.
         """
     def consul(self, upstream: int, good: bool) -> None:

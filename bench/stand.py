@@ -104,6 +104,12 @@ class Stand:
             self.ports["consul"] = self._agent.port
         return consul.Consul(port=self._agent.port)
 
+    def consul_aside(self) -> None:
+        """From now on Consul gets only what others leave of its core: as if it were on another machine."""
+        assert self._agent is not None and self._agent.process is not None
+        for thread in psutil.Process(self._agent.process.pid).threads():
+            os.sched_setscheduler(thread.id, os.SCHED_IDLE, os.sched_param(0))
+
     def stop(self) -> None:
         if self._agent is not None:
             self._agent.kill()

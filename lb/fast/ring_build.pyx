@@ -7,7 +7,7 @@ meanwhile: it is spent when a newer one of its upstream is swapped in, and that 
 cdef class Past:
     """What the publishers of one upstream remember of its last table."""
     cdef Table* last            # NULL: none yet
-    cdef dict numbers           # of its ring: text of a server -> its place in Group.alike
+    cdef dict numbers           # of its ring: text of a server -> its place in Group.alike; also of some that have left
     cdef bint by_name           # lists that come from outside: their order is no reason for one of two equal points
 
     def __cinit__(self, bint by_name):
@@ -16,9 +16,10 @@ cdef class Past:
 
 
 cdef struct Draft:              # what one ring_build has on its way
-    uint32_t* number            # by place in Table.entries: place in Group.alike
-    uint32_t* base              # by place in Group.alike, as the next: base_hash of those that do not stay
+    uint32_t* entry             # by place in Group.alike, as the next two: an entry with this text
+    uint32_t* base              # base_hash of those that do not stay
     uint8_t* stays              # its points are those of the last ring
+    uint64_t total              # points, if there were no bound
     uint32_t nfresh             # points that must be made
     uint32_t nold               # points that stay
     Point* fresh
@@ -29,84 +30,103 @@ cdef int ring_build(Table* t, Past past, object servers) except -1:
     """The ring of the primaries. Servers that are written alike are one server of the ring, as in nginx."""
     cdef Group* g = &t.rank[0]
     cdef Group* old = &past.last.rank[0] if past.last != NULL else NULL
-    cdef Draft d
+    cdef bint whole
     cdef dict numbers
+    cdef Draft d
     memset(&d, 0, sizeof(d))
-    if old != NULL and old.nalike > 2 * <uint32_t> len(past.numbers) + 64:     # mostly numbers that nobody has any more
-        past.numbers = {}
+    if old != NULL and old.nalike > 2 * old.nall + 64:      # mostly numbers that nobody has any more
         old = NULL
+    whole = old == NULL or t.base == NULL
     try:
-        d.number = <uint32_t*> need(t.n * sizeof(uint32_t))
-        numbers = ring_numbers(t, past, servers, old.nalike if old != NULL else 0, d.number)
-        d.base = <uint32_t*> need(g.nalike * sizeof(uint32_t))
-        d.stays = <uint8_t*> need(g.nalike)
-        ring_compare(t, past, numbers, old, &d)
-        ring_members(t, d.number)
+        numbers = ring_numbers(t, past.numbers if old != NULL else {}, servers, whole, old.nalike if old != NULL else 0)
+        ring_count(t, &d)
+        ring_compare(t, past, servers, old, &d)
+        ring_members(t)
         g.ring = <Point*> need(<size_t> (d.nfresh + d.nold) * sizeof(Point))
         d.fresh = <Point*> need(d.nfresh * sizeof(Point))
         d.spare = <Point*> need(d.nfresh * sizeof(Point))
         with nogil:
             ring_draw(g, old, &d)
     finally:
-        free(d.number)
+        free(d.entry)
         free(d.base)
         free(d.stays)
         free(d.fresh)
         free(d.spare)
-    past.numbers = numbers
+    if whole:
+        past.numbers = numbers
+    else:
+        past.numbers.update(numbers)
     return 0
 
 
-cdef dict ring_numbers(Table* t, Past past, object servers, uint32_t after, uint32_t* number):
-    """A number for each text, the last ring's where it had one, else from `after` on. Alike.points: the largest weight."""
-    cdef Group* g = &t.rank[0]
+cdef dict ring_numbers(Table* t, dict known, object servers, bint whole, uint32_t after):
+    """Entry.number: for each text the one that it is known by, else from `after` on; room for all in Group.alike.
+
+    Returns the numbers of all texts (`whole`), or of those that are new: entries that are not touched have theirs.
+    """
+    cdef uint32_t _i, i, n = t.n if whole else t.ntouched
     cdef dict numbers = {}
-    cdef Alike* a
-    cdef uint32_t i
-    g.alike = <Alike*> need((after + g.nall) * sizeof(Alike))
-    for i, server in enumerate(servers):
+    for _i in range(n):
+        i = _i if whole else t.touched[_i]
         if t.entries[i].backup:
             continue
-        text = server.written or server.name
+        text = servers[i].written or servers[i].name
         found = numbers.get(text)
         if found is None:
-            found = past.numbers.get(text)
+            found = known.get(text)
             if found is None:
                 found = after
                 after += 1
-            numbers[text] = found
-        number[i] = found
-        a = &g.alike[number[i]]
-        a.n += 1
-        a.points = max(a.points, t.entries[i].weight)   # more points of the same text would be the same points
-    g.nalike = after
+            if whole or text not in known:
+                numbers[text] = found
+        t.entries[i].number = found
+    t.rank[0].nalike = after
     return numbers
 
 
-cdef int ring_compare(Table* t, Past past, dict numbers, Group* old, Draft* d) except -1:
+cdef int ring_count(Table* t, Draft* d) except -1:
+    """Group.alike: how many servers have a text, and the largest of their weights in `points`."""
+    cdef Group* g = &t.rank[0]
+    cdef Alike* a
+    cdef uint32_t i
+    g.alike = <Alike*> need(g.nalike * sizeof(Alike))
+    d.entry = <uint32_t*> need(g.nalike * sizeof(uint32_t))
+    d.base = <uint32_t*> need(g.nalike * sizeof(uint32_t))
+    d.stays = <uint8_t*> need(g.nalike)
+    for i in range(t.n):
+        if t.entries[i].backup:
+            continue
+        d.total += <uint64_t> t.entries[i].weight * RING_POINTS
+        d.entry[t.entries[i].number] = i
+        a = &g.alike[t.entries[i].number]
+        a.n += 1
+        a.points = max(a.points, t.entries[i].weight)   # more points of the same text would be the same points
+    return 0
+
+
+cdef int ring_compare(Table* t, Past past, object servers, Group* old, Draft* d) except -1:
     """How many points each has, and which of them the last ring has already."""
     cdef Group* g = &t.rank[0]
-    cdef uint64_t total = 0, most = RING_MOST
-    cdef uint32_t k, i
+    cdef uint64_t most = RING_MOST
+    cdef uint32_t k
     cdef Alike* a
     cdef Str name
     cdef bytes text
-    for i in range(t.n):
-        if not t.entries[i].backup:
-            total += <uint64_t> t.entries[i].weight * RING_POINTS
-    for key, number in numbers.items():
-        k = number
+    for k in range(g.nalike):
         a = &g.alike[k]
-        if total <= most:
+        if a.n == 0:
+            continue
+        if d.total <= most:
             a.points *= RING_POINTS
         else:
-            a.points = 1 + <uint32_t> (<uint64_t> a.points * RING_POINTS * most // total)
+            a.points = 1 + <uint32_t> (<uint64_t> a.points * RING_POINTS * most // d.total)
         if old != NULL and k < old.nalike and old.alike[k].points == a.points:
             a.order = old.alike[k].order
             d.stays[k] = 1
             d.nold += a.points
             continue
-        text = os.fsencode(key)
+        text = os.fsencode(servers[d.entry[k]].written or servers[d.entry[k]].name)
         name.p = <char*> text
         name.n = len(text)
         d.base[k] = base_hash(name)
@@ -115,7 +135,7 @@ cdef int ring_compare(Table* t, Past past, dict numbers, Group* old, Draft* d) e
     return 0
 
 
-cdef int ring_members(Table* t, const uint32_t* number) except -1:
+cdef int ring_members(Table* t) except -1:
     """Group.sorted: the servers of each number together."""
     cdef Group* g = &t.rank[0]
     cdef uint32_t i, k, at = 0
@@ -126,7 +146,7 @@ cdef int ring_members(Table* t, const uint32_t* number) except -1:
         g.alike[k].n = 0
     for i in range(t.n):
         if not t.entries[i].backup:
-            k = number[i]
+            k = t.entries[i].number
             g.sorted[g.alike[k].first + g.alike[k].n] = t.entries[i].peer
             g.alike[k].n += 1
     return 0

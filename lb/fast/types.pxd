@@ -454,6 +454,7 @@ ctypedef struct Entry:      # one line of a table, copied into the peer when the
     uint32_t max_conns
     uint8_t down
     uint8_t backup
+    uint32_t number         # hash consistent: place in Group.alike
 
 ctypedef struct Point:      # of a ring (`hash ... consistent`)
     uint32_t hash

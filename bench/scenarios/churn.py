@@ -1,9 +1,9 @@
 """5,000 servers in Consul and a change each second: the tail of the latency against the same list when it is quiet.
 
-Open loop at a modest rate (bench/load.c), so that nothing hides a stall.  Every address is the same backend.  Consul stands
-for another machine: it and whoever makes the changes get what the load leaves of its core (SCHED_IDLE).  What they cost all the
-same (Consul sends the whole list, 0.9 MB, for each change) shows in "lb beside": the changes go to another directory, which
-somebody else reads, and lb's own list stays.
+Open loop at a modest rate (bench/load.c), so that nothing hides a stall.  Every address is the same backend.  Consul
+stands for another machine: it and whoever makes the changes get what the load leaves of its core (SCHED_IDLE).  What
+they cost all the same (Consul sends the whole list, 0.9 MB, for each change) shows in "lb beside": the changes go to
+another directory, which somebody else reads, and lb's own list stays.
 """
 
 from __future__ import annotations

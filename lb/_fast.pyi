@@ -2,10 +2,12 @@
 
 import mmap
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from lb.config.model import Config, ErrorLog, Server
 from lb.upsync.order import Change
+
+T = TypeVar("T")
 
 STOP_RELOAD: int  # finish what runs; idle keep-alive clients get a last chance (`Connection: close` on the next answer)
 STOP_QUIT: int  # finish what runs; close idle connections at once
@@ -100,3 +102,18 @@ def read_stats(shm: mmap.mmap, worker: int) -> dict[str, int]:
 
 def clear_stats(shm: mmap.mmap, worker: int) -> None:
     """The master, before it forks a new worker into this slot."""
+
+def objects_apart(a: bytes | memoryview, b: bytes | memoryview) -> tuple[int, int] | None:
+    """Where two JSON lists of objects, each "[{" to "}]", differ: (start, rest), a[start : -rest] and b[start : -rest].
+
+    Both are whole objects, one at least, if each "},{" is the end of one and the beginning of the next.  None: equal.
+    """
+
+def carry_over(
+    old: list[tuple[str, bytes | None]], values: list[T], new: list[tuple[str, bytes | None]]
+) -> tuple[list[T | None], list[int], list[int]]:
+    """Entries are the same when they are one object; both lists are in the order of their keys.
+
+    `values` belong to `old`. Returns (those that belong to `new`, None for fresh entries; positions in `old` of entries
+    that are gone; positions in `new` of fresh ones). In lists of another order it takes more for gone and fresh.
+    """

@@ -90,6 +90,7 @@ include "fast/publish.pyx"      # a Python list becomes a table
 include "fast/amend.pyx"        # a table made from the last one
 include "fast/tallies.pyx"      # counters of servers, as the master reads them
 include "fast/handover.pyx"     # what an old worker tells a new one
+include "fast/differ.pyx"       # where two answers of Consul differ
 include "fast/api.pyx"          # class Engine
 include "fast/compile_admit.pyx"    # who may come in
 include "fast/compile_proxy.pyx"    # what api leaves to it: the settings of a proxied location

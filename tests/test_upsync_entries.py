@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import json
 import socket
 
 import pytest
@@ -12,8 +10,6 @@ from hypothesis import strategies as st
 
 from lb.config.model import Address, Server
 from lb.upsync.entries import MAX_PROBLEMS, Listing, Memo, listing, under
-from lb.upsync.kv_decode import Decoder
-from lb.upsync.source import SourceError
 from lb.upsync.values import MAX_VALUE, Attributes, attributes
 
 KEY = "upstreams/test/127.0.0.1:80"
@@ -330,38 +326,3 @@ def test_the_memo_changes_nothing_but_the_work(answers: list[dict[str, bytes | N
         assert set(memo) == set(answer.items())
         assert all(memo[entry] is before[entry] for entry in answer.items() if entry in before)
         before = dict(memo)
-
-
-ODD_KEYS = st.text(max_size=12) | st.sampled_from(["a},{b", '"},{"Key":"x', "[{", "}]", '\\"', "u/127.0.0.1:80"])
-
-
-@given(st.lists(st.dictionaries(ODD_KEYS, st.none() | st.binary(max_size=9), max_size=6), max_size=4), st.booleans())
-def test_an_answer_is_decoded_as_json_whatever_its_keys(answers: list[dict[str, bytes | None]], spaces: bool) -> None:
-    decoder = Decoder()
-    for answer in answers:
-        rows = [
-            {"LockIndex": 0, "Key": key, "Flags": 0, "Value": base64.b64encode(value).decode() if value else None}
-            for key, value in answer.items()
-        ]
-        body = json.dumps(rows, separators=(", ", ": ") if spaces else (",", ":"), ensure_ascii=spaces)
-        assert decoder.entries(body) == [(key, value or None) for key, value in answer.items()]
-        again = decoder.entries(body)
-        if not spaces and not any("},{" in key for key in answer):
-            assert all(one is other for one, other in zip(again, decoder.entries(body), strict=True))
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        *("", "{}", "[", "[{]", "[{}]", "[{},{}]", '[{"Key":1}]', "[1]"),
-        *('[{"Key":"a","Value":2}]', '[{"Key":"a"},{"Key"}]', '[{"Key":"a","Value":"A"}]'),
-    ],
-)
-def test_an_answer_that_is_no_list_of_keys_is_refused(body: str) -> None:
-    with pytest.raises((SourceError, ValueError)):
-        Decoder().entries(body)
-
-
-@pytest.mark.parametrize("body", ["[]", "null", " [ ] "])
-def test_no_keys(body: str) -> None:
-    assert Decoder().entries(body) == []

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from lb.config.model import Upsync
-from lb.upsync.consul_http import Busy, Consul, Unshareable
+from lb.upsync.consul_http import Body, Busy, Consul, Unshareable
 from lb.upsync.entries import Listing
 from lb.upsync.query import Query, parse
 from lb.upsync.share import common
@@ -121,13 +121,15 @@ class ConsulSource:
         index: int | None,
         wait: str,
         token: str | None,
+        into: Body | None = None,
     ) -> T:
-        """One GET; what `callback` makes of py-consul's response."""
+        """One GET; what `callback` makes of py-consul's response. `into`: the response's body is a view of it."""
         waiting = [] if index is None else [("index", str(index)), ("wait", wait)]
         place = [("dc", query.dc)] if query.dc else []
         mode = [(query.consistency, "1")] if query.consistency != "default" else []
         headers = self.consul.prepare_headers(token)
-        found: T = self.consul.http.get(callback, path, params=[*waiting, *params, *place, *mode], headers=headers)
+        params = [*waiting, *params, *place, *mode]
+        found: T = self.consul.http.get(callback, path, params=params, headers=headers, into=into)
         return found
 
     def _guarded(self, action: Callable[[], T], budget_s: float) -> T:

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from lb.config.model import Upsync
 from lb.upsync.consul import ConsulSource
-from lb.upsync.consul_http import INDEX, Unshareable
+from lb.upsync.consul_http import INDEX, Body, Unshareable
 from lb.upsync.entries import Entry, Listing, Memo, listing
 from lb.upsync.kv_decode import Decoder
 from lb.upsync.source import Answer
@@ -28,6 +28,7 @@ class ConsulKV(ConsulSource):
         super().__init__(upsyncs, stop)
         self._last: dict[str, tuple[Sequence[Entry], Listing]] = {}  # by path: its part of the last answer
         self._decoder = Decoder()
+        self._spare, self._kept = Body(), Body()  # for the next answer; the last one, which the decoder looks at
         self._memos: dict[str, Memo] = {path: {} for path in self.queries}
 
     def listing(self, answer: Answer, upsync: Upsync) -> Listing | None:
@@ -53,8 +54,13 @@ class ConsulKV(ConsulSource):
         return entries[low : bisect_left(entries, directory[:-1] + "0", low, key=_key)]  # "0" comes after "/"
 
     def _ask(self, index: int | None, wait: str, token: str | None) -> tuple[str, Any]:
-        found, body = self._fetch(_body, "/v1/kv/" + self.query.key, [("recurse", "1")], self.query, index, wait, token)
-        entries = None if body is None else _ours(self._decoder.entries(body), self.query.key)
+        path, recurse = "/v1/kv/" + self.query.key, [("recurse", "1")]
+        found, body = self._fetch(_body, path, recurse, self.query, index, wait, token, self._spare)
+        if body is None:
+            return found, None
+        entries = self._decoder.entries(body)
+        self._spare, self._kept = self._kept, self._spare
+        entries = _ours(entries, self.query.key, self._decoder.ordered)
         if entries and self.shared:
             self._check_share(entries)
         return found, entries
@@ -67,16 +73,15 @@ class ConsulKV(ConsulSource):
             raise Unshareable(f"{len(entries)} keys below {self.query.key}, {ours} of them ours")
 
 
-def _body(response: Any) -> tuple[str, str | None]:
-    """(index, text); None: no such key."""
+def _body(response: Any) -> tuple[str, memoryview | None]:
+    """(index, body); None: no such key."""
     return response.headers[INDEX], None if response.code == NOT_FOUND else response.body
 
 
-def _ours(entries: list[Entry], directory: str) -> list[Entry]:
+def _ours(entries: list[Entry], directory: str, ordered: bool) -> list[Entry]:
     """In order, and below the directory: as Consul sends them, but whoever answers is not believed."""
-    keys = [key for key, _ in entries]
-    if keys != sorted(keys):
-        entries.sort(key=_key)
+    if not ordered:
+        entries = sorted(entries, key=_key)
     if entries and not (entries[0][0].startswith(directory) and entries[-1][0].startswith(directory)):
         return [entry for entry in entries if entry[0].startswith(directory)]
     return entries  # in order, all between the first and the last begin as they do

@@ -117,3 +117,33 @@ def test_proxy_pass_to_what_cannot_be(passing, connect, port, status, addr, erro
     connect(lb.port(port)).expect_closed()
     assert last(log).startswith(f"{status} {addr} 0 ")
     wait_for(lambda: error in lb.log)
+
+
+SHOW = """
+stream {
+    upstream a { server 127.0.0.1:1 weight=2; server 127.0.0.1:2 down; }
+    server { listen 127.0.0.1:@tcp@; proxy_pass a; upstream_show; }
+    server { listen 127.0.0.1:@two@; upstream_show; return x; }
+}
+"""
+
+
+def test_upstream_show(run_lb, connect):
+    """At once, whatever the client sends, as nginx-stream-upsync-module; the last of the three handlers counts."""
+    lb = run_lb(SHOW)
+    body = (
+        b"Upstream name: a; Backend server count: 2\n"
+        b"        server 127.0.0.1:1 weight=2 max_fails=1 fail_timeout=10s;\n"
+        b"        server 127.0.0.1:2 weight=1 max_fails=1 fail_timeout=10s down;\n\n"
+    )
+    head = b"HTTP/1.0 200 OK\r\nServer: lb\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n"
+    head += b"Connection: close\r\n\r\n"
+    assert connect(lb.port("tcp")).recv_to_end() == head % len(body) + body
+    client = connect(lb.port("tcp")).send(b"GET /?b HTTP/1.1\r\nHost: a\r\n\r\n" + b"z" * 100_000)
+    assert client.recv_to_end() == head % len(body) + body
+    assert connect(lb.port("two")).recv_to_end() == b"x"
+
+
+def test_upstream_show_without_upstreams(run_lb, connect):
+    lb = run_lb("stream { server { listen 127.0.0.1:@tcp@; upstream_show; } }")
+    assert connect(lb.port("tcp")).recv_to_end().endswith(b"\r\n\r\nNo upstreams defined\n")

@@ -338,6 +338,7 @@ def _stream_server(scope: StreamServerScope) -> StreamServer:
         upstream=scope.upstream,
         target=scope.target,
         text=scope.text,
+        show=scope.show,
         sets=tuple(scope.sets),
         where=scope.node.where if scope.node else "",
         access_logs=_access_logs(scope),

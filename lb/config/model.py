@@ -401,11 +401,12 @@ class HttpServer:
 
 @dataclass(frozen=True, slots=True)
 class StreamServer:
-    """A server of stream{}: `text` answers, else `target` or `upstream` is where connections go."""
+    """A server of stream{}: `show` or `text` answers, else `target` or `upstream` is where connections go."""
 
     upstream: int  # position in Config.upstreams; -1: none
     target: Value | None = None  # proxy_pass with variables: an upstream's name, or an address with its port
     text: Value | None = None  # `return`
+    show: bool = False  # `upstream_show`
     sets: tuple[Set, ...] = ()  # in file order, when a connection has been accepted
     proxy_connect_timeout_ms: int = 60_000
     proxy_timeout_ms: int = 600_000

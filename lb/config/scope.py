@@ -78,6 +78,7 @@ class UpstreamScope(Scope):
     node: Node | None = None  # the directive that registered it first
     defined: bool = False  # by upstream{}
     servers: list[Server] = field(default_factory=list)
+    lines: list[Node] = field(default_factory=list)  # where each of `servers` stands
     backup_lines: list[Node] = field(default_factory=list)
     balancer: Balancer | None = None
     hash_key: Value = ()
@@ -134,6 +135,7 @@ class StreamServerScope(Scope):
     upstream: int = -1
     target: Value | None = None
     text: Value | None = None
+    show: bool = False
     sets: list[Set] = field(default_factory=list)
     listens: bool = False
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lb.config import regexes
 from lb.config.address import AddressError, parse
-from lb.config.directive import AS_NGINX, Context, Directive, flag, msec, once, size
+from lb.config.directive import AS_NGINX, AS_UPSYNC, Context, Directive, flag, msec, once, size
 from lb.config.errors import Refused
 from lb.config.model import Set
 from lb.config.scope import Scope, StreamScope, StreamServerScope
@@ -31,14 +31,14 @@ def server(scope: StreamScope, node: Node) -> None:
         return
     if not inner.listens:
         raise Refused('no "listen" is defined for server')
-    if inner.upstream < 0 and inner.target is None and inner.text is None:
+    if inner.upstream < 0 and inner.target is None and inner.text is None and not inner.show:
         raise Refused("no handler for server")
 
 
 def proxy_pass(scope: StreamServerScope, node: Node) -> None:
     once(scope, node)
     scope.values["proxy_pass"] = True
-    scope.text = None  # as nginx: the last of the two counts
+    scope.text, scope.show = None, False  # as nginx: the last of these counts
     text = node.args[0]
     if "$" in text:
         scope.target = compile_value(text, "stream")
@@ -53,7 +53,11 @@ def proxy_pass(scope: StreamServerScope, node: Node) -> None:
 def return_(scope: StreamServerScope, node: Node) -> None:
     once(scope, node)
     scope.values["return"] = True
-    scope.text = compile_value(node.args[0], "stream")
+    scope.text, scope.show = compile_value(node.args[0], "stream"), False
+
+
+def upstream_show(scope: StreamServerScope, node: Node) -> None:
+    scope.show = True
 
 
 def set_(scope: StreamServerScope, node: Node) -> None:
@@ -85,6 +89,17 @@ DIRECTIVES = (
         "Sends VALUE to the client and closes the connection.",
         AS_NGINX,
         return_,
+    ),
+    Directive(
+        "upstream_show",
+        ("stream server",),
+        "",
+        (0, 0),
+        "",
+        "Answers every connection, without waiting for a request, with the servers of all upstreams of stream{}, as an "
+        "answer of HTTP/1.0.",
+        AS_UPSYNC,
+        upstream_show,
     ),
     Directive(
         "set",

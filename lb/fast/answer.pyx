@@ -330,7 +330,6 @@ cdef void answer_show(Request* r) noexcept nogil:
     """/upstream_show[?NAME] as the module prints it: this worker's lists. The texts were made when a list was published."""
     cdef uint32_t i
     cdef Str s
-    cdef uint64_t n = 0
     cdef Buf* page
     if r.h.method != M_GET and r.h.method != M_HEAD:
         answer_status(r, 405)
@@ -342,27 +341,41 @@ cdef void answer_show(Request* r) noexcept nogil:
         if r.args_len and same_any_case(loop.ups[i].name, r.args, r.args_len):
             answer(r, 200, b"text/plain", s.p, s.n)
             return
-        n += s.n + 1
     if r.args_len:
         answer(r, 200, b"text/plain",
                b"The upstream you requested does not exist. Please double-check the name", 71)
         return
-    if n == 0:
-        answer(r, 200, b"text/plain", b"No upstreams defined", 20)
-        return
-    page = buf_new(&loop.pool, <uint32_t> n)
+    page = show_all(False)
     if page == NULL:
         answer_status(r, 500)
         return
+    if page.end:
+        answer(r, 200, b"text/plain", buf_data(page), page.end)
+    else:
+        answer(r, 200, b"text/plain", b"No upstreams defined", 20)
+    buf_free(&loop.pool, page)
+
+
+cdef Buf* show_all(bint tcp) noexcept nogil:
+    """The texts of all upstreams of http{} or of stream{}, an empty line after each. NULL: there is no memory."""
+    cdef uint32_t i
+    cdef uint64_t n = 0
+    cdef Str s
+    cdef Buf* page
     for i in range(loop.nups):
-        if loop.ups[i].tcp or loop.ups[i].table == NULL:
+        if loop.ups[i].tcp == tcp and loop.ups[i].table != NULL:
+            n += loop.ups[i].table.show.n + 1
+    page = buf_new(&loop.pool, <uint32_t> n)
+    if page == NULL:
+        return NULL
+    for i in range(loop.nups):
+        if loop.ups[i].tcp != tcp or loop.ups[i].table == NULL:
             continue
         s = loop.ups[i].table.show
         memcpy(buf_data(page) + page.end, s.p, s.n)
         page.end += s.n + 1
         buf_data(page)[page.end - 1] = 10
-    answer(r, 200, b"text/plain", buf_data(page), n)
-    buf_free(&loop.pool, page)
+    return page
 
 
 # ---- the head of a proxied answer

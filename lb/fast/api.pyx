@@ -342,7 +342,8 @@ cdef class Engine:
         s.text = value_new(self, server.text) if server.text is not None else NULL
         s.target = value_new(self, server.target) if server.target is not None else NULL
         s.ops = ops_new(self, server.sets, &s.nops, [])
-        s.plain = s.ups != NULL and s.nops == 0 and not server.access and server.realip is None
+        s.show = server.show
+        s.plain = s.ups != NULL and not s.show and s.nops == 0 and not server.access and server.realip is None
         s.keepalive = server.socket_keepalive
         s.buffer = min(server.buffer_size or SCRATCH, SCRATCH)    # nginx would hang with 0
         s.connect_timeout = server.proxy_connect_timeout_ms

@@ -1,6 +1,6 @@
 """What a stream server does before it passes bytes, or instead of it: realip, allow, `set`, `return`, a server by a value.
 
-    tcp_begin -> session_start -> session_return -> (the text has been sent) -> S_LINGER
+    tcp_begin -> session_start -> session_return, session_show -> (the text has been sent) -> S_LINGER
                                -> session_target -> up_start
 """
 
@@ -14,7 +14,9 @@ cdef void session_start(Request* r) noexcept nogil:
         return
     if r.stream.nops:
         ops_run(r, r.stream.ops, r.stream.nops)
-    if r.stream.text != NULL:
+    if r.stream.show:
+        session_show(r)
+    elif r.stream.text != NULL:
         session_return(r)
     elif r.ups != NULL or session_target(r):
         up_start(r)
@@ -24,12 +26,43 @@ cdef void session_start(Request* r) noexcept nogil:
 
 cdef void session_return(Request* r) noexcept nogil:
     cdef Str s = value_text(r, r.stream.text)
-    if s.n and not conn_send(r.client, s.p, s.n):
+    if session_send(r, s.p, s.n):
+        session_returning(r)
+
+
+cdef void session_show(Request* r) noexcept nogil:
+    """upstream_show of nginx-stream-upsync-module: its head of HTTP/1.0, and all lists of stream{}."""
+    cdef Out o
+    cdef Buf* page = show_all(True)
+    cdef Str body
+    body.p = b"No upstreams defined\n"
+    body.n = 21
+    if page == NULL:
+        r.status = 500
         tcp_end(r)
         return
-    loop.st.bytes_out += s.n
-    r.sent += s.n
-    session_returning(r)
+    if page.end:
+        body.p = buf_data(page)
+        body.n = page.end
+    out_init(&o, loop.heads, HEADS)
+    out_put(&o, b"HTTP/1.0 200 OK\r\nServer: ", 25)
+    out_str(&o, loop.env.product)
+    out_put(&o, b"\r\nContent-Type: text/plain\r\nContent-Length: ", 44)
+    out_uint(&o, body.n)
+    out_put(&o, b"\r\nConnection: close\r\n\r\n", 23)
+    if session_send(r, loop.heads, <uint32_t> (o.p - loop.heads)) and session_send(r, body.p, body.n):
+        session_returning(r)
+    buf_free(&loop.pool, page)
+
+
+cdef bint session_send(Request* r, const char* p, uint32_t n) noexcept nogil:
+    """False: the connection has failed, and the session is over."""
+    if n and not conn_send(r.client, p, n):
+        tcp_end(r)
+        return False
+    loop.st.bytes_out += n
+    r.sent += n
+    return True
 
 
 cdef void session_returning(Request* r) noexcept nogil:

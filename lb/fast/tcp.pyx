@@ -44,7 +44,7 @@ cdef void tcp_event(Conn* c) noexcept nogil:
         linger_read(c)
         return
     if r.up == NULL or r.up.state == S_CONNECT:
-        if r.up == NULL and r.stream.text != NULL:
+        if r.up == NULL and (r.stream.text != NULL or r.stream.show):
             session_returning(r)
         elif c.ready & R_ERR and c == r.client:      # the client has gone before there was a server
             up_abandon(r)

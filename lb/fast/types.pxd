@@ -925,13 +925,14 @@ ctypedef struct Server:     # server {} of http
     Location fallback       # where no location matches
 
 ctypedef struct StreamServer:
-    Upstream* ups           # NULL: `text` or `target`
+    Upstream* ups           # NULL: `show`, `text` or `target`
     Value* text             # `return`
     Value* target           # proxy_pass with variables
     Op* ops                 # `set`
     uint32_t nops
     uint32_t buffer         # bytes of one read
     uint8_t plain           # nothing before ups
+    uint8_t show            # upstream_show
     uint8_t keepalive       # proxy_socket_keepalive
     NextRule next
     uint8_t cut             # proxy_half_close off: the end of one direction ends the session

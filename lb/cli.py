@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
-import re
 import signal
 import sys
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from lb.log import Log, print_error, targets
 from lb.master import boot, logfiles, pidfile
 from lb.master.reload import Loaded
 from lb.master.source import Source
+from lb.upsync.query import hide_tokens
 
 PREFIX: Final = "/usr/local/lb/"
 CONF: Final = "conf/lb.conf"
@@ -35,8 +35,6 @@ SIGNALS: Final = {
     "reload": signal.SIGHUP,
 }
 NEEDS: Final = {"p": "directory name", "e": "file name", "c": "file name", "g": "parameter", "s": "parameter"}
-
-TOKEN: Final = re.compile(rb"([?&]token=)[^\s&;]+")
 
 HELP: Final = f"""\
 Usage: lb [-?hvVtTq] [-s signal] [-p prefix]
@@ -214,7 +212,7 @@ def _dump(loaded: Loaded) -> None:
     out = sys.stdout.buffer
     for name in loaded.config.files:
         out.write(f"# configuration file {name}:\n".encode("utf-8", "surrogateescape"))
-        out.write(TOKEN.sub(rb"\1***", Path(name).read_bytes()) + b"\n")
+        out.write(hide_tokens(Path(name).read_bytes()) + b"\n")
     out.flush()
 
 

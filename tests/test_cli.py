@@ -297,6 +297,15 @@ def test_errors_show_the_place(tmp_path: Path) -> None:
     assert lines[second + 1 : second + 3] == ["    $nosuchvar; } }", "     ^"]
 
 
+def test_errors_show_no_token(tmp_path: Path) -> None:
+    file = tmp_path / "one.conf"
+    file.write_text("events {}\nhttp { upstream u { upsync 127.0.0.1/v1/kv/u?recurse&token=secret upsync_type=x; } }\n")
+    done = run(BINARY, "-t", "-p", f"{tmp_path}/", "-c", str(file), "-e", "stderr")
+    assert done.returncode == 1
+    assert "upsync_type invalid para" in done.stderr and "token=***" in done.stderr
+    assert "secret" not in done.stdout + done.stderr
+
+
 def test_warns_of_what_is_legal_and_dangerous(tmp_path: Path) -> None:
     """The file is good all the same."""
     (tmp_path / "logs").mkdir()

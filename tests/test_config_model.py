@@ -348,6 +348,22 @@ def test_the_last_upsync_counts(read: Read) -> None:
     assert (found.host, found.port, found.path, found.dump_path) == ("b", 2, "/v1/kv/b", "/b")
 
 
+def test_the_dump_may_be_included(read: Read, tmp_path: Path) -> None:
+    """As the module's users have it. A backup server in it is Consul's: it may go, and any balancer takes it."""
+    (tmp_path / "dump").write_text("server 127.0.0.1:2 backup;\nserver 127.0.0.1:1 down;\n")
+    upsync = "upsync a:1/v1/kv/a upsync_type=consul; hash $uri; upsync_dump_path dump;"
+    (upstream,) = read(http(f"upstream a {{ include dump; {upsync} }}")).upstreams
+    assert [(one.name, one.backup, one.down) for one in upstream.servers] == [
+        ("127.0.0.1:2", False, False),
+        ("127.0.0.1:1", False, True),
+    ]
+    own = "server 127.0.0.1:2 backup; server 127.0.0.1:3;"
+    (upstream,) = read(http(f"upstream a {{ {own} include dump; {upsync.replace('hash $uri;', '')} }}")).upstreams
+    assert [one.name for one in upstream.servers if one.backup] == ["127.0.0.1:2"]
+    with pytest.raises(ConfigError, match=f'does not support parameter "backup" in {tmp_path}/lb.conf:3'):
+        read(http(f"upstream a {{ {own} include dump; {upsync} }}"))
+
+
 def test_upsync_lines_without_effect_warn(read: Read) -> None:
     config = read(
         http(

@@ -50,6 +50,7 @@ def one(key: str, value: bytes | None = None, prefix: str = "") -> Listing:
         ("p/127.0.0.1.1:80", "upsync_check_key: invalid ip in /127.0.0.1.1:80:"),
         ("p/1..2.3:80", "upsync_check_key: invalid ip in /1..2.3:80:"),
         ("p/unix:x", "upsync_check_key: invalid ip in /unix:x:"),
+        ("p/unix:%2F\ud800", r"upsync_check_key: invalid ip in /unix:%2F\ud800:"),
         ("p/[::g]:80", "upsync_check_key: invalid ip in /[::g]:80:"),
         ("p/[::1%eth0]:80", "upsync_check_key: invalid ip in /[::1%eth0]:80:"),
         ("p/[::1]", "upsync_check_key: has no port in /[::1]:"),

@@ -66,6 +66,7 @@ def test_a_bad_tag_is_the_default_and_is_said(tag: str, default: int) -> None:
         (row(port=None), "invalid port in 127.0.0.1:None"),
         (row(port=70000), "invalid port in 127.0.0.1:70000"),
         ({}, "invalid ip in :None"),
+        (row("unix:/\ud800"), r"invalid ip in unix:/\ud800"),
     ],
 )
 def test_an_entry_that_cannot_be_used_takes_nothing_else_with_it(bad: dict[str, Any], reason: str) -> None:
@@ -111,6 +112,7 @@ def test_paths() -> None:
     assert query == Query("consul_health", "web", "x", "eu", "stale", ("a", "b"), "Node.Meta.os==linux", True)
     assert without_token(path) == path.replace("&token=x", "")
     assert without_token("/v1/kv/a?token=x") == "/v1/kv/a"
+    assert "secret" not in without_token("/v1/kv/a?recurse?token=secret")
     assert not parse("consul_services", "/v1/catalog/service/web?passing").passing
     for kind, wrong in (("consul_services", "/v1/catalog/service/"), ("consul_health", "/v1/health/service/a/b")):
         with pytest.raises(ValueError, match="one service name must follow"):

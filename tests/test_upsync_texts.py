@@ -196,6 +196,18 @@ class TestDump:
         assert (tmp_path / "dump").is_symlink()
         assert dump.read(str(tmp_path / "real/dump")) == (A,)
 
+    def test_the_link_of_another_user_is_replaced(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """In /tmp, where the default is, it would let anybody choose what root overwrites."""
+        (tmp_path / "precious").write_text("x")
+        (tmp_path / "dump").symlink_to("precious")
+        if os.geteuid() == 0:
+            os.lchown(tmp_path / "dump", 12345, 12345)
+        else:
+            monkeypatch.setattr(os, "geteuid", lambda: 12345)
+        dump.write(str(tmp_path / "dump"), [A])
+        assert (tmp_path / "precious").read_text() == "x"
+        assert dump.read(str(tmp_path / "dump")) == (A,)
+
     def test_an_empty_list_is_never_written(self, tmp_path: Path) -> None:
         dump.write(str(tmp_path / "dump"), [A])
         with pytest.raises(ValueError, match="an empty server list is not written"):

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from lb.config.errors import COMMAND_LINE, Problem, printable
+from lb.upsync.query import hide_tokens
 
 WIDTH: Final = 120  # characters of the line that are shown
 BEFORE: Final = 60  # of them before the caret, when the line is longer
@@ -48,7 +49,7 @@ def _place(problem: Problem) -> list[str]:
 
 
 def _shown(raw: bytes) -> str:
-    return printable(raw.decode("utf-8", "surrogateescape").replace("\t", " ").rstrip())
+    return printable(hide_tokens(raw).decode("utf-8", "surrogateescape").replace("\t", " ").rstrip())
 
 
 def _caret(line: str, column: int) -> list[str]:

@@ -44,6 +44,7 @@ def server(scope: UpstreamScope, node: Node) -> None:
     if url.no_port and not default_port:
         raise Refused(f'no port in upstream "{node.args[0]}"')
     scope.servers += [Server(str(address), address, written=node.args[0], **options) for address in addresses]
+    scope.lines += [node] * len(addresses)
     if options.get("backup"):
         scope.backup_lines.append(node)
 

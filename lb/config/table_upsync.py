@@ -7,6 +7,7 @@ before each connection, so that a dead resolver does not stop the start.
 from __future__ import annotations
 
 import ipaddress
+import os
 from dataclasses import dataclass, replace
 
 from lb.config.directive import Context, Directive, full_path
@@ -163,6 +164,7 @@ def finish(scope: UpstreamScope, node: Node) -> None:
             scope.reader.warn(message, node)
         scope.upsync = replace(scope.upsync, dump_path=dump)
         _check_own_dump(scope, dump, scope.values.get("upsync_dump_path.node", node))
+        _take_from_dump(scope, dump)
     _check_lb(scope)
 
 
@@ -173,6 +175,15 @@ def _check_own_dump(scope: UpstreamScope, dump: str, node: Node) -> None:
     if owner is not scope:
         message = f'the dump file "{dump}" is that of upstream "{owner.name}" already'
         scope.reader.refuse(message, node, 'give each upstream its own "upsync_dump_path"')
+
+
+def _take_from_dump(scope: UpstreamScope, dump: str) -> None:
+    """The module's users include the dump: a backup server in it is Consul's, and must not stay as the file's do."""
+    own = {file for file in {line.file for line in scope.lines} if os.path.realpath(file) == os.path.realpath(dump)}
+    if own:
+        pairs = zip(scope.servers, scope.lines, strict=True)
+        scope.servers = [replace(one, backup=False) if line.file in own else one for one, line in pairs]
+        scope.backup_lines = [line for line in scope.backup_lines if line.file not in own]
 
 
 def _check_lb(scope: UpstreamScope) -> None:

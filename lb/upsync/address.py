@@ -83,7 +83,11 @@ def parse_dumped(text: str) -> Address:
 
 
 def _unix(path: str) -> Address:
-    if not path.startswith("/") or "\0" in path or len(os.fsencode(path)) > MAX_UNIX_PATH:
+    try:
+        length = len(os.fsencode(path))
+    except UnicodeEncodeError:  # half a character, as JSON may have it
+        length = 0
+    if not path.startswith("/") or "\0" in path or not 0 < length <= MAX_UNIX_PATH:
         raise AddressError("invalid ip")
     return Address(socket.AF_UNIX, path)
 

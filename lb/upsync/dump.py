@@ -56,7 +56,7 @@ def write(path: str, servers: Iterable[Server]) -> None:
     data = text(servers).encode("utf-8", "surrogateescape")
     if not data:
         raise ValueError(f"{path}: an empty server list is not written")
-    target = Path(path).resolve()  # a link stays, its target is replaced
+    target = _target(Path(path))
     fd, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
     try:
         with os.fdopen(fd, "wb") as file:
@@ -70,6 +70,13 @@ def write(path: str, servers: Iterable[Server]) -> None:
             Path(temporary).unlink()
         raise
     _sync_directory(target.parent)
+
+
+def _target(path: Path) -> Path:
+    """A link stays, its target is replaced; a link of another user (the default is in /tmp) is replaced itself."""
+    if path.is_symlink() and path.lstat().st_uid in (0, os.geteuid()):
+        return path.resolve()
+    return path
 
 
 def _sync_directory(directory: Path) -> None:

@@ -9,6 +9,7 @@ dropped.
 
 from __future__ import annotations
 
+import re
 import urllib.parse
 from dataclasses import dataclass
 from typing import Final
@@ -18,6 +19,9 @@ _PATHS: Final = {
     "consul_services": ("/v1/catalog/service/", "a service of Consul's catalog"),
     "consul_health": ("/v1/health/service/", "a service with its health"),
 }
+
+
+_TOKEN: Final = re.compile(rb"([?&]token=)[^\s&;]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,5 +70,10 @@ def parse(kind: str, path: str) -> Query:
 def without_token(path: str) -> str:
     """The path as it may be shown: `token=` and its value are gone."""
     before, mark, arguments = path.partition("?")
-    kept = [part for part in arguments.split("&") if not part.startswith("token=")]
+    kept = [part for part in re.split("[?&]", arguments) if not part.startswith("token=")]
     return before + mark + "&".join(kept) if any(kept) else before
+
+
+def hide_tokens(text: bytes) -> bytes:
+    """Lines of a configuration as they may be shown."""
+    return _TOKEN.sub(rb"\1***", text)

@@ -429,6 +429,20 @@ def test_failing_dump_is_said_once_and_tried_again(loop: Loop, tmp_path: Path) -
     assert log.lines[-1].endswith("number of servers is 1, at last")
 
 
+def test_a_dump_that_is_not_wanted_any_more_is_forgotten(loop: Loop, tmp_path: Path) -> None:
+    """After a reload with another path: no further try, no line on the page, also not of the try that is under way."""
+    log, bad, good = Lines(), str(tmp_path / "none/d"), str(tmp_path / "d")
+    dumps = Dumps(loop, log)
+    dumps.want(bad, (server(1),))
+    run(loop, lambda: dumps.failures >= 1, dumps.step)
+    run(loop, lambda: dumps.chore is not None, dumps.step)
+    dumps.keep_only({good})
+    dumps.want(good, (server(1),))
+    run(loop, lambda: dumps.chore is None and Path(good).exists(), dumps.step)
+    assert (dumps.failing(), dumps.failures, dumps.deadline()) == ({}, 1, None)
+    assert [line for line in log.lines if bad in line and "succeeded" in line] == []
+
+
 def test_many_dumps_are_written_by_more_than_one_child(loop: Loop, tmp_path: Path) -> None:
     """Thousands of upstreams: no child gets so many that its time could not be enough."""
     log = Lines()

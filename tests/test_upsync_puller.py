@@ -454,6 +454,21 @@ def test_nothing_is_published_or_reported_when_nothing_changed(
     assert len(one.applied) == 1
 
 
+def test_a_list_of_the_file_is_turned_around_when_the_first_server_comes(
+    consul: FakeConsul, follow: Callable[..., Following]
+) -> None:
+    """Also when Consul's answers were the file's own servers before."""
+    own = [Server(f"127.0.0.1:{port}", Address(socket.AF_INET, "127.0.0.1", port)) for port in (8001, 8002)]
+    for one in own:
+        consul.put(one.name)
+    running = follow(servers=tuple(own)).wait_names("127.0.0.1:8001", "127.0.0.1:8002")
+    wait_for(lambda: running.last.source == "consul", "the report")
+    consul.put("127.0.0.1:8003")
+    running.wait_names("127.0.0.1:8003", "127.0.0.1:8002", "127.0.0.1:8001")
+    consul.put("127.0.0.1:8004")
+    running.wait_names("127.0.0.1:8004", "127.0.0.1:8003", "127.0.0.1:8002", "127.0.0.1:8001")
+
+
 def test_backup_servers_of_the_file_stay(consul: FakeConsul, follow: Callable[..., Following]) -> None:
     spare = Server("127.0.0.1:9", Address(socket.AF_INET, "127.0.0.1", 9), backup=True)
     own = Server("127.0.0.1:11111", Address(socket.AF_INET, "127.0.0.1", 11111))

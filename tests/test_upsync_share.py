@@ -11,11 +11,13 @@ import pytest
 
 from lb.config.model import Upsync
 from lb.upsync import consul_kv
+from lb.upsync.consul_services import ConsulServices
 from lb.upsync.follower import Follower
 from lb.upsync.puller import Puller
 from lb.upsync.query import parse
 from lb.upsync.share import common, groups
 from lb.upsync.start import initial
+from lb.upsync.stop import Stop
 from tests.harness.wait import DEADLINE, wait_for
 from tests.upsync_fakes import FakeConsul, Recorder, names, response, running_consul, send, upstream
 
@@ -166,3 +168,18 @@ def test_a_directory_full_of_other_things_is_not_shared(
     stack.callback(shared.end)
     shared.wait("up/a", "127.0.0.1:80")
     assert shared.log.having("10 keys below up/, 2 of them ours: a query for each of 2 upstreams")
+
+
+def test_one_service_with_different_tags_is_asked_for_with_each(consul: FakeConsul) -> None:
+    """Also where services share a connection."""
+    paths = [f"/v1/catalog/service/web?tag={tag}" for tag in "ab"]
+    given = [Upsync("127.0.0.1", consul.port, path, "consul_services") for path in paths]
+    assert groups(enumerate(given), 64) == [[0, 1]]
+    rows = [b'[{"Address":"127.0.0.1","ServicePort":%d}]' % port for port in (1, 2)]
+    consul.fault(*(send(response(200, body, index=5)) for body in (b"{}", *rows)))
+    source = ConsulServices(given, Stop())
+    answer = source.read()
+    found = [source.listing(answer, one) for one in given]
+    source.close()
+    assert [names(one.servers) for one in found if one] == [["127.0.0.1:1"], ["127.0.0.1:2"]]
+    assert [query.params.get("tag") for query in consul.queries] == [None, "a", "b"]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from lb.upsync import dump
-from lb.upsync.start import initial, wait
+from lb.upsync.start import initial, published, wait
 from tests.harness.wait import DEADLINE, free_port, wait_for
 from tests.upsync_fakes import (
     FakeConsul,
@@ -73,6 +73,18 @@ class TestStart:
         assert names(report.servers) == ["127.0.0.1:8001"]
         other = upstream(consul.port, path, path="/v1/kv/upstreams/other")
         assert initial(other, known, 5).source == "dump"
+
+    def test_hashes_go_by_one_order_in_all_workers(self) -> None:
+        """Whenever which server came."""
+        made = replace(upstream(1), balancer="ip_hash")
+        a, b = server("127.0.0.1:8001"), server("127.0.0.1:8002")
+        for servers in ((a, b), (b, a)):
+            report = replace(initial(made, None, 0), source="consul", servers=servers)
+            engine, text = published(made, report)
+            assert engine == (a, b)
+            assert text.index(servers[0].name.encode()) < text.index(servers[1].name.encode())
+            assert published(replace(made, balancer="round_robin"), report)[0] == servers
+            assert published(made, replace(report, source="file"))[0] == servers
 
     def test_a_static_upstream(self) -> None:
         made = replace(upstream(1), upsync=None)

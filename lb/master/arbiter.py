@@ -186,6 +186,7 @@ class Master:
         self._use_logs()
         self.reports.keep_only(prepared.config)
         self._followed = {key_of(one): one for one in prepared.config.upstreams if one.upsync is not None}
+        self.dumps.keep_only({one.upsync.dump_path for one in self._followed.values() if one.upsync is not None})
         for key in self._followed:  # the path of a dump may be new
             self._want_dump(key)
         self._show_status()

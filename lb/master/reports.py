@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import itertools
 import os
+from collections.abc import Container
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -153,6 +154,12 @@ class Dumps:
         if path not in self._failing:
             self._retry_at = 0.0
 
+    def keep_only(self, paths: Container[str]) -> None:
+        """After a reload: forget the files that the configuration does not name any more."""
+        for table in (self._wanted, self._pending, self._writing, self._failing):
+            for path in [path for path in table if path not in paths]:
+                del table[path]
+
     @property
     def idle(self) -> bool:
         """Nothing is being written and nothing could be written now (at the end: do not wait for a broken disk)."""
@@ -183,6 +190,7 @@ class Dumps:
         assert self.chore is not None and self.chore.outcome is not None
         outcome, self.chore = self.chore.outcome, None
         failed: dict[str, str] = outcome.value if not outcome.error else dict.fromkeys(self._writing, outcome.error)
+        failed = {path: text for path, text in failed.items() if path in self._writing}  # and not forgotten meanwhile
         for path, servers in self._writing.items():
             if path in failed:
                 self._failed(path, servers, failed[path])

@@ -279,7 +279,7 @@ FEW: Final = (
     Family(
         "lb_consul_update_held",
         "gauge",
-        "1: an update waits for its confirmation (upsync_guard).",
+        "1: an update waits for its confirmation (upsync_shrink_guard).",
         BY_SYNC,
         _of_reports(lambda _, said: float(bool(said.held))),
     ),

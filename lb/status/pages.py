@@ -21,7 +21,7 @@ from typing import Any, Final
 from lb.config.model import Server, Upstream
 from lb.master.ledger import Snapshot
 from lb.status import metrics, page, state
-from lb.upsync import show, start
+from lb.upsync import show, source, start
 from lb.upsync.report import Report
 
 TEXT: Final = "text/plain"
@@ -195,7 +195,7 @@ def _upstream(one: UpstreamView) -> dict[str, Any]:
         "balancer": one.upstream.balancer,
         "implicit": one.upstream.implicit,
         "source": report.source,
-        "servers": _servers(start.published(one.upstream, report)[0]),
+        "servers": _servers(start.listed(one.upstream, report)),
         "consul": _consul(one, report) if one.upstream.upsync is not None else None,
     }
 
@@ -220,7 +220,7 @@ def _consul(one: UpstreamView, report: Report) -> dict[str, Any]:
     assert one.upstream.upsync is not None
     upsync = one.upstream.upsync
     return {
-        "address": f"{upsync.host}:{upsync.port}",
+        "address": source.place(upsync.host, upsync.port),
         "path": upsync.path,
         "dump_path": upsync.dump_path,
         "index": report.index,

@@ -49,6 +49,7 @@ from lb.master.ledger import DIRECT, Snapshot
 from lb.status.servers import Shown, cells, count, quantile, total
 from lb.status.servers import shown as servers_shown
 from lb.upsync.report import Report
+from lb.upsync.source import place
 
 if TYPE_CHECKING:
     from lb.status.pages import UpstreamView, View, WorkerView
@@ -199,7 +200,7 @@ def _sync(one: UpstreamView, report: Report, now: float) -> dict[str, Any]:
     assert one.upstream.upsync is not None
     upsync = one.upstream.upsync
     return {
-        "address": f"{upsync.host}:{upsync.port}",
+        "address": place(upsync.host, upsync.port),
         "path": upsync.path,
         "in_sync": one.in_sync,
         "index": report.index,

@@ -20,7 +20,7 @@ from lb.upsync.consul_http import Body, Busy, Consul, Unshareable
 from lb.upsync.entries import Listing
 from lb.upsync.query import Query, parse
 from lb.upsync.share import common
-from lb.upsync.source import Answer, SourceError
+from lb.upsync.source import Answer, SourceError, place
 from lb.upsync.stop import Stop, Stopped
 from lb.upsync.values import printable
 from lb.upsync.wire import PATH_S, tls_context
@@ -42,7 +42,7 @@ class ConsulSource:
     def __init__(self, upsyncs: Sequence[Upsync], stop: Stop) -> None:
         """Raises ValueError for a path that does not fit, OSError for TLS files. Connects at the first read."""
         self.queries = {one.path: parse(one.kind, one.path) for one in upsyncs}
-        self.shared = len({query.target for query in self.queries.values()}) > 1
+        self.shared = len({(query.target, query.tags, query.filter) for query in self.queries.values()}) > 1
         self.query: Query = common(list(self.queries.values()))
         first = upsyncs[0]
         self._most_wait_s = WAIT_S
@@ -60,8 +60,7 @@ class ConsulSource:
 
     @property
     def name(self) -> str:
-        host, port = self._places[self._at]
-        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        return place(*self._places[self._at])
 
     @property
     def consul(self) -> Consul:

@@ -46,6 +46,7 @@ class Follower:
         self.upstream = upstream
         self.upsync: Upsync = upstream.upsync
         self._now = current
+        self._as_in_file = current.source == "file"  # the list has gained and lost nothing yet: see lb.upsync.order
         self._apply = apply
         self._tell = tell
         self._log = log
@@ -113,7 +114,7 @@ class Follower:
         if not servers:
             self._keep("does not exist" if listing is None else "has no usable server", problems)
             return
-        done = change(self._now.servers, servers, from_file=self._now.source == "file")
+        done = change(self._now.servers, servers, from_file=self._as_in_file)
         held = self._held(done, confirmed)
         if held:
             self._hold(held, index, problems)
@@ -123,6 +124,7 @@ class Follower:
         if done or report.source != self._now.source or done.servers != self._now.servers:
             report = report.with_servers(done.servers, self._digest(done), self._delta(done))
             self._apply(*published(self.upstream, report))
+            self._as_in_file = self._as_in_file and not (done.added or done.removed)
             self._log_change(done, index)
         self._say(report)
 
@@ -138,8 +140,9 @@ class Follower:
         return digest_changed(self._now.digest, removed, added)
 
     def _delta(self, done: Change) -> Delta | None:
-        """For the master; not of the file's list, which is turned around."""
-        if self._now.source == "file" or len(done.added) + len(done.removed) + len(done.altered) > MOST_CHANGES:
+        """For the master; not when the file's list is turned around."""
+        moved = len(done.added) + len(done.removed)
+        if (self._as_in_file and moved) or moved + len(done.altered) > MOST_CHANGES:
             return None
         gone = tuple(one.address for one in done.removed)
         return Delta(self._now.digest, gone, tuple(reversed(done.added)), tuple(now for _, now in done.altered))

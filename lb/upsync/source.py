@@ -66,6 +66,10 @@ class Source(Protocol):
 
 def watched(upsync: Upsync) -> str:
     """What an upstream follows, as a text that two configurations can be compared by."""
-    host = f"[{upsync.host}]" if ":" in upsync.host else upsync.host
     policy = f"#{upsync.health}" if upsync.health != "strict" else ""
-    return f"{upsync.kind}://{host}:{upsync.port}{upsync.path}{policy}"
+    return f"{upsync.kind}://{place(upsync.host, upsync.port)}{upsync.path}{policy}"
+
+
+def place(host: str, port: int) -> str:
+    """HOST:PORT, also of an IPv6 address."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

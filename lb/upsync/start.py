@@ -60,7 +60,15 @@ def published(upstream: Upstream, report: Report) -> tuple[tuple[Server, ...], b
     """The two arguments of Engine.publish for a list: the servers with the file's backup servers, and their text."""
     from_file = report.source == "file"
     text = show.block(upstream.name, report.servers, implicit=upstream.implicit, from_file=from_file)
-    return listed(upstream, report), text
+    servers = listed(upstream, report)
+    if not from_file and upstream.balancer in ("ip_hash", "hash") and not upstream.hash_consistent:
+        servers = tuple(sorted(servers, key=_place))
+    return servers, text
+
+
+def _place(server: Server) -> tuple[int, str, int]:
+    """The order that ip_hash and hash go by: the same in all workers and machines, whenever which server came."""
+    return server.address.family, server.address.host, server.address.port
 
 
 def wait(pullers: Iterable[Puller]) -> None:

@@ -1,4 +1,4 @@
-"""A path to Consul that drops packets, without FIN, RST or ICMP: noticed by probes of the kernel (in namespaces)."""
+"""A path to Consul that drops packets, without FIN, RST or ICMP: noticed all the same (in namespaces)."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def long_waits(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("interval_ms", [500, 5000])
-def test_a_path_that_drops_packets_costs_seconds_not_minutes(
+def test_a_path_that_drops_packets_costs_an_interval_not_minutes(
     network: Network, consul: FakeConsul, follow: Callable[..., Following], interval_ms: int
 ) -> None:
     """The connection is given up; the new server comes when the path is back; a line for the loss, one for its end."""
@@ -66,6 +66,7 @@ def test_a_path_that_drops_packets_costs_seconds_not_minutes(
     healed = time.monotonic()
     one.wait_names("127.0.0.1:8002", "127.0.0.1:8001")
     applied = time.monotonic() - healed
+    assert interval_ms > 500 or noticed < 1.5, "not before the kernel's own probes, which take 2 s"
     print(f"interval {interval_ms} ms: noticed after {noticed:.1f} s, applied {applied:.1f} s after the path was back")
     if interval_ms == 500:
         wait_for(lambda: one.log.having(BACK))
@@ -81,7 +82,7 @@ def test_a_short_drop_costs_nothing_but_itself(
     wait_for(lambda: len(consul.queries) == 2, "the blocking query")
     network.cut("svc", [0])
     consul.put("127.0.0.1:8002")
-    time.sleep(0.5)
+    time.sleep(0.15)
     network.heal("svc")
     one.wait_names("127.0.0.1:8002", "127.0.0.1:8001")
     assert consul.accepted == 1

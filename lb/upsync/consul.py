@@ -18,12 +18,13 @@ from typing import Any, Final, TypeVar
 from lb.config.model import Upsync
 from lb.upsync.consul_http import Body, Busy, Consul, Unshareable
 from lb.upsync.entries import Listing
+from lb.upsync.pulse import parameter
 from lb.upsync.query import Query, parse
 from lb.upsync.share import common
 from lb.upsync.source import Answer, SourceError, place
 from lb.upsync.stop import Stop, Stopped
 from lb.upsync.values import printable
-from lb.upsync.wire import PATH_S, tls_context
+from lb.upsync.wire import tls_context
 
 WAIT_S: Final = 55.0  # with jitter 58.4 s: below the 60 s after which proxies before a Consul cut silent connections
 FIRST_WAIT_S: Final = 0.25  # of a source that is as young
@@ -49,13 +50,12 @@ class ConsulSource:
         self._timeout_s = min(one.timeout_ms for one in upsyncs) / 1000
         self._born = time.monotonic()
         self._token = _Token(first)
-        low, high = PATH_S
-        path_s = min(max(min(one.interval_ms for one in upsyncs) // 1000, low), high)
+        interval_s = min(one.interval_ms for one in upsyncs) / 1000
         tls = first.tls
         context = tls_context(tls.ca, tls.certificate, tls.key, tls.verify) if tls is not None else None
         name = tls.name if tls is not None else ""
         self._places = [(first.host, first.port), *first.others]
-        self._clients = [Consul(host, port, stop, path_s, context, name) for host, port in self._places]
+        self._clients = [Consul(host, port, stop, interval_s, context, name) for host, port in self._places]
         self._at = 0
 
     @property
@@ -127,8 +127,11 @@ class ConsulSource:
         place = [("dc", query.dc)] if query.dc else []
         mode = [(query.consistency, "1")] if query.consistency != "default" else []
         headers = self.consul.prepare_headers(token)
-        params = [*waiting, *params, *place, *mode]
-        found: T = self.consul.http.get(callback, path, params=params, headers=headers, into=into)
+        client = self.consul.http
+        same = [*params, *place, *mode]  # in each of these requests: it comes first
+        client.start = f"GET {client.target(path, same)}{'&' if same else '?'}"
+        ahead = parameter(client.sent_ahead(), len(client.start))
+        found: T = client.get(callback, path, params=[*same, *ahead, *waiting], headers=headers, into=into)
         return found
 
     def _guarded(self, action: Callable[[], T], budget_s: float) -> T:

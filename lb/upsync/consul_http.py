@@ -85,11 +85,15 @@ def _sender(method: str) -> Callable[..., Any]:
 
 
 class HTTPClient(consul.base.HTTPClient):  # type: ignore[misc]
-    """What py-consul sends its requests with. Set `budget_s` before each call."""
+    """What py-consul sends its requests with. Set `budget_s` before each call.
+
+    `start`: what the next request on this connection will begin with, mostly (see pulse).
+    """
 
     def __init__(self, connection: Connection) -> None:
         super().__init__(connection.host, connection.port, "http")
         self.budget_s = 0.0
+        self.start = ""
         self._connection = connection
 
     def get(
@@ -106,6 +110,13 @@ class HTTPClient(consul.base.HTTPClient):  # type: ignore[misc]
     put = _sender("PUT")
     post = _sender("POST")
     delete = _sender("DELETE")
+
+    def target(self, path: str, params: Any) -> str:
+        return str(self.uri(path, params)).removeprefix(self.base_uri)
+
+    def sent_ahead(self) -> int:
+        """Bytes of the next request that have been sent already."""
+        return self._connection.sent_ahead()
 
     def drop_if_ended(self) -> bool:
         """Whether the peer has ended the connection since the last answer; then the next request makes another."""
@@ -124,9 +135,11 @@ class HTTPClient(consul.base.HTTPClient):  # type: ignore[misc]
         body = Body() if into is None else into
         try:
             self._connection.extend(time.monotonic() + self.budget_s)
-            target = self.uri(path, params).removeprefix(self.base_uri)
+            target = self.target(path, params)
+            self._connection.fit(f"{method} {target}")
             data = data.encode() if isinstance(data, str) else data
             self._connection.request(method, target, data or None, headers or {})
+            self._connection.beat(self.start)
             response = self._connection.getresponse()
             body.fill(response)
         except BaseException:
@@ -153,9 +166,15 @@ class Consul(consul.base.Consul):  # type: ignore[misc]
     http: HTTPClient
 
     def __init__(
-        self, host: str, port: int, stop: Stop, path_s: int, context: ssl.SSLContext | None = None, tls_name: str = ""
+        self,
+        host: str,
+        port: int,
+        stop: Stop,
+        interval_s: float,
+        context: ssl.SSLContext | None = None,
+        tls_name: str = "",
     ) -> None:
-        self._client = HTTPClient(Connection(host, port, stop, path_s, context, tls_name))  # super() asks for it
+        self._client = HTTPClient(Connection(host, port, stop, interval_s, context, tls_name))  # super() asks for it
         super().__init__(host, port, scheme="http")
 
     def http_connect(self, *_: Any, **__: Any) -> HTTPClient:

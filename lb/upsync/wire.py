@@ -16,6 +16,7 @@ import ssl
 import time
 from typing import Any, Final
 
+from lb.upsync.pulse import Pulse
 from lb.upsync.stop import Stop
 
 PATH_S: Final = (2, 4)  # bounds of the seconds after which a path that drops packets is given up (whole ones)
@@ -25,7 +26,7 @@ SLACK_MS: Final = 500  # the kernel looks at each probe, a second apart: it shal
 class Wire(socket.socket):
     """A TCP socket whose waits end at `until` (monotonic seconds, TimeoutError) or when `stop` is set (Stopped).
 
-    `path_s`: how long a silent path may be dead, unnoticed.
+    `path_s`: how long a silent path may be dead, unnoticed. `pulse`: notices it sooner.
     """
 
     def __init__(self, family: int, stop: Stop, until: float, path_s: int) -> None:
@@ -33,6 +34,7 @@ class Wire(socket.socket):
         self.setblocking(False)
         self.stop = stop
         self.until = until
+        self.pulse: Pulse | None = None  # of a connection that is open
         self._path_s = path_s
 
     def open(self, address: Any) -> None:
@@ -81,6 +83,7 @@ class TlsWire(ssl.SSLSocket):
 
     stop: Stop
     until: float
+    pulse: Pulse | None
 
     def shake_hands(self) -> None:
         """Raises ssl.SSLError (a certificate that is not accepted), OSError."""
@@ -108,9 +111,15 @@ class TlsWire(ssl.SSLSocket):
 
 
 def wait(wire: Wire | TlsWire, events: int, until: float) -> None:
-    """Raises TimeoutError, Stopped."""
-    if not wire.stop.wait_fd(wire.fileno(), events, until - time.monotonic()):
-        raise TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
+    """Raises TimeoutError (also for a path that is dead), OSError, Stopped."""
+    pulse = wire.pulse if events == select.POLLIN else None
+    while True:
+        left = until - time.monotonic()
+        if wire.stop.wait_fd(wire.fileno(), events, left if pulse is None else min(left, pulse.period_s)):
+            return
+        if pulse is None or left <= pulse.period_s:
+            raise TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
+        pulse.beat(wire)
 
 
 def wrap(wire: Wire, context: ssl.SSLContext, name: str) -> TlsWire:
@@ -118,7 +127,7 @@ def wrap(wire: Wire, context: ssl.SSLContext, name: str) -> TlsWire:
     context.sslsocket_class = TlsWire
     made = context.wrap_socket(wire, server_hostname=name, do_handshake_on_connect=False)
     assert isinstance(made, TlsWire)
-    made.stop, made.until = wire.stop, wire.until
+    made.stop, made.until, made.pulse = wire.stop, wire.until, None
     try:
         made.shake_hands()
     except BaseException:
@@ -128,15 +137,26 @@ def wrap(wire: Wire, context: ssl.SSLContext, name: str) -> TlsWire:
 
 
 class Connection(http.client.HTTPConnection):
-    """http.client's connection over a Wire. `context`: https, for the certificate name `tls_name`, or else the host."""
+    """http.client's connection over a Wire. `context`: https, for the certificate name `tls_name`, or else the host.
+
+    `interval_s`: how long the path may be dead, unnoticed.
+    """
 
     def __init__(
-        self, host: str, port: int, stop: Stop, path_s: int, context: ssl.SSLContext | None = None, tls_name: str = ""
+        self,
+        host: str,
+        port: int,
+        stop: Stop,
+        interval_s: float,
+        context: ssl.SSLContext | None = None,
+        tls_name: str = "",
     ) -> None:
         super().__init__(host, port)
         self.until = 0.0
+        low, high = PATH_S
+        self._path_s = min(max(int(interval_s), low), high)
+        self._beat_s = interval_s / 2 if interval_s < low else None  # the kernel's own probes do
         self._stop = stop
-        self._path_s = path_s
         self._context = context
         self._tls_name = tls_name or host
 
@@ -155,8 +175,35 @@ class Connection(http.client.HTTPConnection):
                 wire.close()
                 raise
             else:
+                self.sock.pulse = Pulse(self._beat_s) if self._beat_s is not None else None
                 return
         raise last or OSError(f"{self.host} has no address")
+
+    def sent_ahead(self) -> int:
+        """Bytes of the next request that have been sent already."""
+        pulse = self._pulse()
+        return len(pulse.ahead) if pulse is not None else 0
+
+    def fit(self, request_line: str) -> None:
+        """The next request: not on a connection on which another one was begun."""
+        pulse = self._pulse()
+        if pulse is not None and not request_line.encode().startswith(pulse.ahead):
+            self.close()
+
+    def send(self, data: Any) -> None:
+        pulse = self._pulse()
+        if pulse is not None:
+            data, pulse.ahead = data[len(pulse.ahead) :], b""
+        super().send(data)
+
+    def beat(self, start: str) -> None:
+        """A request is out. `start`: what the next one will begin with, if it is for the same."""
+        pulse = self._pulse()
+        if pulse is not None:
+            pulse.begin(start.encode())
+
+    def _pulse(self) -> Pulse | None:
+        return self.sock.pulse if isinstance(self.sock, Wire | TlsWire) else None
 
     def drop_if_ended(self) -> bool:
         """Close an idle connection that the peer has ended (FIN, RST, or bytes that nobody asked for)."""

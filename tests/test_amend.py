@@ -139,6 +139,23 @@ def test_changes(tmp_path: Path, method: str) -> None:
     in_child(changes, tmp_path, method)
 
 
+def in_another_order(directory: Path, method: str) -> None:
+    """In the child: for these methods start.published puts the list in an order that is not that of the change."""
+    lone = LoneEngine(directory, CONF.replace("METHOD", METHODS[method]))
+    one, two, three = (lone.server(f"127.0.0.{number}") for number in (1, 2, 3))
+    lone.publish(0, [one, two])
+    lone.publish(0, [one, two, three], Change((three, one, two), added=(three,)))
+    now = List(lone, 1, down=0.0, backup=0.0)
+    now.servers = (one, two, three)
+    by_key(lone, now)
+    lone.end()
+
+
+@pytest.mark.parametrize("method", ["ip_hash", "hash"])
+def test_another_order(tmp_path: Path, method: str) -> None:
+    in_child(in_another_order, tmp_path, method)
+
+
 def misfits(directory: Path) -> None:
     """In the child: a change that is not what happened is found out, and the list counts."""
     lone = LoneEngine(directory, CONF.replace("METHOD", ""))

@@ -83,7 +83,7 @@ class Shared:
             one = upstream(port, path=f"/v1/kv/{path}")
             apply = self.applied[path]
             followers.append(
-                Follower(one, initial(one, None, number), lambda s, _, apply=apply: apply.append(s), _ignore, self.log)
+                Follower(one, initial(one, None, number), lambda s, *_, apply=apply: apply.append(s), _ignore, self.log)
             )
         self.puller = Puller(followers, self.log)
         self.puller.start()

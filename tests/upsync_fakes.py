@@ -27,6 +27,7 @@ from lb.config.model import Address, Server, Upstream, Upsync
 from lb.log import Log
 from lb.upsync.follower import Follower
 from lb.upsync.names import Names
+from lb.upsync.order import Change
 from lb.upsync.puller import Puller
 from lb.upsync.report import Report
 from lb.upsync.start import initial
@@ -242,6 +243,7 @@ class Following:
         self.log = Recorder()
         self.applied: list[tuple[Server, ...]] = []
         self.shown: list[bytes] = []
+        self.changes: list[Change | None] = []
         self.reports: list[Report] = []
         self.refuse: Exception | None = None  # what the engine answers to the next list
         self.start = initial(upstream, known, 7)
@@ -249,11 +251,12 @@ class Following:
         self.puller = Puller([self.follower], self.log)
         self.puller.start()
 
-    def _apply(self, servers: Sequence[Server], show: bytes) -> None:
+    def _apply(self, servers: Sequence[Server], show: bytes, change: Change | None) -> None:
         if self.refuse is not None:
             error, self.refuse = self.refuse, None
             raise error
         self.shown.append(show)
+        self.changes.append(change)
         self.applied.append(tuple(servers))
 
     @property

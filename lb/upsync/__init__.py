@@ -2,6 +2,7 @@
 
 Pure (no I/O, no clock):   address  text -> socket address        values   value of a key -> weight, max_fails, ...
                            entries  Consul's answer -> servers    order    old and new list -> the list to use
+                           carry    entries of the next answer    kv_decode  the body of an answer -> entries
                            show     list -> /upstream_show        report   what a worker tells the master
                            pace     when the next query may start
 Files:                     dump     the list on disk (the master writes it, a fresh worker reads it)

@@ -12,9 +12,10 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from lb.config.model import Upsync
+from lb.upsync.carry import Carry
 from lb.upsync.consul import ConsulSource
 from lb.upsync.consul_http import INDEX, Body, Unshareable
-from lb.upsync.entries import Entry, Listing, Memo, listing
+from lb.upsync.entries import Entry, Listing
 from lb.upsync.kv_decode import Decoder
 from lb.upsync.source import Answer
 from lb.upsync.stop import Stop
@@ -26,10 +27,10 @@ FOREIGN: Final = (1000, 4)  # a shared directory may hold so many keys of nobody
 class ConsulKV(ConsulSource):
     def __init__(self, upsyncs: Sequence[Upsync], stop: Stop) -> None:
         super().__init__(upsyncs, stop)
-        self._last: dict[str, tuple[Sequence[Entry], Listing]] = {}  # by path: its part of the last answer
+        self._last: dict[str, tuple[list[Entry], Listing]] = {}  # by path: its part of the last answer
         self._decoder = Decoder()
         self._spare, self._kept = Body(), Body()  # for the next answer; the last one, which the decoder looks at
-        self._memos: dict[str, Memo] = {path: {} for path in self.queries}
+        self._carry = {path: Carry() for path in self.queries}
 
     def listing(self, answer: Answer, upsync: Upsync) -> Listing | None:
         """None: nothing lies below this prefix."""
@@ -41,11 +42,11 @@ class ConsulKV(ConsulSource):
             return last[1]
         if not part:
             return None
-        found = listing(part, "", self._memos[upsync.path])
+        found = self._carry[upsync.path].listing(part)
         self._last[upsync.path] = (part, found)
         return found
 
-    def _part(self, entries: Sequence[Entry], path: str) -> Sequence[Entry]:
+    def _part(self, entries: list[Entry], path: str) -> list[Entry]:
         """The keys below a prefix: a range, for keys come in order."""
         if not self.shared:
             return entries
@@ -65,7 +66,7 @@ class ConsulKV(ConsulSource):
             self._check_share(entries)
         return found, entries
 
-    def _check_share(self, entries: Sequence[Entry]) -> None:
+    def _check_share(self, entries: list[Entry]) -> None:
         """Raises Unshareable: most of what lies in the directory is nobody's."""
         ours = sum(len(self._part(entries, path)) for path in self.queries)
         free, share = FOREIGN

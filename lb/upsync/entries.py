@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from lb.config.model import Address, Server
@@ -27,15 +27,21 @@ Entry = tuple[str, bytes | None]  # a key with its value; Consul has no value fo
 class Listing:
     """One upstream's part of an answer: servers in Consul's (lexicographic) order, and what is wrong with the rest.
 
-    A server of a host name has an address of family AF_UNSPEC; `hosts` are these names.
+    A server of a host name has an address of family AF_UNSPEC; `hosts` are these names.  One that was made of the last
+    one (lb.upsync.carry) says what has changed `since` then: `gone` and `fresh`, in the order of keys; a server that is
+    altered is in both.
     """
 
     servers: tuple[Server, ...]
     problems: tuple[str, ...] = ()
     hosts: frozenset[str] = frozenset()
+    mark: object = field(default_factory=object, compare=False)  # stands for this Listing
+    since: object = field(default=None, compare=False)  # the mark of the last one; None: not made of it
+    gone: tuple[Server, ...] = field(default=(), compare=False)
+    fresh: tuple[Server, ...] = field(default=(), compare=False)
 
 
-class _Read(NamedTuple):
+class Read(NamedTuple):
     """What one key with this value is: a server, or not, and what is wrong with it."""
 
     server: Server | None
@@ -43,7 +49,7 @@ class _Read(NamedTuple):
     problems: tuple[str, ...]
 
 
-Memo = dict[Entry, _Read]  # of the last answer: most entries of the next one are the same
+Memo = dict[Entry, Read]  # of the last answer: most entries of the next one are the same
 
 
 def under(prefix: str, key: str) -> bool:
@@ -60,7 +66,7 @@ def listing(entries: Iterable[Entry], prefix: str = "", memo: Memo | None = None
     """
     if prefix:
         entries = [entry for entry in entries if under(prefix, entry[0])]
-    return _Reader({} if memo is None else memo).listing(entries)
+    return Reader({} if memo is None else memo).listing(entries)
 
 
 class Collector:
@@ -99,7 +105,7 @@ def hosts_of(servers: Iterable[Server]) -> frozenset[str]:
     return frozenset([one.address.host for one in servers if one.address.family == socket.AF_UNSPEC])
 
 
-class _Reader:
+class Reader:
     """Goes through one answer. Keys mostly have a handful of different values, so each value is read once."""
 
     def __init__(self, memo: Memo) -> None:
@@ -108,7 +114,7 @@ class _Reader:
 
     def listing(self, entries: Iterable[Entry]) -> Listing:
         given = list(entries)
-        reads = {entry: self._memo.get(entry) or self._look_at(*entry) for entry in given}
+        reads = {entry: self.read(entry) for entry in given}
         self._memo.clear()  # keys that are gone must not fill it
         self._memo.update(reads)
         servers = [read.server for read in reads.values() if read.server is not None]
@@ -116,6 +122,10 @@ class _Reader:
         if len(places) == len(reads) == len(given) <= MAX_SERVERS and None not in places:
             return Listing(tuple(servers), (), hosts_of(servers))  # nearly always: nothing wrong, nothing twice
         return self._with_problems(given, reads)
+
+    def read(self, entry: Entry) -> Read:
+        """Not looked at again, if the memo has it."""
+        return self._memo.get(entry) or self._look_at(*entry)
 
     @staticmethod
     def _with_problems(given: list[Entry], reads: Memo) -> Listing:
@@ -128,20 +138,20 @@ class _Reader:
                 found.add(entry[0], read.server)
         return found.listing()
 
-    def _look_at(self, key: str, value: bytes | None) -> _Read:
+    def _look_at(self, key: str, value: bytes | None) -> Read:
         _, slash, text = key.rpartition("/")
         if not slash:
-            return _Read(None, None, (f"upsync_check_key: {_shown(key)} is illegal, dont contains slash '/'",))
+            return Read(None, None, (f"upsync_check_key: {_shown(key)} is illegal, dont contains slash '/'",))
         try:
             address = parse_server(text)
         except AddressError as error:
             problem = f"upsync_check_key: {error.reason} in /{printable(text[:MAX_TEXT])}: {_shown(key)} skipped"
-            return _Read(None, None, (problem,))
+            return Read(None, None, (problem,))
         if value not in self._values:
             self._values[value] = attributes(value)
         found, problems = self._values[value]
         said = tuple([f"{problem}: {_shown(key)}" for problem in problems]) if problems else ()
-        return _Read(_server(text, address, found), None if said else (address.host, address.port), said)
+        return Read(_server(text, address, found), None if said else (address.host, address.port), said)
 
 
 def _server(name: str, address: Address, found: Attributes) -> Server:

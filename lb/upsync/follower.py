@@ -1,8 +1,9 @@
 """One upstream's list in one worker: takes answers, decides what changes, gives it to the engine, tells the master.
 
 A puller thread brings answers, a resolver thread says that a host name has other addresses; a lock keeps them apart.
-What it last told (a Report) and the last answer are its whole state, but for the guard's.  It logs what is wrong with
-entries once, when that changes, and never replaces a list by an empty one.
+What it last told (a Report) and the last answer are its whole state, but for the guard's and what makes it quick: a
+Listing that follows the one that is served changes an Order, and the engine is told what has changed.  It logs what is
+wrong with entries once, when that changes, and never replaces a list by an empty one.
 """
 
 from __future__ import annotations
@@ -18,11 +19,11 @@ from lb.upsync.entries import Listing
 from lb.upsync.expand import expand, lost_hosts
 from lb.upsync.guard import Confirmed, Guard
 from lb.upsync.names import Names
-from lb.upsync.order import Change, change
+from lb.upsync.order import Change, Order, change
 from lb.upsync.report import MOST_CHANGES, Delta, Report, digest_changed
-from lb.upsync.start import published
+from lb.upsync.start import by_place, published
 
-Apply = Callable[[Sequence[Server], bytes], None]  # Engine.publish for one upstream
+Apply = Callable[[Sequence[Server], bytes, Change | None], None]  # Engine.publish for one upstream
 Tell = Callable[[Report], None]
 RESOLVE_S = (0.2, 1.5)  # that an answer waits for host names that are new, without and with strong_dependency
 Note = Callable[[bool], None]  # Engine.consul for one upstream: a query has ended, well or not
@@ -56,6 +57,10 @@ class Follower:
         self._lock = threading.Lock()
         self._taken: tuple[Listing | None, int] = (None, 0)  # the last answer and its index
         self._lost = False  # Consul has not answered since
+        self._mark: object = None  # of the Listing that is served; None: none, or one with host names
+        self._order: Order | None = None  # what is served, made when a Listing follows this one
+        self._backups = frozenset([one.address for one in upstream.servers if one.backup])
+        self._in_step = True  # the engine has the list of `_now`
 
     def begin(self) -> None:
         """Say, to the log and the master, what the worker starts with."""
@@ -114,18 +119,24 @@ class Follower:
         if not servers:
             self._keep("does not exist" if listing is None else "has no usable server", problems)
             return
-        done = change(self._now.servers, servers, from_file=self._as_in_file)
-        held = self._held(done, confirmed)
+        plan = self._plan(listing)
+        done = change(self._now.servers, servers, from_file=self._as_in_file) if plan is None else plan
+        held = self._held(done, confirmed, planned=plan is not None)
         if held:
             self._hold(held, index, problems)
             return
+        self._mark, mark = None, listing.mark if listing is not None and not listing.hosts else None
         told = {"source": "consul", "index": index, "at": time.time(), "error": "", "skipped": problems, "held": ""}
         report = dataclasses.replace(self._now, **told, next_try=0.0)  # type: ignore[arg-type]
+        if plan is None:
+            self._order = None
+        elif self._order is not None:
+            done = self._order.take(done)
         if done or report.source != self._now.source or done.servers != self._now.servers:
             report = report.with_servers(done.servers, self._digest(done), self._delta(done))
-            self._apply(*published(self.upstream, report))
-            self._as_in_file = self._as_in_file and not (done.added or done.removed)
+            self._publish(report, done)
             self._log_change(done, index)
+        self._mark = mark
         self._say(report)
 
     def lost(self, error: str, next_try: float = 0.0) -> None:
@@ -133,6 +144,30 @@ class Follower:
         with self._lock:
             self._lost = True
             self._say(dataclasses.replace(self._now, error=error, next_try=next_try))
+
+    def _plan(self, listing: Listing | None) -> Change | None:
+        """What a Listing changes that follows the one that is served. None: it does not, so all of it is looked at."""
+        if listing is None or self._mark is None or self._as_in_file:
+            return None
+        if listing.mark is self._mark:
+            return Change(self._now.servers)
+        if listing.since is not self._mark:
+            return None
+        if self._order is None:
+            self._order = Order(self._now.servers)
+        return self._order.plan(listing.gone, listing.fresh)
+
+    def _publish(self, report: Report, done: Change) -> None:
+        """To the engine, with what has changed since the last list that it took, if it is just that."""
+        touched = [*done.added, *done.removed, *[now for _, now in done.altered]]
+        turned = self._as_in_file and bool(done.added or done.removed)
+        same = self._in_step and not turned and self._backups.isdisjoint([one.address for one in touched])
+        same = same and not by_place(self.upstream)
+        servers, text = published(self.upstream, report, self._order)
+        self._in_step = False
+        self._apply(servers, text, done if same else None)
+        self._in_step = True
+        self._as_in_file = self._as_in_file and not turned
 
     def _digest(self, done: Change) -> int:
         removed = [*done.removed, *(was for was, _ in done.altered)]
@@ -147,11 +182,15 @@ class Follower:
         gone = tuple(one.address for one in done.removed)
         return Delta(self._now.digest, gone, tuple(reversed(done.added)), tuple(now for _, now in done.altered))
 
-    def _held(self, done: Change, confirmed: Confirmed) -> tuple[int, int] | None:
+    def _held(self, done: Change, confirmed: Confirmed, *, planned: bool) -> tuple[int, int] | None:
         """The guard's word on a change; the file's own servers are not worth guarding."""
         if self._guard is None or self._now.source == "file":
             return None
-        return self._guard.holds(self._now.servers, done.servers, confirmed, time.monotonic())
+        if not planned:
+            return self._guard.holds(self._now.servers, done.servers, confirmed, time.monotonic())
+        lost, won = Order.balance(done)
+        usable = 0 if self._order is None else self._order.usable  # None: nothing has changed
+        return self._guard.weighs(lost, usable, usable - lost + won, confirmed, time.monotonic())
 
     def _hold(self, held: tuple[int, int], index: int, problems: tuple[str, ...]) -> None:
         lost, count = held

@@ -27,16 +27,19 @@ class Guard:
         """None: the update may be applied. Else (how many it would take away, of how many)."""
         was = {server.address for server in before if not server.down}
         will = {server.address for server in after if not server.down}
-        lost = len(was - will)
-        if lost * 100 <= self.rule.percent * len(was):
+        return self.weighs(len(was - will), len(was), len(will), confirmed, now)
+
+    def weighs(self, lost: int, was: int, will: int, confirmed: Confirmed, now: float) -> tuple[int, int] | None:
+        """The same, of numbers: so many usable servers go, of so many, and so many there will be."""
+        if lost * 100 <= self.rule.percent * was:
             self.since = None
             return None
         self.since = now if self.since is None else self.since
         agreed = confirmed()
-        if (agreed is not None and len(will) >= agreed) or self.left_s(now) == 0.0:
+        if (agreed is not None and will >= agreed) or self.left_s(now) == 0.0:
             self.since = None
             return None
-        return lost, len(was)
+        return lost, was
 
     def left_s(self, now: float) -> float | None:
         """Seconds until the hold ends by itself; None: never, or nothing is held."""

@@ -8,10 +8,11 @@ module's order.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 from lb.config.model import Server
+from lb.upsync import show
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,3 +51,59 @@ def change(current: Sequence[Server], answer: Sequence[Server], *, from_file: bo
     if from_file and (added or removed):
         kept.reverse()
     return Change((*reversed(added), *kept), added, tuple(removed), tuple(altered))
+
+
+class Order:
+    """A list from Consul that is changed in place: of a long one, only what changes is looked at. Addresses differ.
+
+    `usable`: how many servers are not down.  Dicts keep their order, and a server that is new goes to the end: that is
+    the list as users see it, turned around.
+    """
+
+    def __init__(self, servers: Sequence[Server]) -> None:
+        self.usable = sum(not one.down for one in servers)
+        self._servers = {one.address: one for one in reversed(servers)}
+        self._lines = {one.address: show.line(one) for one in reversed(servers)}
+
+    def __contains__(self, address: object) -> bool:
+        return address in self._servers
+
+    def plan(self, gone: Iterable[Server], fresh: Iterable[Server]) -> Change | None:
+        """What change() would find, in the order of keys and without the list. None: `gone` are not of this list."""
+        removed = {one.address: one for one in gone}
+        added: list[Server] = []
+        altered: list[tuple[Server, Server]] = []
+        if not all(address in self._servers for address in removed):
+            return None
+        for now in fresh:
+            if removed.pop(now.address, None) is None:
+                if now.address in self._servers:
+                    return None
+                added.append(now)
+                continue
+            before = self._servers[now.address]
+            if now != before or now.written != before.written:
+                altered.append((before, now))
+        return Change((), tuple(added), tuple([self._servers[address] for address in removed]), tuple(altered))
+
+    def take(self, plan: Change) -> Change:
+        """Change the list. Returns what change() would return."""
+        for one in plan.removed:
+            del self._servers[one.address], self._lines[one.address]
+        for now in (*plan.added, *[now for _, now in plan.altered]):
+            self._servers[now.address] = now
+            self._lines[now.address] = show.line(now)
+        lost, won = self.balance(plan)
+        self.usable += won - lost
+        return replace(plan, servers=tuple(reversed(self._servers.values())))
+
+    @staticmethod
+    def balance(plan: Change) -> tuple[int, int]:
+        """How many usable servers (not down) it takes away, and how many it brings."""
+        lost = [*plan.removed, *[was for was, now in plan.altered if now.down]]
+        won = [*plan.added, *[now for was, now in plan.altered if was.down]]
+        return sum(not one.down for one in lost), sum(not one.down for one in won)
+
+    def text(self, name: str) -> bytes:
+        """show.block of it."""
+        return show.head(name, len(self._lines)) + b"".join(reversed(self._lines.values()))

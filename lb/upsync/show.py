@@ -24,14 +24,22 @@ def block(name: str, servers: Iterable[Server], *, implicit: bool = False, from_
     """
     listed = [server for server in servers if not (from_file and server.backup)]
     title = _implicit_name(name) if implicit else name
-    head = f"Upstream name: {title}; Backend server count: {len(listed)}\n"
-    return _bytes(head + "".join(f"        {_line(server, implicit)}\n" for server in listed))
+    return head(title, len(listed)) + _bytes("".join([_line(server, implicit) for server in listed]))
+
+
+def head(title: str, count: int) -> bytes:
+    return _bytes(f"Upstream name: {title}; Backend server count: {count}\n")
+
+
+def line(server: Server) -> bytes:
+    """Of a server in a block."""
+    return _bytes(_line(server, False))
 
 
 def _line(server: Server, implicit: bool) -> str:
     weight, fails, seconds = (0, 0, 0) if implicit else (server.weight, server.max_fails, server.fail_timeout_s)
     down = " down" if server.down else ""
-    return f"server {server.name} weight={weight} max_fails={fails} fail_timeout={seconds}s{down};"
+    return f"        server {server.name} weight={weight} max_fails={fails} fail_timeout={seconds}s{down};\n"
 
 
 def _implicit_name(name: str) -> str:

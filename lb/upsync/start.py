@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from typing import TYPE_CHECKING, Final
 
-from lb.config.model import Server, Upstream
+from lb.config.model import Address, Server, Upstream
 from lb.upsync import dump, show
+from lb.upsync.order import Order
 from lb.upsync.report import Report
 from lb.upsync.source import watched
 
@@ -44,26 +45,38 @@ def initial(upstream: Upstream, known: Report | None, number: int) -> Report:
         return dataclasses.replace(report, error=f"dump refused: {error}")
 
 
-def listed(upstream: Upstream, report: Report) -> tuple[Server, ...]:
-    """The servers of a list with the file's backup servers.
+def listed(upstream: Upstream, report: Report, addresses: Container[Address] | None = None) -> tuple[Server, ...]:
+    """The servers of a list with the file's backup servers. `addresses`: of the list, where they are known.
 
     Those stay whatever Consul says (as with the module), unless Consul has the same address.
     """
     backups = tuple(server for server in upstream.servers if server.backup)
-    if report.source == "file":  # which may give an address twice
+    if report.source == "file" or not backups:  # the file may give an address twice
         return report.servers + backups
-    addresses = {server.address for server in report.servers}
+    if addresses is None:
+        addresses = {server.address for server in report.servers}
     return report.servers + tuple(server for server in backups if server.address not in addresses)
 
 
-def published(upstream: Upstream, report: Report) -> tuple[tuple[Server, ...], bytes]:
-    """The two arguments of Engine.publish for a list: the servers with the file's backup servers, and their text."""
+def published(upstream: Upstream, report: Report, order: Order | None = None) -> tuple[tuple[Server, ...], bytes]:
+    """The first arguments of Engine.publish for a list: the servers with the file's backup servers, and their text.
+
+    `order`: the list, where it is one.
+    """
     from_file = report.source == "file"
-    text = show.block(upstream.name, report.servers, implicit=upstream.implicit, from_file=from_file)
-    servers = listed(upstream, report)
-    if not from_file and upstream.balancer in ("ip_hash", "hash") and not upstream.hash_consistent:
+    if order is not None:
+        text = order.text(upstream.name)
+    else:
+        text = show.block(upstream.name, report.servers, implicit=upstream.implicit, from_file=from_file)
+    servers = listed(upstream, report, order)
+    if not from_file and by_place(upstream):
         servers = tuple(sorted(servers, key=_place))
     return servers, text
+
+
+def by_place(upstream: Upstream) -> bool:
+    """Whether a list from Consul is published in the order of addresses."""
+    return upstream.balancer in ("ip_hash", "hash") and not upstream.hash_consistent
 
 
 def _place(server: Server) -> tuple[int, str, int]:

@@ -23,7 +23,7 @@ class Carry:
     """Remembers one answer."""
 
     def __init__(self) -> None:
-        self._memo: Memo = {}
+        self.memo: Memo = {}  # what each of its entries was read as
         self._entries: list[Entry] = []
         self._servers: list[Server] = []  # if plain: one for each of the entries
         self._places: set[Place] | None = None  # theirs; None: not plain
@@ -36,7 +36,7 @@ class Carry:
         return found
 
     def _read(self, entries: list[Entry]) -> Listing:
-        found = listing(entries, "", self._memo)
+        found = listing(entries, "", self.memo)
         plain = not found.problems and not found.hosts and len(found.servers) == len(entries)
         self._servers = list(found.servers) if plain else []
         self._places = {_place(one) for one in found.servers} if plain else None
@@ -47,20 +47,20 @@ class Carry:
         if self._places is None or len(entries) > MAX_SERVERS:
             return None
         servers, gone, fresh = _fast.carry_over(self._entries, self._servers, entries)
-        reader = Reader(self._memo)
+        reader = Reader(self.memo)
         reads = [reader.read(entries[at]) for at in fresh]
         left = [self._servers[at] for at in gone]
         if not self._fit(reads, {_place(one) for one in left}):
             return None
         came = [read.server for read in reads if read.server is not None]
         for at in gone:
-            del self._memo[self._entries[at]]
+            del self.memo[self._entries[at]]
         for at, read, server in zip(fresh, reads, came, strict=True):
-            self._memo[entries[at]] = read
+            self.memo[entries[at]] = read
             servers[at] = server
         self._places.difference_update(map(_place, left))
         self._places.update(map(_place, came))
-        self._servers = [one for one in servers if one is not None]
+        self._servers = servers  # type: ignore[assignment]  # no None is left
         return Listing(tuple(self._servers), since=self._mark, gone=tuple(left), fresh=tuple(came))
 
     def _fit(self, reads: list[Read], left: set[Place]) -> bool:

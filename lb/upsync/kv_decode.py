@@ -5,8 +5,8 @@ looked at (lb/fast/differ.pyx: 0.1 ms for a megabyte).  Its objects are flat: it
 looked up among those of the same part of the last body; only new ones are parsed.
 
 Every piece of the last body was one object, so its cuts were true ones, and so is every cut in what has not changed.
-A cut inside a string leaves pieces that are no JSON by themselves (their quotes do not match) or say no key.  Then, as
-with anything else unexpected, the whole text is parsed, and nothing is remembered.
+A cut inside a string leaves a piece that is no JSON by itself (its quotes do not match).  Then, as with anything else
+unexpected, the whole text is parsed, and nothing is remembered.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Decoder:
         at, after, known = self._known(start, rest)
         try:
             fresh = [known.get(piece) or _entry(json.loads("{" + piece + "}")) for piece in _cut(text, start, rest)]
-        except (ValueError, SourceError):
+        except json.JSONDecodeError:
             return None
         around = [*self._entries[max(at - 1, 0) : at], *fresh, *self._entries[after : after + 1]]
         self.ordered = _ascend(around)  # the others are as they were

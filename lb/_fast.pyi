@@ -107,6 +107,7 @@ def objects_apart(a: bytes | memoryview, b: bytes | memoryview) -> tuple[int, in
     """Where two JSON lists of objects, each "[{" to "}]", differ: (start, rest), a[start : -rest] and b[start : -rest].
 
     Both are whole objects, one at least, if each "},{" is the end of one and the beginning of the next.  None: equal.
+    Raises ValueError for what is too short to be such a list.
     """
 
 def carry_over(
@@ -116,4 +117,5 @@ def carry_over(
 
     `values` belong to `old`. Returns (those that belong to `new`, None for fresh entries; positions in `old` of entries
     that are gone; positions in `new` of fresh ones). In lists of another order it takes more for gone and fresh.
+    Raises ValueError when there is not a value for each of `old`.
     """

@@ -123,6 +123,11 @@ def test_lists_in_any_order_are_carried_over(seed: int) -> None:
     assert expected is None or {old[at][0] for at in gone} | {new[at][0] for at in fresh} == expected
 
 
+def test_a_value_for_each_entry() -> None:
+    with pytest.raises(ValueError, match="1 values for 2 entries"):
+        _fast.carry_over([("a", None), ("b", None)], [1], [])
+
+
 def same(one: Change, two: Change) -> bool:
     """The same change; what goes and what is altered may be told in another order."""
     return (

@@ -160,6 +160,12 @@ def test_where_two_lists_differ(one: list[int], two: list[int], length: int) -> 
         assert max(len(each) - same - tail, 1) <= count <= len(each) - same - tail + 2
 
 
+def test_what_is_no_list_of_objects_has_no_difference() -> None:
+    for one, two in ((b"", b"[{}]"), (b"[{}]", b"[]"), (b"[{", b"[{")):
+        with pytest.raises(ValueError, match="not a list of objects"):
+            _fast.objects_apart(one, two)
+
+
 # ---- receiving
 
 

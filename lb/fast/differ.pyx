@@ -33,7 +33,8 @@ cdef inline bint between_objects(const unsigned char* p) noexcept nogil:
 
 def objects_apart(const unsigned char[::1] a, const unsigned char[::1] b):
     cdef size_t na = a.shape[0], nb = b.shape[0], start, end
-    BUG_ON(na < 4 or nb < 4)        # [{}]
+    if na < 4 or nb < 4:            # [{}]
+        raise ValueError("not a list of objects")
     with nogil:
         start = same_head(&a[0], &b[0], min(na, nb))
         end = na - same_tail(&a[0] + na, &b[0] + nb, min(na, nb) - start)
@@ -50,6 +51,8 @@ def objects_apart(const unsigned char[::1] a, const unsigned char[::1] b):
 def carry_over(list old, list values, list new):
     cdef Py_ssize_t i = 0, j = 0, n = len(old), m = len(new)
     cdef list found = [], gone = [], fresh = []
+    if len(values) != n:
+        raise ValueError(f"{len(values)} values for {n} entries")
     while i < n and j < m:
         if old[i] is new[j]:
             found.append(values[i])

@@ -26,7 +26,7 @@ class Carry:
         self.memo: Memo = {}  # what each of its entries was read as
         self._entries: list[Entry] = []
         self._servers: list[Server] = []  # if plain: one for each of the entries
-        self._places: set[Place] | None = None  # theirs; None: not plain
+        self._places: set[Place | None] | None = None  # theirs; None: not plain
         self._mark: object = None  # of the last Listing
 
     def listing(self, entries: list[Entry]) -> Listing:
@@ -39,7 +39,7 @@ class Carry:
         found = listing(entries, "", self.memo)
         plain = not found.problems and not found.hosts and len(found.servers) == len(entries)
         self._servers = list(found.servers) if plain else []
-        self._places = {_place(one) for one in found.servers} if plain else None
+        self._places = {read.place for read in self.memo.values()} if plain else None
         return found
 
     def _carried(self, entries: list[Entry]) -> Listing | None:
@@ -59,7 +59,7 @@ class Carry:
             self.memo[entries[at]] = read
             servers[at] = server
         self._places.difference_update(map(_place, left))
-        self._places.update(map(_place, came))
+        self._places.update([read.place for read in reads])
         self._servers = servers  # type: ignore[assignment]  # no None is left
         return Listing(tuple(self._servers), since=self._mark, gone=tuple(left), fresh=tuple(came))
 

@@ -1,4 +1,4 @@
-"""The master's parts without processes: channel, back-off, reports, dumps, chores, the error log."""
+"""The master's parts without processes: channel, back-off, reports, chores, the error log."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from lb.master.chore import Chore
 from lb.master.crew import delay_after_death
 from lb.master.handover import Handover
 from lb.master.loop import Loop
-from lb.master.reports import Dumps, Reports
-from lb.upsync.report import Report
+from lb.master.reports import Reports
+from lb.upsync.report import Delta, Report
 from lb.upsync.source import watched
 from lb.worker import channel
 from lb.worker.channel import ChannelError, Decoder, Endpoint, encode
@@ -351,6 +351,41 @@ def test_what_is_known_stays_while_a_list_is_on_its_way() -> None:
     assert ports(reports.known(upstream)) == [3]
 
 
+def test_one_list_in_memory_for_all_workers() -> None:
+    """The second worker's word for a list costs nothing: its delta is not applied."""
+    reports, upstream = Reports(), make_upstream()
+    first = make_report(5, 1, 2)
+    for pid in (1, 2, 3):
+        reports.take(pid, upstream, first if pid == 1 else brief(first))
+    servers = (*make_report(6, 3).servers, *first.servers)
+    delta = Delta(first.digest, (), servers[:1], ())
+    for pid in (1, 2, 3):
+        reports.take(pid, upstream, brief(dataclasses.replace(first, index=6).with_servers(servers, delta=delta)))
+    said = list(reports.by_worker(upstream).values())
+    assert [ports(one) for one in said] == [[3, 1, 2]] * 3 and reports.to_ask() == []
+    assert len({id(one.servers) for one in said}) == 1
+    assert all(one.delta is None for one in said)
+
+
+def test_a_delta_that_leads_elsewhere_is_not_believed() -> None:
+    reports, upstream = Reports(), make_upstream()
+    reports.take(1, upstream, first := make_report(5, 1, 2))
+    wrong = Delta(first.digest, (), make_report(6, 3).servers, ())
+    told = dataclasses.replace(make_report(6, 4, 1, 2), delta=wrong)
+    reports.take(1, upstream, brief(told))
+    assert (ports(reports.known(upstream)), reports.to_ask()) == ([1, 2], [(1, 0)])
+    reports.take(1, upstream, told)
+    assert ports(reports.known(upstream)) == [4, 1, 2]
+
+
+def test_a_new_worker_starts_with_a_plain_list() -> None:
+    """The engine takes tuples; the lines of a dump are the master's."""
+    reports, upstream = Reports(), make_upstream()
+    reports.take(1, upstream, make_report(5, 1, 2))
+    (start,) = reports.for_start(Config("", "/", upstreams=(upstream,))).values()
+    assert type(start.servers) is tuple and ports(start) == [1, 2]
+
+
 def test_lists_of_other_keys_are_kept_apart() -> None:
     """After a reload that changes the path, old workers still report the old one."""
     reports, before, after = Reports(), make_upstream(), make_upstream("/v1/kv/b")
@@ -359,7 +394,7 @@ def test_lists_of_other_keys_are_kept_apart() -> None:
     assert (ports(reports.known(before)), ports(reports.known(after))) == ([1], [2])
 
 
-# Dumps and chores
+# Chores
 
 
 @pytest.fixture
@@ -379,86 +414,6 @@ def run(loop: Loop, condition: Callable[[], object], step: Callable[[float], Non
         return condition()
 
     wait_for(turn)
-
-
-def server(port: int) -> Server:
-    return Server(f"10.0.0.1:{port}", Address(socket.AF_INET, "10.0.0.1", port))
-
-
-def test_dump_is_written_once_per_list(loop: Loop, tmp_path: Path) -> None:
-    log, path = Lines(), str(tmp_path / "d")
-    dumps = Dumps(loop, log)
-    for _ in range(3):  # as many workers
-        dumps.want(path, (server(1),))
-        run(loop, lambda: dumps.idle, dumps.step)
-    dumps.want(path, (server(1), server(2)))
-    run(loop, lambda: dumps.idle, dumps.step)
-    assert Path(path).read_text().count("server 10.0.0.1:") == 2
-    assert log.lines == [
-        f"[notice] upsync_dump_server: dump conf file {path} succeeded, number of servers is 1",
-        f"[notice] upsync_dump_server: dump conf file {path} succeeded, number of servers is 2",
-    ]
-    assert dumps.deadline() is None
-
-
-def test_newest_list_wins_while_one_is_written(loop: Loop, tmp_path: Path) -> None:
-    path = str(tmp_path / "d")
-    dumps = Dumps(loop, Lines())
-    dumps.want(path, (server(1),))
-    dumps.step(time.monotonic())
-    for port in (2, 3):
-        dumps.want(path, (server(port),))
-    run(loop, lambda: dumps.idle, dumps.step)
-    assert "10.0.0.1:3 " in Path(path).read_text()
-
-
-def test_failing_dump_is_said_once_and_tried_again(loop: Loop, tmp_path: Path) -> None:
-    log, folder = Lines(), tmp_path / "later"
-    dumps = Dumps(loop, log)
-    dumps.want(str(folder / "d"), (server(1),))
-    dumps.want(str(tmp_path / "good"), (server(2),))
-    run(loop, lambda: dumps.failures >= 2, dumps.step)
-    assert (tmp_path / "good").exists()
-    errors = [line for line in log.lines if line.startswith("[error]")]
-    assert len(errors) == 1 and "2: No such file or directory" in errors[0]
-    assert dumps.idle  # the end does not wait for a broken disk
-    assert dumps.failing().keys() == {str(folder / "d")}
-    folder.mkdir()
-    run(loop, lambda: not dumps.failing(), dumps.step)
-    assert (folder / "d").exists()
-    assert log.lines[-1].endswith("number of servers is 1, at last")
-
-
-def test_a_dump_that_is_not_wanted_any_more_is_forgotten(loop: Loop, tmp_path: Path) -> None:
-    """After a reload with another path: no further try, no line on the page, also not of the try that is under way."""
-    log, bad, good = Lines(), str(tmp_path / "none/d"), str(tmp_path / "d")
-    dumps = Dumps(loop, log)
-    dumps.want(bad, (server(1),))
-    run(loop, lambda: dumps.failures >= 1, dumps.step)
-    run(loop, lambda: dumps.chore is not None, dumps.step)
-    dumps.keep_only({good})
-    dumps.want(good, (server(1),))
-    run(loop, lambda: dumps.chore is None and Path(good).exists(), dumps.step)
-    assert (dumps.failing(), dumps.failures, dumps.deadline()) == ({}, 1, None)
-    assert [line for line in log.lines if bad in line and "succeeded" in line] == []
-
-
-def test_many_dumps_are_written_by_more_than_one_child(loop: Loop, tmp_path: Path) -> None:
-    """Thousands of upstreams: no child gets so many that its time could not be enough."""
-    log = Lines()
-    dumps = Dumps(loop, log)
-    for number in range(250):
-        dumps.want(str(tmp_path / str(number)), (server(1 + number),))
-    children = set()
-
-    def step(now: float) -> None:
-        dumps.step(now)
-        if dumps.chore is not None:
-            children.add(dumps.chore.pid)
-
-    run(loop, lambda: dumps.idle, step)
-    assert len(children) == 3
-    assert len(list(tmp_path.iterdir())) == 250
 
 
 def test_chore_brings_a_large_result(loop: Loop) -> None:

@@ -9,6 +9,7 @@ import re
 import threading
 from collections import Counter
 
+import psutil
 import pytest
 
 from tests.harness import backend as raw
@@ -240,6 +241,44 @@ def test_every_worker_follows(site, consul, http_backend):
     for _ in range(10):
         client = running.world.connect(running.lb.port("http"))
         assert running.answers(1, client) == {a.address: 1}
+
+
+def test_one_child_writes_the_dumps_and_ends_with_the_master(site, consul, http_backend):
+    """Over changes, a reload and a worker's death, in which it is no worker; it holds up nothing, and nothing stays."""
+    running = site(workers=2)
+    lb, servers, seen = running.lb, [], set()
+    for event in ("start", "change", "reload", "death", "last"):
+        if event == "reload":
+            lb.reload()
+        if event == "death":
+            lb.expect_log(r"worker process \d+ exited on signal 9")
+            lb.workers[-1].kill()
+        servers.append(http_backend().address)
+        consul.put("test", servers[-1], **PLAIN)
+        wait_for(lambda: _dumped(running.dump) == set(servers), lambda: f"{servers} in the dump\n{lb.log[-2000:]}")
+        seen.update(_scribes(lb))
+    assert len(seen) == 1, "each change within 10 s of the last one"
+    (scribe,) = seen
+    assert lb.stop() == 0
+    assert not scribe.is_running()
+
+
+def test_no_child_outlives_a_master_that_is_killed(world, consul, http_backend):
+    running = Site(world, consul.path("test"))
+    a = http_backend()
+    consul.put("test", a.address, **PLAIN)
+    wait_for(lambda: _dumped(running.dump) == {a.address}, "the dump")
+    (scribe,) = _scribes(running.lb)
+    running.lb.kill()
+    wait_for(lambda: not scribe.is_running() or scribe.status() == psutil.STATUS_ZOMBIE, "the child to end")
+
+
+def _dumped(path):
+    return set(re.findall(r"^server (\S+) ", path.read_text(), re.MULTILINE)) if path.exists() else set()
+
+
+def _scribes(lb):
+    return [child for child in lb.master.children() if child.cmdline()[:1] == ["lb: writing dump files"]]
 
 
 def _applied_index(status, address):

@@ -167,7 +167,7 @@ class TestDump:
         directory = Path("/dev/shm") if Path("/dev/shm").is_dir() else Path("/tmp")
         path = directory / f"lb-test-dump-{os.getpid()}"
         try:
-            path.write_text(dump.text(servers))
+            path.write_bytes(dump.data(servers))
             assert dump.read(str(path)) == tuple(servers)
         finally:
             path.unlink()

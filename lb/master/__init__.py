@@ -15,6 +15,7 @@ handover   what workers have learned of their servers, for the next generation
 reports    what the workers say about Consul's lists; the dump files
 ledger     what servers and upstreams have counted, and since when a server is what it is
 totals     counters of all workers, over deaths and reloads
-chore      what may wait, done in a child: reading a configuration, writing dumps
+chore      what may wait, done in a child: reading a configuration
+scribe     a child that writes dump files
 loop       selectors and deadlines
 """

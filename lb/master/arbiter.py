@@ -364,6 +364,7 @@ class Master:
 
     def _end(self) -> None:
         self._status.close()
+        self.dumps.close()
         sockets.close(self.crews.sockets, self._alone())
         pidfile.remove(self._pid_path + (upgrade.OLD if self._successor is not None else ""), os.getpid())
         self.log.notice("exit")

@@ -1,4 +1,4 @@
-"""Work that may wait (names to resolve, disks to sync), done in a child so that the master never does.
+"""Work that may wait (files to read, names to resolve), done in a child so that the master never does.
 
 A Chore forks, runs one function, and sends back its result, pickled, over a pipe; the pipe's end of file says that
 it is complete.  The master's loop reads it; a chore that takes too long is killed.  What the child breaks, leaks or
@@ -12,7 +12,7 @@ import os
 import pickle
 import signal
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -104,9 +104,7 @@ def _child(work: Callable[[], Any], name: str, pipe: int) -> None:
     """Never returns."""
     try:
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
-        os.closerange(3, pipe)  # no listener of the master may stay open because a disk is slow
-        os.closerange(pipe + 1, os.sysconf("SC_OPEN_MAX"))
-        title.show_chore(name)
+        begin(name, (pipe,))
         try:
             outcome = Outcome(value=work())
         except Exception:
@@ -115,3 +113,13 @@ def _child(work: Callable[[], Any], name: str, pipe: int) -> None:
             pickle.dump(outcome, file)
     finally:
         os._exit(0)
+
+
+def begin(name: str, keep: Iterable[int]) -> None:
+    """In the child: no listener of the master may stay open because a disk is slow."""
+    first = 3
+    for fd in sorted(keep):
+        os.closerange(first, fd)
+        first = fd + 1
+    os.closerange(first, os.sysconf("SC_OPEN_MAX"))
+    title.show_chore(name)

@@ -5,32 +5,33 @@ with the highest Consul index among living workers is what is known of an upstre
 to new workers.  Looking at the last reports, not at the highest index ever seen, follows a Consul whose index
 starts again.
 
-A dump is written once per change, by one child at a time (a disk may make fsync wait), never by a worker.
+A dump is written once per change, by one child at a time (a disk may make fsync wait), never by a worker.  Lists are
+kept as Rolls, which keep the text of their dumps: a change among 5,000 servers costs the lines of what has changed.
 """
 
 from __future__ import annotations
 
-import itertools
-import os
 from collections.abc import Container
 from dataclasses import dataclass, replace
 from typing import Final
 
 from lb.config.model import Config, Server, Upstream
 from lb.log import Log
-from lb.master.chore import Chore
+from lb.master.chore import Outcome
 from lb.master.loop import Loop, doubled
-from lb.upsync import dump
+from lb.master.scribe import Scribe
 from lb.upsync.report import Report
+from lb.upsync.roll import Roll, dump_of
 from lb.upsync.source import watched
 
 Key = tuple[
     str, str, str
 ]  # kind and name of an upstream, and what it follows: the same over reloads, unlike its position
 
-BATCH: Final = 100  # files that one child writes
+BATCH: Final = 100  # files that a child is told to write at once, at most,
+BATCH_SERVERS: Final = 10_000  # and about as many lines: the first time, each costs the master 1 us
 WRITE_WITHIN_S: Final = 30.0  # and its time for them
-NICE: Final = 10  # it shall not hold up a worker on the same core
+LINGER_S: Final = 10.0  # the child stays after a write: the next change mostly comes soon, and a fork costs 1 ms
 RETRY_S: Final = 1.0  # after a failed write; doubles up to
 RETRY_MAX_S: Final = 60.0
 
@@ -52,33 +53,23 @@ class Reports:
         """Keep it, and learn from it if its list is here; else somebody is to be asked for it (`to_ask`)."""
         key = key_of(upstream)
         last = self._last.setdefault(key, {})
-        last[pid] = report = replace(self._completed(key, report), delta=None)
         lists = self._lists(key)
-        for other, said in last.items():  # one list in memory instead of one per worker
-            if said.digest in lists and said.servers is not lists[said.digest]:
-                last[other] = replace(said, servers=lists[said.digest])
-        complete = [said for said in last.values() if said.digest in lists]
-        if complete:
-            self._known[key] = max(complete, key=lambda one: (one.source == "consul", one.index, one.at))
-        if report.digest in lists:
-            self._asked.pop((key, report.digest), None)
-        else:
+        last[pid] = report = _completed(lists, report)
+        if not _is_whole(report):
             self._want(key, pid, report)
+        else:
+            self._asked.pop((key, report.digest), None)
+            if report.digest not in lists:
+                _share(last, report)
+        whole = [said for said in last.values() if _is_whole(said)]
+        if whole:
+            self._known[key] = max(whole, key=lambda one: (one.source == "consul", one.index, one.at))
 
-    def _completed(self, key: Key, report: Report) -> Report:
-        """With its list, if that follows from one that is here."""
-        base = self._lists(key).get(report.delta.of) if report.delta is not None else None
-        if base is None or report.delta is None:
-            return report
-        servers, digest = report.delta.applied(base)
-        agrees = digest == report.digest and len(servers) == report.count
-        return report.with_servers(servers, digest) if agrees else report
-
-    def _lists(self, key: Key) -> dict[int, tuple[Server, ...]]:
+    def _lists(self, key: Key) -> dict[int, Roll]:
         """The lists that are here, by digest. Workers may differ in the order: what is known comes first."""
         known = self._known.get(key)
         said = [known, *self._last[key].values()] if known is not None else list(self._last[key].values())
-        return {one.digest: one.servers for one in reversed(said) if len(one.servers) == one.count}
+        return {one.digest: one.servers for one in reversed(said) if isinstance(one.servers, Roll)}
 
     def _want(self, key: Key, pid: int, report: Report) -> None:
         if (key, report.digest) not in self._asked:
@@ -110,7 +101,7 @@ class Reports:
     def for_start(self, config: Config) -> dict[int, Report]:
         """What new workers of this configuration begin with, by the position of the upstream in it."""
         return {
-            number: replace(report, upstream=number)
+            number: replace(report, upstream=number, servers=tuple(report.servers))
             for number, upstream in enumerate(config.upstreams)
             if upstream.upsync is not None and (report := self._known.get(key_of(upstream))) is not None
         }
@@ -123,6 +114,31 @@ class Reports:
                 del table[key]
 
 
+def _completed(lists: dict[int, Roll], report: Report) -> Report:
+    """With its list as a Roll, if that is here, follows from one that is here, or came with it. Without its delta."""
+    here = lists.get(report.digest)
+    if here is not None and len(here) == report.count:  # of all workers but the first one
+        return replace(report, servers=here, delta=None)
+    base = lists.get(report.delta.of) if report.delta is not None else None
+    if base is not None and report.delta is not None:
+        servers, digest = report.delta.applied(base)
+        if digest == report.digest and len(servers) == report.count:
+            return replace(report, servers=servers, delta=None)
+    return replace(report, servers=Roll(report.servers) if len(report.servers) == report.count else (), delta=None)
+
+
+def _is_whole(report: Report) -> bool:
+    """Whether its list is here."""
+    return isinstance(report.servers, Roll)
+
+
+def _share(last: dict[int, Report], report: Report) -> None:
+    """Its list is new here: give it to those that wait for it too."""
+    for pid, said in last.items():
+        if (said.digest, said.count) == (report.digest, report.count) and said is not report:
+            last[pid] = replace(said, servers=report.servers)
+
+
 @dataclass(slots=True)
 class Failure:
     """A dump file that could not be written: said once, tried again later."""
@@ -132,7 +148,7 @@ class Failure:
 
 
 class Dumps:
-    """The dump files still to write. One child at a time writes all that is due."""
+    """The dump files still to write. One child at a time writes what is due, and stays for what comes soon after."""
 
     def __init__(self, loop: Loop, log: Log) -> None:
         self._loop = loop
@@ -142,12 +158,14 @@ class Dumps:
         self._writing: dict[str, tuple[Server, ...]] = {}
         self._failing: dict[str, Failure] = {}
         self._retry_at = 0.0
-        self.chore: Chore | None = None
+        self._linger_until = 0.0
+        self.scribe: Scribe | None = None
         self.failures = 0  # writes that failed, since the start
 
     def want(self, path: str, servers: tuple[Server, ...]) -> None:
         """Write this list to `path`, unless it was the last one asked for; it supersedes one that waits."""
-        if self._wanted.get(path) == servers:
+        last = self._wanted.get(path)
+        if last is servers or last == servers:
             return
         self._wanted[path] = servers
         self._pending[path] = servers
@@ -161,34 +179,56 @@ class Dumps:
                 del table[path]
 
     @property
+    def busy(self) -> bool:
+        return self.scribe is not None and self.scribe.busy
+
+    @property
     def idle(self) -> bool:
         """Nothing is being written and nothing could be written now (at the end: do not wait for a broken disk)."""
-        return self.chore is None and all(path in self._failing for path in self._pending)
+        return not self._writing and not self.busy and all(path in self._failing for path in self._pending)
 
     def step(self, now: float) -> None:
-        """Take the result of a write that is over; start one that is due."""
-        if self.chore is not None:
-            self.chore.check(now)
-            if self.chore.outcome is not None:
-                self._finish(now)
-        if self.chore is None and self._pending and now >= self._retry_at:
+        """Take the result of a write that is over; start one that is due; let a child go that has nothing to do."""
+        if self.scribe is not None:
+            self.scribe.check(now)
+            if self.scribe.outcome is not None:
+                self._finish(now, self.scribe.outcome)
+        if self.busy:
+            return
+        if self._pending and now >= self._retry_at:
             self._start(now)
+        elif self.scribe is not None and (self.scribe.gone or now >= self._linger_until):
+            self.scribe.close()
+            self.scribe = None
 
     def _start(self, now: float) -> None:
-        jobs = dict(itertools.islice(self._pending.items(), BATCH))
         try:
-            self.chore = Chore(self._loop, lambda: _write_all(jobs), "writing dump files", now + WRITE_WITHIN_S)
+            if self.scribe is None or self.scribe.gone:
+                self.scribe = Scribe(self._loop)
         except OSError as error:
             self._retry_at = now + RETRY_S
             self._log.error(f"fork() failed ({error.errno}: {error.strerror}) while writing dump files")
             return
-        self._writing = jobs
-        for path in jobs:
+        self._writing = self._due()
+        for path in self._writing:
             del self._pending[path]
+        self.scribe.write({path: dump_of(some) for path, some in self._writing.items()}, now + WRITE_WITHIN_S)
 
-    def _finish(self, now: float) -> None:
-        assert self.chore is not None and self.chore.outcome is not None
-        outcome, self.chore = self.chore.outcome, None
+    def _due(self) -> dict[str, tuple[Server, ...]]:
+        """What waits, up to one batch."""
+        due: dict[str, tuple[Server, ...]] = {}
+        count = 0
+        for path, servers in self._pending.items():
+            due[path] = servers
+            count += len(servers)
+            if len(due) == BATCH or count >= BATCH_SERVERS:
+                break
+        return due
+
+    def _finish(self, now: float, outcome: Outcome) -> None:
+        assert self.scribe is not None
+        self.scribe.outcome = None
+        self._linger_until = now + LINGER_S
         failed: dict[str, str] = outcome.value if not outcome.error else dict.fromkeys(self._writing, outcome.error)
         failed = {path: text for path, text in failed.items() if path in self._writing}  # and not forgotten meanwhile
         for path, servers in self._writing.items():
@@ -218,28 +258,23 @@ class Dumps:
 
     def close_copy(self) -> None:
         """In a forked worker."""
-        if self.chore is not None:
-            self.chore.close_copy()
+        if self.scribe is not None:
+            self.scribe.close_copy()
+
+    def close(self) -> None:
+        """At the end of the master."""
+        if self.scribe is not None:
+            self.scribe.bury()
 
     def deadline(self) -> float | None:
-        if self.chore is not None:
-            return self.chore.give_up_at
-        return self._retry_at if self._pending else None
+        if self.scribe is not None and self.scribe.busy:
+            return self.scribe.give_up_at
+        if self.scribe is not None and self.scribe.outcome is not None:
+            return 0.0  # the order could not even be given
+        times = [self._retry_at] if self._pending else []
+        times += [self._linger_until] if self.scribe is not None else []
+        return min(times, default=None)
 
     def failing(self) -> dict[str, str]:
         """path -> why it cannot be written, for the status port."""
         return {path: failure.text for path, failure in self._failing.items()}
-
-
-def _write_all(jobs: dict[str, tuple[Server, ...]]) -> dict[str, str]:
-    """In the child: path -> what went wrong, of the files that could not be written."""
-    os.nice(NICE)
-    failed = {}
-    for path, servers in jobs.items():
-        try:
-            dump.write(path, servers)
-        except OSError as error:
-            failed[path] = f"{error.errno}: {os.strerror(error.errno)}" if error.errno else str(error)
-        except ValueError as error:
-            failed[path] = str(error)
-    return failed

@@ -32,36 +32,38 @@ class DumpError(Exception):
     """The file exists and cannot be used; the text says which line and why."""
 
 
-def text(servers: Iterable[Server]) -> str:
-    return "".join(_line(server) + "\n" for server in servers)
+def data(servers: Iterable[Server]) -> bytes:
+    """What `read` makes the same list of."""
+    return b"".join(map(line, servers))
 
 
-def _line(server: Server) -> str:
-    words = ["server", server.name, f"weight={server.weight}", f"max_fails={server.max_fails}"]
-    words.append(f"fail_timeout={server.fail_timeout_s}s")
-    if server.max_conns:
-        words.append(f"max_conns={server.max_conns}")
-    if server.backup:
-        words.append("backup")
-    if server.down:
-        words.append("down")
-    return " ".join(words) + ";" + (f" # {server.written}" if server.written else "")
+def line(one: Server) -> bytes:
+    """With its LF."""
+    limit = f" max_conns={one.max_conns}" if one.max_conns else ""
+    flags = (" backup" if one.backup else "") + (" down" if one.down else "")
+    written = f" # {one.written}" if one.written else ""
+    numbers = f"weight={one.weight} max_fails={one.max_fails} fail_timeout={one.fail_timeout_s}s{limit}"
+    return f"server {one.name} {numbers}{flags};{written}\n".encode("utf-8", "surrogateescape")
 
 
 def write(path: str, servers: Iterable[Server]) -> None:
+    """Replace the file by the dump of this list: see `replace`."""
+    replace(path, data(servers))
+
+
+def replace(path: str, content: bytes) -> None:
     """Replace the file in one step; after a crash it is the old or the new one, whole.
 
     Raises OSError (full or read-only disk, no directory), ValueError for an empty list: nothing could start from it.
     """
-    data = text(servers).encode("utf-8", "surrogateescape")
-    if not data:
+    if not content:
         raise ValueError(f"{path}: an empty server list is not written")
     target = _target(Path(path))
     fd, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
     try:
         with os.fdopen(fd, "wb") as file:
             os.fchmod(fd, MODE)
-            file.write(data)
+            file.write(content)
             file.flush()
             os.fsync(fd)
         Path(temporary).rename(target)

@@ -8,11 +8,12 @@ nor can make from the Delta (lb.master.reports): 64 workers do not send 64 times
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal, Self
 
 from lb.config.model import Address, Server
+from lb.upsync.roll import Key, Roll, key_of
 
 Origin = Literal["consul", "dump", "file"]
 _ORIGINS = ("consul", "dump", "file")
@@ -29,18 +30,13 @@ class Delta:
     head: tuple[Server, ...]  # new ones, before all others
     altered: tuple[Server, ...]  # as they are now, in their places
 
-    def applied(self, servers: Sequence[Server]) -> tuple[tuple[Server, ...], int]:
+    def applied(self, servers: Roll) -> tuple[Roll, int]:
         """(the list after it, its digest)."""
-        gone = {(one.host, one.port) for one in self.gone}
-        altered = {(one.address.host, one.address.port): one for one in self.altered}
-        touched = gone | altered.keys()
-        found = [(at, one) for at, one in enumerate(servers) if (one.address.host, one.address.port) in touched]
-        kept = list(servers)
-        for at, one in reversed(found):
-            now = altered.get((one.address.host, one.address.port))
-            kept[at : at + 1] = [now] if now is not None else []
-        digest = digest_changed(self.of, [one for _, one in found], [*self.head, *self.altered])
-        return (*self.head, *kept), digest
+        after: dict[Key, Server | None] = {(one.host, one.port): None for one in self.gone}
+        after |= {key_of(one): one for one in self.altered}
+        edits = [(at, after[key_of(servers[at])]) for at in servers.places(after.keys())] if after else []
+        digest = digest_changed(self.of, [servers[at] for at, _ in edits], [*self.head, *self.altered])
+        return servers.edited(self.head, edits), digest
 
     def to_json(self) -> dict[str, Any]:
         return {

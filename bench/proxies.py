@@ -51,6 +51,13 @@ def answers(port: int) -> bool:
     return True
 
 
+def is_scribe(process: psutil.Process) -> bool:
+    """lb's child that writes dump files: no worker."""
+    with contextlib.suppress(psutil.Error):
+        return process.cmdline()[:1] == ["lb: writing dump files"]
+    return True  # it has just ended: what it has used is not known any more
+
+
 def pin(core: int) -> Callable[[], None]:
     return lambda: os.sched_setaffinity(0, {core})
 
@@ -132,7 +139,7 @@ class Proxy:
     def pids(self) -> list[int]:
         """Of the workers (HAProxy without a master: its only process)."""
         assert self.process is not None
-        children = [child.pid for child in psutil.Process(self.process.pid).children()]
+        children = [child.pid for child in psutil.Process(self.process.pid).children() if not is_scribe(child)]
         return [self.process.pid] if self.lone else children
 
     @property

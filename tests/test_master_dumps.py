@@ -21,7 +21,6 @@ from lb.master.scribe import Scribe
 from lb.upsync import dump
 from tests.harness.wait import wait_for
 
-
 OTHERS: list[int] = []  # children of this process that were there before, such as the Consul of all tests
 
 

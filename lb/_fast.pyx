@@ -48,6 +48,7 @@ from lb.fast.balance cimport *
 
 # Machine rooms
 include "fast/poll.pyx"         # the loop: wait, events, timers
+include "fast/slice.pyx"        # the loop runs at once when it wakes
 include "fast/tally.pyx"        # counters of servers, for the master
 include "fast/conn.pyx"         # sockets: slab, states, recv and send
 include "fast/pump.pyx"         # bytes in bulk: splice

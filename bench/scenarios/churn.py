@@ -1,9 +1,10 @@
 """5,000 servers in Consul and a change each second: the tail of the latency against the same list when it is quiet.
 
 Open loop at a modest rate (bench/load.c), so that nothing hides a stall.  Every address is the same backend.  Consul
-stands for another machine: it and whoever makes the changes get what the load leaves of its core (SCHED_IDLE).  What
-they cost all the same (Consul sends the whole list, 0.9 MB, for each change) shows in "lb beside": the changes go to
-another directory, which somebody else reads, and lb's own list stays.
+stands for another machine: it and whoever makes the changes get what load and backend, which are SCHED_FIFO, leave of
+their core.  (SCHED_IDLE for Consul alone is not enough: once begun it keeps the core for up to a tick, 4 ms.)  lb's own
+threads are as lb makes them.  What Consul costs all the same (it sends the whole list, 0.9 MB, for each change) shows
+in "lb beside": the changes go to another directory, which somebody else reads, and lb's own list stays.  Needs root.
 """
 
 from __future__ import annotations
@@ -101,7 +102,8 @@ def run(proxy: Proxy, contestant: Contestant, stand: Stand) -> Result:
         thread.start()
     try:
         seconds = max(stand.seconds, 10)
-        load = stand.drive(proxy, "--http=/", f"--rate={RATE}", connections=64, seconds=seconds, warm=1)
+        with stand.load_first():
+            load = stand.drive(proxy, "--http=/", f"--rate={RATE}", connections=64, seconds=seconds, warm=1)
     finally:
         over.set()
         for thread in threads:

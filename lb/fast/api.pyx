@@ -176,6 +176,7 @@ cdef class Engine:
 
     def run(self):
         with nogil:
+            slice_shorten()    # of this thread: no other is made by it any more
             loop_run()
 
     def open_handles(self):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import os
 import resource
@@ -376,6 +377,23 @@ def test_a_delta_that_leads_elsewhere_is_not_believed() -> None:
     assert (ports(reports.known(upstream)), reports.to_ask()) == ([1, 2], [(1, 0)])
     reports.take(1, upstream, told)
     assert ports(reports.known(upstream)) == [4, 1, 2]
+
+
+def test_two_lists_with_the_same_servers_in_other_states_are_two() -> None:
+    """One comes back while another goes down, or a name takes the place of another."""
+    upstream = make_upstream()
+    for one, two in itertools.combinations(range(1, 21), 2):
+        reports = Reports()
+        first = make_report(5, one, two)
+        changes = [{"down": True}, {"backup": True}, {"max_conns": 9}, {"weight": 2}, {"written": "a:80"}]
+        for change in changes:
+            before, after = (
+                (dataclasses.replace(server, **change), other)  # type: ignore[arg-type]
+                for server, other in (first.servers, first.servers[::-1])
+            )
+            reports.take(1, upstream, first.with_servers(before))
+            reports.take(1, upstream, brief(dataclasses.replace(first, index=6).with_servers(after)))
+            assert reports.to_ask() == [(1, 0)], f"ports {one} and {two}: {change}"
 
 
 def test_a_new_worker_starts_with_a_plain_list() -> None:

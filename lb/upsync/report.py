@@ -128,12 +128,17 @@ class Report:
 
 def digest_of(servers: Iterable[Server]) -> int:
     """Of a set of servers. Python's hash: its seed is the master's, inherited over fork."""
-    return sum(map(hash, servers)) & _MASK
+    return sum(map(_hash, servers)) & _MASK
 
 
 def digest_changed(digest: int, removed: Iterable[Server], added: Iterable[Server]) -> int:
     """digest_of the set after a change."""
-    return (digest - sum(map(hash, removed)) + sum(map(hash, added))) & _MASK
+    return (digest - sum(map(_hash, removed)) + sum(map(_hash, added))) & _MASK
+
+
+def _hash(server: Server) -> int:
+    """Of a text, for sums: with hashes of tuples, one that goes down and one that comes up often make no difference."""
+    return hash(f"{hash(server)} {server.written}")
 
 
 def _pack(server: Server) -> list[Any]:

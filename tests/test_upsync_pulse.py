@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import select
 import time
 from collections.abc import Callable, Iterator
 
 import pytest
 
 from lb.config.model import ShrinkGuard
+from tests.harness.backend import RawConnection
 from tests.harness.consul import KeySpace
 from tests.harness.wait import wait_for
-from tests.upsync_fakes import FakeConsul, Following, followers, running_consul, upstream
+from tests.upsync_fakes import DIRECTORY, FakeConsul, Following, Query, followers, running_consul, upstream
 
 LONG_WAIT_S = 1.5  # many periods
 
@@ -78,6 +80,38 @@ def test_another_request_takes_another_connection(fake: FakeConsul, follow: Call
     one.wait_names("127.0.0.1:8001")
     assert not one.log.having("fresh connection")
     assert {query.path for query in fake.queries} >= {"/v1/kv/lb/confirm/test", "/v1/kv/upstreams/test/"}
+
+
+class Closing(FakeConsul):
+    """HTTP/1.0: each answer ends its connection. What it leaves unread would make that a reset."""
+
+    def __init__(self) -> None:
+        self.unread = b""
+        super().__init__()
+
+    def wait_and_answer(self, connection: RawConnection, query: Query) -> bool:
+        if super().wait_and_answer(connection, query):
+            self.unread += connection.buffer
+            if select.select([connection.sock], [], [], 0)[0]:
+                self.unread += connection.sock.recv(100)
+        return False
+
+    def answer(self, prefix: str = DIRECTORY) -> bytes:
+        return super().answer(prefix).replace(b"HTTP/1.1", b"HTTP/1.0", 1)
+
+
+def test_nothing_is_sent_to_a_server_that_closes_behind_its_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lb.upsync.pulse.LEAST_PERIOD_S", 0.005)
+    closing = Closing()
+    with running_consul(closing), followers(closing) as make:
+        closing.put("127.0.0.1:8001")
+        one = make(interval_ms=10).wait_names("127.0.0.1:8001")
+        wait_for(lambda: len(closing.queries) == 4, "two waits without a change")
+        closing.put("127.0.0.1:8002")
+        one.wait_names("127.0.0.1:8002", "127.0.0.1:8001")
+        assert set(pulses(closing)) == {"-"}
+        assert closing.unread == b""
+        assert not one.log.having("fresh connection")
 
 
 @pytest.mark.consul

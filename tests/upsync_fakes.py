@@ -278,9 +278,9 @@ class Following:
 
 
 @contextmanager
-def running_consul() -> Iterator[FakeConsul]:
+def running_consul(fake: FakeConsul | None = None) -> Iterator[FakeConsul]:
     """A scripted Consul, stopped at the end, which must have met no error of its own."""
-    fake = FakeConsul()
+    fake = fake or FakeConsul()
     try:
         yield fake
     finally:

@@ -141,6 +141,7 @@ class HTTPClient(consul.base.HTTPClient):  # type: ignore[misc]
             self._connection.request(method, target, data or None, headers or {})
             self._connection.beat(self.start)
             response = self._connection.getresponse()
+            self._connection.lasts = not response.will_close
             body.fill(response)
         except BaseException:
             self.close()

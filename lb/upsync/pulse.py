@@ -8,6 +8,9 @@ whole seconds: too slow for an `upsync_interval` of 500 ms.  HTTP/1.1 lets a cli
 answer has come (pipelining, RFC 9112 section 9.3.2), so its first bytes can go one by one: the beginning of the target,
 which the next query will have, too, then the parameter `pulse` with as many dots as were needed.  What the kernel of
 the peer acknowledges has arrived; its program need not do anything, and does not before it has answered.
+
+A server that closes the connection after each answer (HTTP/1.0) would reset it instead, because of bytes that it has
+not read, and the answer would be lost on its way.  So bytes are sent only to one whose last answer left it open.
 """
 
 from __future__ import annotations
@@ -41,8 +44,8 @@ class Pulse:
         self._sent_at = 0.0
 
     def begin(self, start: bytes) -> None:
-        """A request is out; the next one will begin with `start`, up to where a parameter may follow."""
-        self._start = start + f"{NAME}=".encode()
+        """A request is out; the next begins with `start`, up to where a parameter may follow; empty: it may not begin."""
+        self._start = start and start + f"{NAME}=".encode()
         self._sent_at = time.monotonic()
 
     def beat(self, sock: Any) -> None:
@@ -54,7 +57,7 @@ class Pulse:
                 raise TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
             return
         at = len(self.ahead)
-        if at < MOST:
+        if self._start and at < MOST:
             byte = self._start[at : at + 1] or b"."
             sock.send(byte)
             self.ahead += byte

@@ -153,6 +153,7 @@ class Connection(http.client.HTTPConnection):
     ) -> None:
         super().__init__(host, port)
         self.until = 0.0
+        self.lasts = False  # the last answer has left its connection open
         low, high = PATH_S
         self._path_s = min(max(int(interval_s), low), high)
         self._beat_s = interval_s / 2 if interval_s < low else None  # the kernel's own probes do
@@ -200,7 +201,7 @@ class Connection(http.client.HTTPConnection):
         """A request is out. `start`: what the next one will begin with, if it is for the same."""
         pulse = self._pulse()
         if pulse is not None:
-            pulse.begin(start.encode())
+            pulse.begin(start.encode() if self.lasts else b"")
 
     def _pulse(self) -> Pulse | None:
         return self.sock.pulse if isinstance(self.sock, Wire | TlsWire) else None

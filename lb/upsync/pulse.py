@@ -44,7 +44,7 @@ class Pulse:
         self._sent_at = 0.0
 
     def begin(self, start: bytes) -> None:
-        """A request is out; the next begins with `start`, up to where a parameter may follow; empty: it may not begin."""
+        """A request is out; the next begins with `start`, up to where a parameter may follow; empty: not allowed."""
         self._start = start and start + f"{NAME}=".encode()
         self._sent_at = time.monotonic()
 

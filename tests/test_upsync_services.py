@@ -67,6 +67,7 @@ def test_a_bad_tag_is_the_default_and_is_said(tag: str, default: int) -> None:
         (row(port=70000), "invalid port in 127.0.0.1:70000"),
         ({}, "invalid ip in :None"),
         (row("unix:/\ud800"), r"invalid ip in unix:/\ud800"),
+        (row("unix:/a;\nserver 6.6.6.6:80"), r"invalid ip in unix:/a;\nserver 6.6.6.6:80"),
     ],
 )
 def test_an_entry_that_cannot_be_used_takes_nothing_else_with_it(bad: dict[str, Any], reason: str) -> None:

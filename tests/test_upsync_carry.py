@@ -105,6 +105,21 @@ def test_after_an_answer_that_is_not_plain_all_is_read(entries: list[Entry]) -> 
 
 
 @SEEDS
+def test_the_directorys_own_key_is_said_and_costs_nothing(seed: int) -> None:
+    rnd = random.Random(seed)
+    store, carry = Store(rnd), Carry()
+    for turn in range(8):
+        entries = [*([("u/", None)] if rnd.random() < 0.8 else []), *store.edit()]
+        found = carry.listing(entries)
+        assert found == listing(entries)
+        assert (found.since is not None) == (turn > 0)
+        assert len(found.problems) == (entries[0][0] == "u/")
+    only = carry.listing([("u/", None)])
+    assert only == listing([("u/", None)])
+    assert carry.listing([("u/", None), ("u/127.0.0.1:80", None)]).since is only.mark
+
+
+@SEEDS
 def test_lists_in_any_order_are_carried_over(seed: int) -> None:
     """What is not in order costs more, and nothing else."""
     rnd = random.Random(seed)

@@ -7,16 +7,19 @@ would fail.
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
+import requests
 
+import lb.upsync.consul as consul_source
 from lb.config.model import ShrinkGuard, Upsync
 from lb.upsync.consul_kv import ConsulKV
 from lb.upsync.stop import Stop
 from tests.harness.consul import ConsulAgent, KeySpace
 from tests.harness.faults import FaultProxy
-from tests.harness.wait import wait_for
+from tests.harness.wait import DEADLINE, wait_for
 from tests.upsync_fakes import Following, names, upstream
 
 pytestmark = pytest.mark.consul
@@ -131,6 +134,27 @@ def test_a_consul_that_comes_back_with_an_older_index(
     assert one.last.index < before
     space.put("test", S3)
     one.wait_names(S3, S2)
+
+
+def test_a_snapshot_that_is_restored_while_no_query_waits(
+    consul_agent: ConsulAgent, follow: Callable[..., Following], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who waits is told; who pauses, after a change, comes with an index of the future: Consul would say nothing."""
+    space = KeySpace(consul_agent, "x")
+    space.put("test", S1)
+    monkeypatch.setattr(consul_source, "FIRST_WAIT_S", 55.0)  # as if the source were old
+    url, pause_ms = f"http://127.0.0.1:{consul_agent.port}/v1/snapshot", 1500
+    snapshot = requests.get(url, timeout=DEADLINE).content
+    one = follow(consul_agent.port, space.key("test"), interval_ms=pause_ms).wait_names(S1)
+    time.sleep(pause_ms / 1000)  # the first list is a change, too
+    for _ in range(20):
+        space.put("other", S4)
+    space.put("test", S2)
+    one.wait_names(S2, S1)
+    requests.put(url, data=snapshot, timeout=DEADLINE).raise_for_status()
+    one.wait_names(S1)
+    assert one.log.having(": index went back from "), one.log.lines
+    assert not one.log.having("asking"), one.log.lines
 
 
 def test_an_agent_that_hangs_is_given_up_and_heard_again(

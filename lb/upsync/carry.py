@@ -5,12 +5,15 @@
     not plain  first answer, problems, a place twice, host names
                    -> all entries are gone through (entries.listing; its memo knows those that were there before)
 
+The directory's own key, which Consul's page makes with it, comes before all others and is looked at apart.
+
 Of 5,000 servers that takes 0.1 ms instead of 1.3, for what is done for each of them is done in C (lb/fast/differ.pyx).
 """
 
 from __future__ import annotations
 
 import socket
+from dataclasses import replace
 
 from lb import _fast
 from lb.config.model import Server
@@ -31,9 +34,13 @@ class Carry:
 
     def listing(self, entries: list[Entry]) -> Listing:
         """`entries` (in the order of their keys) are kept, and must not be changed."""
+        said: tuple[str, ...] = ()
+        if entries and entries[0][0].endswith("/"):
+            said = Reader({}).read(entries[0]).problems
+            entries = entries[1:]
         found = self._carried(entries) or self._read(entries)
         self._entries, self._mark = entries, found.mark
-        return found
+        return replace(found, problems=said + found.problems) if said else found
 
     def _read(self, entries: list[Entry]) -> Listing:
         found = listing(entries, "", self.memo)

@@ -5,8 +5,9 @@ One for each query (share.groups): upstreams whose keys share a directory are it
 after the fork, is a daemon, and ends within a moment of stop(), also in the middle of a query.
 
 What it makes sure of: an index is kept only after its list was applied; after any error, and when the index went
-back, the next query is a full read; one log line when Consul is lost (the second failure in a row: the first is
-answered by a fresh connection) and one when it is back.
+back, the next query is a full read; an index that went back during a pause, when no query was there to hear of it,
+is found out soon, for the query after a pause waits a short time only; one log line when Consul is lost (the second
+failure in a row: the first is answered by a fresh connection) and one when it is back.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from lb.upsync.stop import Stop, Stopped
 
 SOURCES: Final = {"consul": ConsulKV, "consul_services": ConsulServices, "consul_health": ConsulServices}
 NICE: Final = 10  # a tenth of the core, when the loop wants all of it
+SOON_S: Final = 2.0  # that the query after a pause may wait, or an interval
 _NAMES_SHOWN: Final = 3
 
 
@@ -51,7 +53,9 @@ class Puller(threading.Thread):
         self.patience_s = STRONG_S if self._strong else WEAK_S
         self._followers = followers
         self._log = log
-        self._pace = Pace(min(upsync.interval_ms for upsync in upsyncs) / 1000)
+        interval_s = min(upsync.interval_ms for upsync in upsyncs) / 1000
+        self._pace = Pace(interval_s)
+        self._soon_s = max(interval_s, SOON_S)
         self._ending = Stop()
         self._index = 0  # of the last answer that was applied; 0: the next query is a full read
         self._lost_at: float | None = None
@@ -98,17 +102,19 @@ class Puller(threading.Thread):
             return
         try:
             while True:
-                self._ending.sleep(self._pace.delay(time.monotonic()))
-                self._query(source)
+                pause_s = self._pace.delay(time.monotonic())
+                self._ending.sleep(pause_s)
+                self._query(source, self._soon_s if pause_s else float("inf"))
         finally:
             source.close()
 
-    def _query(self, source: Source) -> None:
+    def _query(self, source: Source, at_most_s: float) -> None:
         now = time.monotonic()
         self._pace.started(now)
         try:
             if self._index:
-                answer = source.watch(self._index, min(follower.patience_s(now) for follower in self._followers))
+                patience_s = min(follower.patience_s(now) for follower in self._followers)
+                answer = source.watch(self._index, min(patience_s, at_most_s))
             else:
                 answer = source.read()
             self._use(source, answer)

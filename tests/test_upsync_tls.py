@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import ssl
 import subprocess
@@ -12,7 +13,7 @@ import pytest
 
 from lb.config.model import UpsyncTls
 from tests.harness.wait import wait_for
-from tests.upsync_fakes import FakeConsul, Following, followers, running_consul
+from tests.upsync_fakes import FakeConsul, Following, followers, running_consul, send
 
 pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificates")
 
@@ -126,6 +127,50 @@ def test_a_stranger_is_refused_by_consul(consul: TlsConsul, follow: Callable[...
     pair = {"certificate": keys / "stranger.pem", "key": keys / "stranger.key"}
     one = follow(tls=tls(keys, name="server.dc1.consul", **pair))
     wait_for(lambda: one.log.having(" is lost: "), "the loss")
+
+
+WORKER = """
+http {
+    access_log off;
+    upstream test {
+        server 127.0.0.1:9;
+        upsync 127.0.0.1:@consul@/v1/kv/upstreams/test upsync_timeout=6m upsync_interval=200ms upsync_type=consul;
+        @tls@
+    }
+    server { listen 127.0.0.1:@http@; location / { upstream_show; } }
+}
+"""
+FILES = """upsync_ssl on; upsync_ssl_name server.dc1.consul; upsync_ssl_trusted_certificate @keys@/ca.pem;
+        upsync_ssl_certificate @keys@/lb.pem; upsync_ssl_certificate_key @keys@/lb.key;"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only a worker of root's lb becomes another user")
+def test_a_key_that_only_root_may_read(consul: TlsConsul, keys: Path, run_lb, connect) -> None:  # type: ignore[no-untyped-def]
+    """As keys are kept. A reload, too, makes workers that begin as root."""
+    keys.chmod(0o700)
+    (keys / "lb.key").chmod(0o600)
+    consul.put("127.0.0.1:8001")
+    lb = run_lb(WORKER.replace("@tls@", FILES), consul=consul.port, keys=keys)
+    assert lb.workers[0].uids().real != 0
+
+    def shows(server: str) -> bool:
+        return server.encode() in connect(lb.port("http")).request().body
+
+    wait_for(lambda: shows("127.0.0.1:8001"), lambda: f"the list over https:\n{lb.log}")
+    lb.reload()
+    consul.put("127.0.0.1:8002")
+    wait_for(lambda: shows("127.0.0.1:8002"), lambda: f"the next list:\n{lb.log}")
+
+
+def test_a_worker_says_what_garbage_it_was_sent(run_lb, http_backend) -> None:  # type: ignore[no-untyped-def]
+    """It has another user, perhaps one who may not read Python's library: nothing is imported then any more."""
+    with running_consul() as consul:
+        consul.put("127.0.0.1:8001")
+        for _ in range(8):
+            consul.fault(send(b"\x00\xff\x16\x03\xe2\x80\xa8garbage\r\n\r\n", more=False))
+        lb = run_lb(WORKER.replace("@tls@", ""), consul=consul.port)
+        wait_for(lambda: " is lost: \\x00" in lb.log, lambda: f"the loss:\n{lb.log}")
+        wait_for(lambda: " is back after " in lb.log, lambda: f"the end of it:\n{lb.log}")
 
 
 def test_the_token_of_a_file_is_read_again_when_it_changes(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from lb.config.errors import Refused
 from lb.config.model import Upsync, UpsyncTls
 from lb.config.scope import Scope
-from lb.upsync.wire import tls_context
+from lb.upsync import tls
 
 
 def complete(scope: Scope, upsync: Upsync) -> Upsync:
@@ -39,7 +39,7 @@ def _tls(scope: Scope) -> UpsyncTls | None:
         verify=value("_verify", True),
     )
     try:
-        tls_context(made.ca, made.certificate, made.key, made.verify)
+        tls.read(made)
     except (OSError, ssl.SSLError) as error:
         reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or error
         files = ", ".join(name for name in (made.ca, made.certificate, made.key) if name)

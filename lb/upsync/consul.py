@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from lb.config.model import Upsync
+from lb.upsync import tls
 from lb.upsync.consul_http import Body, Busy, Consul, Unshareable
 from lb.upsync.entries import Listing
 from lb.upsync.pulse import parameter
@@ -24,7 +25,6 @@ from lb.upsync.share import common
 from lb.upsync.source import Answer, SourceError, place
 from lb.upsync.stop import Stop, Stopped
 from lb.upsync.values import printable
-from lb.upsync.wire import tls_context
 
 WAIT_S: Final = 55.0  # with jitter 58.4 s: below the 60 s after which proxies before a Consul cut silent connections
 FIRST_WAIT_S: Final = 0.25  # of a source that is as young
@@ -51,9 +51,8 @@ class ConsulSource:
         self._born = time.monotonic()
         self._token = _Token(first)
         interval_s = min(one.interval_ms for one in upsyncs) / 1000
-        tls = first.tls
-        context = tls_context(tls.ca, tls.certificate, tls.key, tls.verify) if tls is not None else None
-        name = tls.name if tls is not None else ""
+        context = tls.context(first.tls) if first.tls is not None else None
+        name = first.tls.name if first.tls is not None else ""
         self._places = [(first.host, first.port), *first.others]
         self._clients = [Consul(host, port, stop, interval_s, context, name) for host, port in self._places]
         self._at = 0
@@ -162,7 +161,7 @@ class _Token:
             try:
                 stat = Path(self._file).stat()
                 if self._seen != (stat.st_mtime_ns, stat.st_ino):
-                    self._token = Path(self._file).read_text("ascii").strip() or self._token
+                    self._token = Path(self._file).read_bytes().decode("ascii").strip() or self._token
                     self._seen = (stat.st_mtime_ns, stat.st_ino)
             except (OSError, ValueError):  # the worker's user may not be allowed what the master was
                 pass

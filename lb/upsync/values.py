@@ -116,7 +116,10 @@ def _integer(value: Any) -> int | None:
 
 
 def printable(text: str | bytes) -> str:
-    """Foreign text for a log line: what a terminal or a line-based reader could trip over is escaped."""
+    """Foreign text for a log line: what a terminal or a line-based reader could trip over is escaped.
+
+    ascii() knows Python's escapes without a codec: one that is imported late may not be readable for a worker's user.
+    """
     if isinstance(text, bytes):
         text = text.decode("utf-8", "backslashreplace")
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)

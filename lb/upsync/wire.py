@@ -6,7 +6,6 @@ bytes drip.  The name lookup alone cannot be ended (getaddrinfo): it runs in the
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import http.client
 import os
@@ -218,16 +217,3 @@ class Connection(http.client.HTTPConnection):
         self.until = until
         if isinstance(self.sock, Wire | TlsWire):
             self.sock.until = until
-
-
-def tls_context(ca: str, certificate: str, key: str, verify: bool) -> ssl.SSLContext:
-    """What https needs. Raises OSError (ssl.SSLError among them) for files that cannot be used."""
-    context = ssl.create_default_context(cafile=ca or None)
-    if not verify:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    if certificate:
-        context.load_cert_chain(certificate, key or None, password="")
-    with contextlib.suppress(NotImplementedError):
-        context.set_alpn_protocols(["http/1.1"])
-    return context

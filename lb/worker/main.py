@@ -26,7 +26,7 @@ from lb.log import Log, targets
 from lb.master import logfiles, title
 from lb.master.identity import Identity
 from lb.master.signals import worker_mask
-from lb.upsync import share, start
+from lb.upsync import share, start, tls
 from lb.upsync.follower import Follower
 from lb.upsync.names import Names
 from lb.upsync.puller import Puller
@@ -85,7 +85,8 @@ class Worker:
         self._job = job
         self._log = job.log
         self._set_limits()
-        self._lists = self._first_lists()  # a dump may lie where only root can read
+        self._lists = self._first_lists()  # a dump, or a key, may lie where only root can read
+        tls.keep(one.upsync.tls for one in job.config.upstreams if one.upsync is not None)
         make_temp_dirs(job.config, job.identity)
         if job.identity is not None:
             job.identity.assume()

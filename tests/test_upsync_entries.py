@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
 
 import pytest
 from hypothesis import given
@@ -306,6 +308,19 @@ def test_messages_are_bounded_and_printable() -> None:
     assert len(problems) == MAX_PROBLEMS + 1
     assert problems[-1] == "upsync: 5 more entries with problems"
     assert all(problem.isprintable() and len(problem) < 600 for problem in problems)
+
+
+def test_messages_need_no_module_that_is_not_loaded() -> None:
+    """A worker whose user may not read Python's library: one binary value must not cost the whole list."""
+    script = (
+        "import sys; from lb.upsync.entries import listing; sys.path.clear(); sys.meta_path.clear()\n"
+        "found = listing([('p/127.0.0.1:80', b'\\x16\\xff\\n'), ('p/\\x1b[31m', None)])\n"
+        "print(len(found.servers), *found.problems, sep='|')"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=30)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(r"1|upsync_parse_json: parse '\x16\xff\n' failed"), done.stdout
+    assert r"\x1b[31m" in done.stdout
 
 
 @given(st.binary(max_size=200))

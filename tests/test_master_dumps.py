@@ -307,3 +307,18 @@ def test_no_child_no_descriptor_when_fork_fails(loop: Loop, monkeypatch: pytest.
     with pytest.raises(OSError, match="temporarily"):
         Scribe(loop)
     assert len(os.listdir("/proc/self/fd")) == open_before
+
+
+def test_a_link_that_leads_to_itself_harms_no_other_file(loop: Loop, dumps: Dumps, log: Lines, tmp_path: Path) -> None:
+    """All that is due is one order: what goes wrong with one path is no word on the others."""
+    link, other = tmp_path / "link", tmp_path / "other"
+    link.symlink_to(link)
+    dumps.want(str(link), (server(1),))
+    dumps.want(str(other), (server(2),))
+    until(loop, dumps, lambda: dumps.failing() and not dumps.busy)
+    assert dump.read(str(other)) == (server(2),)
+    assert list(dumps.failing()) == [str(link)] and "loop" in dumps.failing()[str(link)]
+    assert all("Traceback" not in line for line in log.lines)
+    link.unlink()
+    until(loop, dumps, lambda: not dumps.failing())
+    assert dump.read(str(link)) == (server(1),)

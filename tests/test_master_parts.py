@@ -31,6 +31,7 @@ from lb.upsync.source import watched
 from lb.worker import channel
 from lb.worker.channel import ChannelError, Decoder, Endpoint, encode
 from lb.worker.control import Control, Orders
+from lb.worker.main import Worker
 from tests.harness.wait import wait_for
 
 
@@ -300,6 +301,53 @@ def test_dead_worker_does_not_hold_the_index() -> None:
     assert ports(reports.known(upstream)) == [1]  # nothing newer is known
     reports.take(2, upstream, make_report(3, 2))
     assert ports(reports.known(upstream)) == [2]
+
+
+def test_old_worker_that_drains_does_not_hold_the_index() -> None:
+    """After a reload it asks Consul no more, and may live for hours; meanwhile Consul is restored."""
+    reports, upstream = Reports(), make_upstream()
+    reports.take(1, upstream, make_report(1000, 1), 1)
+    reports.take(2, upstream, make_report(1000, 1), 2)
+    reports.take(2, upstream, make_report(3, 2), 2)
+    assert ports(reports.known(upstream)) == [2]
+    reports.take(3, upstream, make_report(0, 9, source="file"), 3)
+    assert ports(reports.known(upstream)) == [2], "a list of Consul's, whoever has it"
+
+
+def test_worker_that_has_another_list_by_now_is_asked_again() -> None:
+    reports, upstream = Reports(), make_upstream()
+    for pid in (1, 2):
+        reports.take(pid, upstream, brief(make_report(5, 1)))
+    assert reports.to_ask() == [(1, 0)]
+    reports.take(1, upstream, make_report(6, 2))  # its answer
+    assert reports.to_ask() == [(2, 0)], "the other one has it still"
+    reports.take(2, upstream, make_report(6, 2))
+    reports.take(1, upstream, brief(make_report(7, 1)))  # and it comes back
+    assert reports.to_ask() == [(1, 0)]
+    reports.keep_only(Config("", "/"))
+    reports.take(1, upstream, brief(make_report(7, 1)))
+    assert reports.to_ask() == [(1, 0)], "of an upstream that was gone"
+
+
+def test_a_list_that_is_packed_does_not_hide_a_later_report() -> None:
+    """The control thread packs it, which takes a while with many servers; a puller reports meanwhile."""
+    posted: list[int] = []
+    worker = object.__new__(Worker)
+    worker._told, worker._telling = {}, threading.Lock()
+    worker._control = SimpleNamespace(post=lambda _key, body: posted.append(body["report"]["index"]))  # type: ignore[assignment]
+    puller = threading.Thread(target=lambda: worker._report(make_report(6, 2)))
+
+    class Packing(Report):
+        def to_json(self) -> dict[str, object]:
+            puller.start()
+            puller.join(0.2)
+            return {"index": self.index}
+
+    old = make_report(5, 1)
+    worker._report(Packing(0, "consul", 5, old.at, old.servers))
+    worker._send_list(0)
+    puller.join()
+    assert posted == [5, 5, 6]
 
 
 def test_order_of_the_first_worker_stays() -> None:

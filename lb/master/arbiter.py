@@ -311,7 +311,7 @@ class Master:
     # What workers report
 
     def _on_report(self, worker: Worker, upstream: Upstream, report: Report) -> None:
-        self.reports.take(worker.pid, upstream, report)
+        self.reports.take(worker.pid, upstream, report, worker.crew)
         self._want_dump(key_of(upstream))
 
     def _want_dump(self, key: Key) -> None:

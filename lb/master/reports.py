@@ -1,9 +1,9 @@
 """What the workers say about Consul's lists, and the dump files that follow from it.
 
 The master only listens: each worker pulls by itself.  Of each (worker, upstream) the last report is kept; the list
-with the highest Consul index among living workers is what is known of an upstream: it is shown, dumped, and given
-to new workers.  Looking at the last reports, not at the highest index ever seen, follows a Consul whose index
-starts again.
+with the highest Consul index among living workers is what is known of an upstream, the newest generation first (an old
+worker that drains hears of nothing any more): it is shown, dumped, and given to new workers.  Looking at the last
+reports, not at the highest index ever seen, follows a Consul whose index starts again.
 
 A dump is written once per change, by one child at a time (a disk may make fsync wait), never by a worker.  Lists are
 kept as Rolls, which keep the text of their dumps: a change among 5,000 servers costs the lines of what has changed.
@@ -48,10 +48,12 @@ class Reports:
         self._known: dict[Key, Report] = {}
         self._asked: dict[tuple[Key, int], int] = {}  # digest of a list that is not here -> pid asked for it
         self._to_ask: list[tuple[int, int]] = []
+        self._generations: dict[int, int] = {}  # pid -> number of its crew
 
-    def take(self, pid: int, upstream: Upstream, report: Report) -> None:
+    def take(self, pid: int, upstream: Upstream, report: Report, generation: int = 0) -> None:
         """Keep it, and learn from it if its list is here; else somebody is to be asked for it (`to_ask`)."""
         key = key_of(upstream)
+        self._generations[pid] = generation
         last = self._last.setdefault(key, {})
         lists = self._lists(key)
         last[pid] = report = _completed(lists, report)
@@ -61,9 +63,17 @@ class Reports:
             self._asked.pop((key, report.digest), None)
             if report.digest not in lists:
                 _share(last, report)
-        whole = [said for said in last.values() if _is_whole(said)]
+            self._ask_others(pid, {key})  # it has another list by now than the one it was asked for
+        self._learn(key)
+
+    def _learn(self, key: Key) -> None:
+        whole = [(pid, said) for pid, said in self._last[key].items() if _is_whole(said)]
         if whole:
-            self._known[key] = max(whole, key=lambda one: (one.source == "consul", one.index, one.at))
+            self._known[key] = max(whole, key=self._worth)[1]
+
+    def _worth(self, said: tuple[int, Report]) -> tuple[bool, int, int, float]:
+        pid, report = said
+        return report.source == "consul", self._generations[pid], report.index, report.at
 
     def _lists(self, key: Key) -> dict[int, Roll]:
         """The lists that are here, by digest. Workers may differ in the order: what is known comes first."""
@@ -85,10 +95,15 @@ class Reports:
         """The worker is dead. What is known from it stays known; another is asked for what it was asked for."""
         for last in self._last.values():
             last.pop(pid, None)
-        for key, digest in [wanted for wanted, asked in self._asked.items() if asked == pid]:
+        self._generations.pop(pid, None)
+        self._ask_others(pid, self._last.keys())
+
+    def _ask_others(self, pid: int, keys: Container[Key]) -> None:
+        """For the lists that will not come from this worker."""
+        for key, digest in [one for one, asked in self._asked.items() if asked == pid and one[0] in keys]:
             del self._asked[key, digest]
             for other, said in self._last.get(key, {}).items():
-                if said.digest == digest:
+                if said.digest == digest and not _is_whole(said):
                     self._want(key, other, said)
 
     def known(self, upstream: Upstream) -> Report | None:
@@ -112,6 +127,7 @@ class Reports:
         for table in (self._last, self._known):
             for key in [key for key in table if key not in keys]:
                 del table[key]
+        self._asked = {wanted: pid for wanted, pid in self._asked.items() if wanted[0] in keys}
 
 
 def _completed(lists: dict[int, Roll], report: Report) -> Report:

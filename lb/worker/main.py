@@ -15,6 +15,7 @@ import mmap
 import os
 import resource
 import socket
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -108,6 +109,7 @@ class Worker:
         self._pullers: list[Puller] = []
         self._names = Names()
         self._told: dict[int, Report] = {}  # the last report of each upstream
+        self._telling = threading.Lock()  # what is posted last is what was told last: a list takes time to pack
         self._graceful = False  # the master has asked for a graceful stop
 
     def run(self) -> int:
@@ -162,13 +164,15 @@ class Worker:
 
     def _report(self, report: Report) -> None:
         """Without the list: the master asks one worker for it, if it has not seen it."""
-        self._told[report.upstream] = report
-        self._control.post(f"report {report.upstream}", {"say": "report", "report": report.brief()})
+        with self._telling:
+            self._told[report.upstream] = report
+            self._control.post(f"report {report.upstream}", {"say": "report", "report": report.brief()})
 
     def _send_list(self, upstream: int) -> None:
-        report = self._told.get(upstream)
-        if report is not None:
-            self._control.post(f"report {upstream}", {"say": "report", "report": report.to_json()})
+        with self._telling:
+            report = self._told.get(upstream)
+            if report is not None:
+                self._control.post(f"report {upstream}", {"say": "report", "report": report.to_json()})
 
     def _stop_pullers(self) -> None:
         self._names.stop()

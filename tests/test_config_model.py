@@ -23,6 +23,7 @@ from lb.config.model import (
     ProxyPass,
     Return,
     Server,
+    ShrinkGuard,
     StaticFiles,
     TempPath,
     UpstreamShow,
@@ -329,6 +330,12 @@ def test_upsync_defaults(read: Read) -> None:
     assert (found.host, found.port, found.path, found.token) == ("consul.test", 80, "/v1/kv/a/?recurse", "x")
     assert (found.timeout_ms, found.interval_ms, found.strong_dependency) == (360_000, 5000, False)
     assert found.dump_path == "/tmp/servers_test.conf"
+
+
+@pytest.mark.parametrize("words", ["50% for=90s", "50% for 90s", "50 for 1m30s"])
+def test_the_guard_in_both_ways_of_writing(read: Read, words: str) -> None:
+    found = upsync(read, f"upsync 127.0.0.1:8500/v1/kv/a upsync_type=consul; upsync_shrink_guard {words};")
+    assert found.guard == ShrinkGuard(50, 90_000)
 
 
 def test_upsync_of_services_and_several_addresses(read: Read) -> None:

@@ -29,10 +29,11 @@ def shrink_guard(scope: Scope, node: Node) -> None:
     if percent is None:
         raise Refused(f'invalid value "{first}" in "{node.name}" directive', "a share of 0% to 99%, or off")
     for_ms = None
-    for word in rest:
-        for_ms = parse_msec(word.removeprefix("for=")) if word.startswith("for=") else None
+    if rest:
+        words = " ".join(rest)  # for=60s, or for 60s
+        for_ms = parse_msec(words[len("for=") :]) if words.startswith(("for=", "for ")) else None
         if for_ms is None:
-            raise Refused(f'invalid parameter "{word}" in "{node.name}" directive', "for=TIME")
+            raise Refused(f'invalid parameter "{words}" in "{node.name}" directive', "for=TIME")
     scope.values[node.name] = ShrinkGuard(percent, for_ms)
 
 
@@ -68,8 +69,8 @@ DIRECTIVES = (
     Directive(
         "upsync_shrink_guard",
         _WHERE,
-        "PERCENT [for=TIME] | off",
-        (1, 2),
+        "PERCENT [for=TIME | for TIME] | off",
+        (1, 3),
         "off",
         "Holds back an update from Consul that would take away more than this share of the usable servers at once, "
         "until it has lasted for TIME or the number that stays is confirmed in the key lb/confirm/UPSTREAM.",

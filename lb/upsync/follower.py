@@ -231,5 +231,6 @@ class Follower:
             self._log.notice(f"upsync: host {host} is found, {self}")
 
     def _log_change(self, done: Change, index: int) -> None:
+        count = len(done.servers)
         counts = f"{len(done.added)} added, {len(done.removed)} removed, {len(done.altered)} altered"
-        self._log.notice(f"{self}: {len(done.servers)} servers at index {index}: {counts}")
+        self._log.notice(f"{self}: {count} server{'' if count == 1 else 's'} at index {index}: {counts}")

@@ -160,6 +160,8 @@ def test_a_key_that_only_root_may_read(consul: TlsConsul, keys: Path, run_lb, co
     lb.reload()
     consul.put("127.0.0.1:8002")
     wait_for(lambda: shows("127.0.0.1:8002"), lambda: f"the next list:\n{lb.log}")
+    assert "asking on a fresh connection" not in lb.log
+    assert lb.stop() == 0  # before Consul
 
 
 def test_a_worker_says_what_garbage_it_was_sent(run_lb, http_backend) -> None:  # type: ignore[no-untyped-def]

@@ -12,6 +12,7 @@ import json
 import os
 import select
 import socket
+import ssl
 import struct
 import termios
 import threading
@@ -218,6 +219,8 @@ def _seconds(text: str) -> float:
 
 
 def _is_closed(sock: socket.socket) -> bool:
+    if isinstance(sock, ssl.SSLSocket):  # cannot peek; its end is seen at the next send
+        return False
     # not recv() with MSG_DONTWAIT: a Python socket with a timeout waits before that
     return bool(select.select([sock], [], [], 0)[0]) and sock.recv(1, socket.MSG_PEEK) == b""
 

@@ -156,7 +156,7 @@ class Crews:
 
     def _fork(self, crew: Crew, slot: Slot) -> Worker:
         ours, theirs = socket.socketpair()
-        _fast.clear_stats(crew.shm, slot.number)
+        _fast.clear_stats(crew.shm, slot.number, crew.layout)
         try:
             pid = os.fork()
         except OSError:
@@ -221,7 +221,7 @@ class Crews:
         self._ask_for_lists()
         self.ledger.bury(self.workers(), self.current, crew, worker)
         self.totals.bury(_fast.read_stats(crew.shm, worker.slot))
-        _fast.clear_stats(crew.shm, worker.slot)
+        _fast.clear_stats(crew.shm, worker.slot, crew.layout)
         delay = crew.buried(worker, now)
         if delay is not None:
             self.restarts += 1

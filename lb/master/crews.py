@@ -167,7 +167,7 @@ class Crews:
             become_worker(lambda: self._job(crew, slot, ours, theirs), self._log)
         theirs.close()
         crew.learned.pop(slot.number, None)  # it is old news for whoever comes next in this slot
-        worker = Worker(pid, slot.number, crew.number, Endpoint(ours), time.monotonic())
+        worker = Worker(pid, slot.number, crew.number, Endpoint(ours, takes_fds=False), time.monotonic())
         self._loop.watch(worker.channel, READ, partial(self._on_channel, crew, worker))
         return worker
 

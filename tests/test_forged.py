@@ -1,4 +1,4 @@
-"""What a worker that somebody has taken over can write or say to the master, which may be root: numbers and texts of its own."""
+"""What a worker in other hands can write or say to the master, which may be root: numbers and texts of its own."""
 
 from __future__ import annotations
 

@@ -215,7 +215,7 @@ def test_limit_except(pair, http_backend):
 
 
 def test_catastrophic_pattern_ends(pair):
-    """A pattern that would run for ages stops at its limit and is logged: 500, not another location (tests/test_regex_limits.py)."""
+    """A pattern that would run for ages stops at its limit and is logged: 500, and no other location."""
     text = """
     http {
         access_log off;

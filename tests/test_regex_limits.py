@@ -1,4 +1,4 @@
-"""A regular expression that reaches PCRE2's limits says neither yes nor no: 500, and a line with its place, wherever it stands.
+"""A regular expression that reaches PCRE2's limits says neither yes nor no: 500, and a line with its place.
 
 HOSTILE makes `^(a+)+$` reach the limit of backtracks. What a rule would have done with "no match" must not happen: the
 rules here let the request through, or to a backend, when they do not match.
@@ -132,7 +132,11 @@ def test_what_needs_more_than_the_jits_stack_matches(run_lb, connect):
         http {
             access_log off;
             large_client_header_buffers 4 60k;
-            server { listen 127.0.0.1:@http@; location ~ ^/((a)|b)*$ { return 200 "match"; } location / { return 404; } }
+            server {
+                listen 127.0.0.1:@http@;
+                location ~ ^/((a)|b)*$ { return 200 "match"; }
+                location / { return 404; }
+            }
         }
         """
     )

@@ -5,10 +5,10 @@
     regex_match   for a request: True, and its captures ($1, $2, named ones) are the request's
     gave_up       the request has met an expression that could not say: 500
 
-The limits are PCRE2's own defaults, as in nginx: what matches there matches here. They bound the time of a match (doc/limits.md has
-it measured). An expression that reaches one says neither yes nor no, so nothing may follow from it: regex_match logs it and sets
-RQ_GAVE_UP, and whoever would act on the request next (answer_status, answer_send, ops_run, locate, handle_by, up_start, the writers of
-heads) answers 500 instead. So does one for which there is no memory.
+The limits are PCRE2's own defaults, as in nginx: what matches there matches here. They bound the time of a match (measured in
+doc/limits.md). An expression that reaches one says neither yes nor no, so nothing may follow from it: regex_match logs it and
+sets RQ_GAVE_UP, and whoever would act on the request next (answer_status, answer_send, ops_run, locate, handle_by, up_start, the
+writers of heads) answers 500 instead. So does one for which there is no memory.
 The match data is the loop's, one for all; captures are offsets, copied into the request's memory.
 """
 

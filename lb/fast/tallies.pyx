@@ -5,9 +5,9 @@
 
 A row holds the counters of a Tally, then how many workers see the server in which condition, then its state.
 
-The master may be root, and who has taken over a worker writes here what he likes. So the master reckons itself where the tallies of a
-worker are (TallyBlock), bounds what it reads as a count or a length, looks at a copy that nobody changes meanwhile, and takes no name
-that could be more than one word of a text.
+The master may be root, and who has taken over a worker writes here what he likes. So the master reckons itself where the
+tallies of a worker are (TallyBlock), bounds what it reads as a count or a length, looks at a copy that nobody changes meanwhile,
+and takes no name that could be more than one word of a text.
 """
 
 TALLY_OTHER = b"other"              # the name of TALLY_REST among the servers

@@ -5,8 +5,8 @@ its digest, and what has changed since the list before (a Delta).  The master, w
 the status port and hands it to new workers at a reload, asks one worker for a list that it neither knows by its digest
 nor can make from the Delta (lb.master.reports): 64 workers do not send 64 times 5,000 servers, and mostly none does.
 
-The master may be root and the worker in other hands: from_json takes nothing that could be more than one word of a line of
-the dump, no number out of its range, and no control byte in a text.  Which servers there are is the worker's word.
+The master may be root and the worker in other hands: from_json takes nothing that could be more than one word of a
+line of the dump, no number out of its range, and no control byte in a text.  Which servers there are is its word.
 """
 
 from __future__ import annotations
@@ -177,7 +177,7 @@ def _unpacked(rows: Iterable[list[Any]], origin: Origin) -> tuple[Server, ...]:
 
 
 def _unpack(row: list[Any], never: re.Pattern[str]) -> Server:
-    """`never`: what no name may have in it. Those of the file are in no dump, and may have a space. Raises ValueError."""
+    """`never`: what no name may have in it: those of the file are in no dump, and may have a space."""
     name, family, host, port, weight, max_fails, fail_timeout_s, max_conns, backup, down, *rest = row
     written = rest[0] if rest else ""
     for text in (name, written):

@@ -37,7 +37,7 @@ def end_of_links(path: str) -> str:
 
 
 def _walk(path: str, flags: int, *, refuse: bool) -> tuple[str, int]:
-    """(last name, descriptor). `refuse`: else it ends at a link that is not followed, or at a name without a file: -1."""
+    """(last name, descriptor). Without `refuse` it ends at a link of another user or a name without a file: -1."""
     for _ in range(MAX_LINKS + 1):
         target = _link(path)
         if target is None:

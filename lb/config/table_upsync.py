@@ -216,8 +216,8 @@ DIRECTIVES = (
         (1, 1),
         "/tmp/servers_NAME.conf",
         "The file that the last known servers are written to, and read from at a start without Consul.",
-        "differs: a relative name starts from the prefix; two upstreams with one file are refused; only a file of root or of "
-        "the master's user, which nobody else may write to, is read",
+        "differs: a relative name starts from the prefix; two upstreams with one file are refused; only a file of root "
+        "or of the master's user, which nobody else may write to, is read",
         upsync_dump_path,
     ),
     Directive(

@@ -56,7 +56,8 @@ def write(path: str, servers: Iterable[Server]) -> None:
 def replace(path: str, content: bytes) -> None:
     """Replace the file in one step; after a crash it is the old or the new one, whole.
 
-    Raises OSError (full or read-only disk, no directory, a link to itself), ValueError for an empty list: nothing could start from it.
+    Raises OSError (full or read-only disk, no directory, a link to itself), ValueError for an empty list: nothing could
+    start from it.
     """
     if not content:
         raise ValueError(f"{path}: an empty server list is not written")

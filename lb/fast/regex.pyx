@@ -103,7 +103,7 @@ cdef int regex_drop() except -1:
 
 
 cdef bint regex_match(Request* r, Regex* re, char* p, uint32_t n) noexcept nogil:
-    """Does it match? Then the captures are parts of p, which must live as long as the request. False and RQ_GAVE_UP: not known."""
+    """Does it match? Then the captures are parts of p, which must live as long as the request. False and RQ_GAVE_UP: unknown."""
     cdef size_t* at
     cdef uint32_t i
     cdef int rc

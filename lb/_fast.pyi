@@ -75,6 +75,7 @@ def stats_size(workers: int, upstreams: int = 0) -> int: ...
 def tallies_add(
     shm: mmap.mmap,
     worker: int,
+    layout: tuple[int, int],
     tables: Sequence[dict[bytes, bytearray]],
     *,
     dead: bool = False,
@@ -83,6 +84,7 @@ def tallies_add(
     """Add what one worker counted of its servers to `tables`: for each upstream number (and one behind them, for the
     addresses that variables gave) address -> row of TALLY_ROW uint64; b"" is the sum of the upstream.
 
+    layout: workers, and bytes of their counters (lb.master.totals.layout): nothing in the memory itself is believed.
     A row: TALLY_FIELDS, what each worker thinks of the server, and from tallies_settle its state.
     dead: without what there is now. serving: with what a server is now.
     """
@@ -93,14 +95,14 @@ def tallies_settle(rows: dict[bytes, bytearray], before: dict[bytes, bytearray],
     Times are Unix ms; `started`: of a state when nothing else is known. Returns the addresses that no worker has.
     """
 
-def consul_notes(shm: mmap.mmap, worker: int) -> list[tuple[float, int]]:
+def consul_notes(shm: mmap.mmap, worker: int, layout: tuple[int, int]) -> list[tuple[float, int]]:
     """For each upstream number of this worker: Unix time of Consul's last good answer (0: none), failed queries."""
 
 def read_stats(shm: mmap.mmap, worker: int) -> dict[str, int]:
     """Counters of one worker slot, readable by the master at any time. Keys: generation pid accepts connections
     active idle requests upstream_connects upstream_reuses retries bytes_in bytes_out heartbeat_ms ..."""
 
-def clear_stats(shm: mmap.mmap, worker: int) -> None:
+def clear_stats(shm: mmap.mmap, worker: int, layout: tuple[int, int]) -> None:
     """The master, before it forks a new worker into this slot."""
 
 def objects_apart(a: bytes | memoryview, b: bytes | memoryview) -> tuple[int, int] | None:

@@ -197,7 +197,7 @@ def _test(source: Source, options: Options) -> int:
     loaded = boot.load(source, log)
     if loaded is not None and not options.quiet:
         print_error(f"lb: the configuration file {source.path} syntax is ok")
-    if loaded is None or not boot.check(source, loaded.config, log):
+    if loaded is None or not boot.check(source, loaded.config, loaded.identity, log):
         print_error(f"lb: configuration file {source.path} test failed")
         return 1
     if not options.quiet:

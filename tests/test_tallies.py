@@ -45,7 +45,7 @@ class Small(LoneEngine):
 
     def rows(self) -> Rows:
         tables: list[Rows] = [{}, {}]
-        _fast.tallies_add(self.shm, 0, tables)
+        _fast.tallies_add(self.shm, 0, (1, len(self.shm)), tables)
         _fast.tallies_settle(tables[0], {}, 0, 0)
         return tables[0]
 

@@ -139,6 +139,7 @@ class Regex:
     pattern: str
     caseless: bool = False
     names: tuple[tuple[str, int], ...] = ()
+    where: str = field(default="", compare=False)  # FILE:LINE, for the log
 
 
 @dataclass(frozen=True, slots=True)

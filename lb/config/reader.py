@@ -50,6 +50,7 @@ class Reader:
         self.limit_zones: dict[str, tuple[LimitZone, str]] = {}  # with the key as written
         self.limits_used: list[str] = []  # zones that must be there in the end
         self.unknown: list[tuple[str, Node]] = []  # names that must be among them in the end, and where
+        self.where = ""  # FILE:LINE of the statement that is being read
         self.syntax_error = False  # something may be missing only because a file was cut short
 
     def full_name(self, name: str) -> str:
@@ -107,6 +108,7 @@ class Reader:
         return len(self.problems) == before
 
     def _apply(self, node: Node, scope: Scope) -> None:
+        self.where = node.where
         try:
             self.find(node, scope.context).apply(scope, node)
         except Refused as refused:

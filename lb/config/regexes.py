@@ -28,7 +28,8 @@ def make(reader: Reader, pattern: str, caseless: bool = False, kind: Kind = "htt
         _, names = regex_check(pattern, caseless)
     except ValueError as error:
         raise Refused(str(error)) from None
-    return Regex(pattern, caseless, tuple((define(reader, name, kind), group) for name, group in names))
+    named = tuple((define(reader, name, kind), group) for name, group in names)
+    return Regex(pattern, caseless, named, reader.where)
 
 
 def define(reader: Reader, name: str, kind: Kind = "http") -> str:

@@ -29,6 +29,7 @@ class _Draft:
     volatile: bool = False
 
     def line(self, node: Node) -> None:
+        self.reader.where = node.where
         if node.block is not None:
             raise Refused('unexpected "{"')
         if node.name == "hostnames" and not node.args:

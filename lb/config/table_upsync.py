@@ -160,7 +160,7 @@ def finish(scope: UpstreamScope, node: Node) -> None:
     else:
         if scope.upsync.strong_dependency and "upsync_dump_path" not in scope.values:
             message = f'upstream "{scope.name}" depends on Consul and names no "upsync_dump_path": '
-            message += f"a start without Consul uses {dump}, which anybody on this machine may have written"
+            message += f"a start without Consul uses {dump}, in a directory where others may write, too"
             scope.reader.warn(message, node)
         scope.upsync = replace(scope.upsync, dump_path=dump)
         _check_own_dump(scope, dump, scope.values.get("upsync_dump_path.node", node))
@@ -216,7 +216,8 @@ DIRECTIVES = (
         (1, 1),
         "/tmp/servers_NAME.conf",
         "The file that the last known servers are written to, and read from at a start without Consul.",
-        "differs: a relative name starts from the prefix; two upstreams with one file are refused",
+        "differs: a relative name starts from the prefix; two upstreams with one file are refused; only a file of root "
+        "or of the master's user, which nobody else may write to, is read",
         upsync_dump_path,
     ),
     Directive(

@@ -127,6 +127,8 @@ cdef bint accel_keep(Request* r, const char* head, Head* h) noexcept nogil:
             r.kept_type.p[f.value_len] = 0
         elif accel_kept(head + f.name, f.name_len):
             write_field(&o, head, f)
+    if r.flags & RQ_GAVE_UP:
+        return False
     r.flags |= RQ_KEPT
     r.kept.n = <uint32_t> (o.p - loop.heads)
     r.kept.p = <char*> request_memory(r, r.kept.n)

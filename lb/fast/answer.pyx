@@ -102,6 +102,9 @@ cdef void answer_send(Request* r, Out* o, const char* body, uint64_t n) noexcept
     """The head that `o` holds (begun at loop.heads) and the body."""
     cdef Conn* c = r.client
     cdef uint32_t head = <uint32_t> (o.p - loop.heads)
+    if r.flags & RQ_GAVE_UP and r.status != 500:
+        answer_status(r, 500)           # nothing of this one has been sent
+        return
     if r.h.method == M_HEAD:
         n = 0
     r.flags |= RQ_STARTED
@@ -216,12 +219,26 @@ cdef const char* refusal(int status) noexcept nogil:
     return NULL
 
 
+cdef void answer_forget(Request* r) noexcept nogil:
+    """Of an answer of which a value is not known (gave_up) nothing is left for the one that takes its place."""
+    r.flags &= ~<uint32_t> RQ_GAVE_UP
+    spool_free(r.hold)
+    r.hold = NULL
+    r.location.p = NULL
+    r.location.n = 0
+    r.unfit = 0
+
+
 cdef void answer_status(Request* r, int status) noexcept nogil:
     """A status with a short page that names it, if it has a name. The connection stays after statuses that are no protocol
     error, as nginx."""
     cdef char page[512]
     cdef Out o
-    cdef const char* why = refusal(status)
+    cdef const char* why
+    if r.flags & RQ_GAVE_UP:            # what was to be answered may have come of it
+        answer_forget(r)
+        status = 500
+    why = refusal(status)
     if status in (400, 408, 413, 414, 431, 495, 496, 497, 500, 501, 505):
         r.flags &= ~RQ_KEEP
     r.err_status = <uint16_t> status

@@ -66,13 +66,6 @@ def read_stats(shm, int worker):
     return {name: at[i] for i, name in enumerate(COUNTERS)}
 
 
-def clear_stats(shm, int worker):
-    """Zero one worker's counters, before another worker takes the slot."""
-    cdef unsigned char[::1] view = shm
-    tallies_clear(&view[0], worker)
-    memset(&view[worker * sizeof(Stats)], 0, sizeof(Stats))
-
-
 cdef class Engine:
     cdef list kept              # objects whose memory the compiled configuration points into
     cdef dict zones             # limit_req_zone -> its LimitZone*

@@ -114,6 +114,7 @@ cdef int regex_fill(Engine e, Regex* re, regex) except -1:
         e.groups = groups
     re.code = code
     re.text = e.text(regex.pattern)
+    re.where = e.text(regex.where)
     re.groups = groups
     re.nnames = len(regex.names)
     re.slots = <uint32_t*> e.mem(re.nnames * sizeof(uint32_t))

@@ -19,7 +19,7 @@ cdef enum Kept:             # what the conditions of a request say
 
 ctypedef struct Part:       # what is sent of a file
     int64_t size
-    int64_t modified        # seconds since 1970
+    int64_t modified        # seconds since 1970, to the year 9999; -1: no date of HTTP can say it
     int64_t start
     int64_t n
     char etag[40]           # with its quotes; "" with `etag off`
@@ -85,6 +85,10 @@ cdef void file_send(Request* r, int fd, Str path, stat_t* st) noexcept nogil:
         out_hex(&etag, <uint64_t> part.size)
         out_char(&etag, 34)
         etag.p[0] = 0
+    if part.modified < 0:               # before 1970: nginx says 1970
+        part.modified = 0
+    elif part.modified > <int64_t> DATE_MOST:
+        part.modified = -1
     if status == 200:
         status = file_kept(r, &part)
         if status == KEPT_REFUSED:
@@ -165,7 +169,7 @@ cdef bint newer(Request* r, Str since, int64_t modified) noexcept nogil:
     cdef int64_t at = wish_date(since)
     if r.loc.files.since == SINCE_OFF:
         return True
-    return at != modified and (r.loc.files.since == SINCE_EXACT or at < modified)
+    return modified < 0 or at != modified and (r.loc.files.since == SINCE_EXACT or at < modified)
 
 
 cdef bint etag_in(Str s, const char* etag, bint weak) noexcept nogil:
@@ -202,7 +206,7 @@ cdef int file_range(Request* r, Part* part) noexcept nogil:
         if unless.n >= 2 and unless.p[unless.n - 1] == c"\"":
             if not same(unless, part.etag, <uint32_t> strlen(part.etag)):
                 return 200
-        elif wish_date(unless) != part.modified:
+        elif part.modified < 0 or wish_date(unless) != part.modified:
             return 200
     if memchr(range.p, c",", range.n) != NULL:
         return 200
@@ -282,8 +286,6 @@ cdef void file_answer(Request* r, int fd, Str path, Part* part, int status) noex
 
 
 cdef void file_fields(Out* o, Request* r, Part* part, int status, bint chunked) noexcept nogil:
-    cdef tm t
-    cdef time_t at = part.modified
     if status != 204 and status != 304:
         out_put(o, b"Content-Type: ", 14)
         out_text(o, media_type(r))
@@ -293,10 +295,9 @@ cdef void file_fields(Out* o, Request* r, Part* part, int status, bint chunked) 
             out_put(o, b"\r\nContent-Length: ", 18)
             out_uint(o, part.n)
             out_put(o, b"\r\n", 2)
-    if status == 200 or status == 206 or status == 304:
-        gmtime_r(&at, &t)
+    if part.modified >= 0 and (status == 200 or status == 206 or status == 304):
         out_put(o, b"Last-Modified: ", 15)
-        out_date(o, &t)
+        out_date_at(o, part.modified)
         out_put(o, b"\r\n", 2)
     if part.etag[0]:
         out_put(o, b"ETag: ", 6)

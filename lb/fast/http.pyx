@@ -380,6 +380,8 @@ cdef void handle(Request* r) noexcept nogil:
 
 cdef void handle_by(Request* r, int handler) noexcept nogil:
     cdef Location* l = r.loc
+    if gave_up(r):
+        return
     if handler == DO_PROXY:
         r.proxy_host = l.proxy_host
         r.proxy_uri = l.uri

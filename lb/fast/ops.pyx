@@ -8,7 +8,7 @@ cdef bint ops_run(Request* r, Op* ops, uint32_t n) noexcept nogil:
     """True: the request was answered (and may be gone)."""
     cdef uint32_t i = 0
     cdef Op* op
-    while i < n:
+    while i < n and not r.flags & RQ_GAVE_UP:
         op = &ops[i]
         i += 1
         if op.kind == OP_SET:
@@ -16,6 +16,8 @@ cdef bint ops_run(Request* r, Op* ops, uint32_t n) noexcept nogil:
         elif op.kind == OP_IF:
             if op_holds(r, op) == op.negate:
                 i = op.next
+            elif r.flags & RQ_GAVE_UP:
+                break
             elif op.loc != NULL:
                 enter(r, op.loc)
         elif op.kind == OP_REWRITE:
@@ -32,7 +34,7 @@ cdef bint ops_run(Request* r, Op* ops, uint32_t n) noexcept nogil:
             if r.flags & RQ_URI_CHANGED:
                 r.flags = (r.flags & ~<uint32_t> RQ_URI_CHANGED) | RQ_NO_LOCATION
             return False
-    return False
+    return gave_up(r)
 
 
 cdef void op_set(Request* r, Op* op) noexcept nogil:

@@ -2,7 +2,7 @@
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from lb.fast.types cimport Out, Str
-from lb.fast.sys cimport memcpy, strlen, time_t, tm
+from lb.fast.sys cimport gmtime_r, memcpy, memset, strlen, time_t, tm
 
 
 cdef inline void out_init(Out* o, char* p, uint32_t n) noexcept nogil:
@@ -104,6 +104,19 @@ cdef inline void out_date(Out* o, tm* t) noexcept nogil:
     out_char(o, 32)
     out_clock(o, t)
     out_put(o, b" GMT", 4)
+
+
+cdef enum:
+    DATE_MOST = 253402300799            # the last second of the year 9999: IMF-fixdate has four digits for it
+
+
+cdef inline void out_date_at(Out* o, int64_t seconds) noexcept nogil:
+    """IMF-fixdate of seconds since 1970; what lies outside 1970 to 9999 is the nearest in it (nginx: at least 1970)."""
+    cdef tm t
+    cdef time_t at = 0 if seconds < 0 else <int64_t> DATE_MOST if seconds > <int64_t> DATE_MOST else seconds
+    if gmtime_r(&at, &t) == NULL:       # beyond what its tm can hold: not after these bounds
+        memset(&t, 0, sizeof(t))
+    out_date(o, &t)
 
 
 cdef inline void out_clock(Out* o, tm* t) noexcept nogil:

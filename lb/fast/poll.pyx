@@ -12,7 +12,7 @@ cdef epoll_event events[512]    # of the present turn
 
 cdef void clock_update() noexcept nogil:
     cdef timespec ts
-    cdef tm utc
+    cdef tm local
     cdef Out o
     clock_gettime(CLOCK_MONOTONIC, &ts)
     loop.now = <int64_t> ts.tv_sec * 1000 + ts.tv_nsec // 1000000
@@ -22,10 +22,10 @@ cdef void clock_update() noexcept nogil:
     if ts.tv_sec == loop.second:
         return
     loop.second = ts.tv_sec
-    gmtime_r(&ts.tv_sec, &utc)
-    localtime_r(&ts.tv_sec, &loop.env.local)
+    if localtime_r(&ts.tv_sec, &local) != NULL:
+        loop.env.local = local
     out_init(&o, loop.date, sizeof(loop.date))
-    out_date(&o, &utc)
+    out_date_at(&o, ts.tv_sec)
 
 
 cdef bint poll_add(Conn* c, uint32_t what) noexcept nogil:

@@ -21,6 +21,10 @@ cdef void proxy_send(Request* r) noexcept nogil:
         r.spool.at = r.spool.size if r.flags & RQ_BODY_DROP else 0
     out_init(&o, loop.heads, HEADS)
     write_up_head(&o, r, &loop.env)
+    if r.flags & RQ_GAVE_UP:
+        up_abandon(r)
+        answer_status(r, 500)
+        return
     if o.full:
         log_request(LOG_ERR, r, b"request head too large for the upstream", 0, b"")
         up_abandon(r)
@@ -341,6 +345,8 @@ cdef bint answer_body(Request* r, Head* h, char* p, uint32_t n) noexcept nogil:
     out_init(&o, loop.heads, loop.heads_room)
     if h != NULL:
         write_answer_head(&o, r, p - h.size, h)
+        if r.flags & RQ_GAVE_UP:
+            return answer_given_up(r)
     front = <uint32_t> (o.p - loop.heads)
     r.body_sent += len
     if r.outb.chunk_out:
@@ -367,6 +373,17 @@ cdef bint answer_body(Request* r, Head* h, char* p, uint32_t n) noexcept nogil:
         proxy_answered(r)
         return False
     return True
+
+
+cdef bint answer_given_up(Request* r) noexcept nogil:
+    """Of a head that is to be written a value is not known (gave_up): 500 for the server's answer. Always False."""
+    peer_ok(r.peer)
+    up_abandon(r)
+    try_add(r, r.peer)
+    memset(&r.outb, 0, sizeof(Body))
+    r.flags &= ~<uint32_t> (RQ_HOLD | RQ_UP_HEAD)
+    answer_status(r, 500)
+    return False
 
 
 cdef uint32_t chunk_wrap(Request* r, Out* o, char* data, uint32_t n) noexcept nogil:
@@ -398,6 +415,7 @@ cdef uint32_t last_chunk(Request* r, char* p, uint32_t room) noexcept nogil:
     out_put(&o, b"\r\n", 2)
     if o.full:
         log_request(LOG_ERR, r, b"trailers too large", 0, b"")
+    if o.full or r.flags & RQ_GAVE_UP:  # too late for another status: what is not known is not said
         memcpy(p, b"0\r\n\r\n", 5)
         return 5
     return <uint32_t> (o.p - p)

@@ -3,8 +3,12 @@
     regex_check   (Python) is it one? its named captures; lb/config asks this, so that errors get their file and line
     regex_new     compiled once per Engine
     regex_match   for a request: True, and its captures ($1, $2, named ones) are the request's
+    gave_up       the request has met an expression that could not say: 500
 
-A match that needs too much work is logged and counts as no match: a client cannot hold a worker with a clever path.
+The limits are PCRE2's own defaults, as in nginx: what matches there matches here. They bound the time of a match (measured in
+doc/limits.md). An expression that reaches one says neither yes nor no, so nothing may follow from it: regex_match logs it and
+sets RQ_GAVE_UP, and whoever would act on the request next (answer_status, answer_send, ops_run, locate, handle_by, up_start, the
+writers of heads) answers 500 instead. So does one for which there is no memory.
 The match data is the loop's, one for all; captures are offsets, copied into the request's memory.
 """
 
@@ -22,9 +26,6 @@ cdef extern from "pcre.h" nogil:
     void pcre2_match_data_free(pcre2_match_data* data) noexcept
     pcre2_match_context* pcre2_match_context_create(void* context) noexcept
     void pcre2_match_context_free(pcre2_match_context* context) noexcept
-    int pcre2_set_match_limit(pcre2_match_context* context, uint32_t limit) noexcept
-    int pcre2_set_depth_limit(pcre2_match_context* context, uint32_t limit) noexcept
-    int pcre2_set_heap_limit(pcre2_match_context* context, uint32_t kib) noexcept
     pcre2_jit_stack* pcre2_jit_stack_create(size_t start, size_t most, void* context) noexcept
     void pcre2_jit_stack_free(pcre2_jit_stack* stack) noexcept
     void pcre2_jit_stack_assign(pcre2_match_context* context, void* callback, void* stack) noexcept
@@ -33,13 +34,11 @@ cdef extern from "pcre.h" nogil:
     size_t* pcre2_get_ovector_pointer(pcre2_match_data* data) noexcept
     int pcre2_get_error_message(int error, unsigned char* text, size_t n) noexcept
     enum:
-        PCRE2_CASELESS, PCRE2_JIT_COMPLETE, PCRE2_ERROR_NOMATCH
+        PCRE2_CASELESS, PCRE2_JIT_COMPLETE, PCRE2_NO_JIT, PCRE2_ERROR_NOMATCH, PCRE2_ERROR_JIT_STACKLIMIT
         PCRE2_INFO_CAPTURECOUNT, PCRE2_INFO_NAMECOUNT, PCRE2_INFO_NAMEENTRYSIZE, PCRE2_INFO_NAMETABLE
 
 cdef enum:
-    MATCH_LIMIT = 100000        # backtracks: about a millisecond
-    MATCH_HEAP = 1024           # KiB, where there is no JIT
-    JIT_STACK = 524288          # bytes at most
+    JIT_STACK = 524288          # bytes at most; what needs more is interpreted, on the heap
 
 
 def regex_check(str pattern, bint caseless=False):
@@ -79,7 +78,7 @@ cdef tuple regex_names(pcre2_code* code):
 
 
 cdef int regex_init(uint32_t groups) except -1:
-    """The loop's match data (room for that many groups) and limits."""
+    """The loop's match data (room for that many groups). The match context has PCRE2's own limits."""
     cdef pcre2_match_context* context = pcre2_match_context_create(NULL)
     loop.max_groups = groups + 1
     loop.match_data = pcre2_match_data_create(loop.max_groups, NULL)
@@ -87,9 +86,6 @@ cdef int regex_init(uint32_t groups) except -1:
     loop.match_context = context
     if context == NULL or loop.match_data == NULL:
         raise MemoryError()
-    pcre2_set_match_limit(context, MATCH_LIMIT)
-    pcre2_set_depth_limit(context, MATCH_LIMIT)
-    pcre2_set_heap_limit(context, MATCH_HEAP)
     if loop.jit_stack != NULL:
         pcre2_jit_stack_assign(context, NULL, loop.jit_stack)
     return 0
@@ -107,22 +103,25 @@ cdef int regex_drop() except -1:
 
 
 cdef bint regex_match(Request* r, Regex* re, char* p, uint32_t n) noexcept nogil:
-    """Does it match? Then the captures are parts of p, which must live as long as the request."""
+    """Does it match? Then the captures are parts of p, which must live as long as the request. False and RQ_GAVE_UP: unknown."""
     cdef size_t* at
     cdef uint32_t i
     cdef int rc
     if p == NULL:
         p = b""
-    rc = pcre2_match(<pcre2_code*> re.code, <unsigned char*> p, n, 0, 0, <pcre2_match_data*> loop.match_data,
-                     <pcre2_match_context*> loop.match_context)
+    rc = regex_run(re, p, n, 0)
+    if rc == PCRE2_ERROR_JIT_STACKLIMIT:
+        rc = regex_run(re, p, n, PCRE2_NO_JIT)
     if rc == PCRE2_ERROR_NOMATCH:
         return False
     if rc <= 0:
         log_regex(r, re, rc)
+        r.flags |= RQ_GAVE_UP
         return False
     if r.captures == NULL:
         r.captures = <uint32_t*> request_memory(r, loop.max_groups * 2 * sizeof(uint32_t))
         if r.captures == NULL:
+            r.flags |= RQ_GAVE_UP
             return False
     at = pcre2_get_ovector_pointer(<pcre2_match_data*> loop.match_data)
     for i in range(2 * <uint32_t> rc):
@@ -134,7 +133,26 @@ cdef bint regex_match(Request* r, Regex* re, char* p, uint32_t n) noexcept nogil
     return True
 
 
+cdef int regex_run(Regex* re, const char* p, uint32_t n, uint32_t options) noexcept nogil:
+    """pcre2_match with the loop's match data."""
+    return pcre2_match(<pcre2_code*> re.code, <unsigned char*> p, n, 0, options, <pcre2_match_data*> loop.match_data,
+                       <pcre2_match_context*> loop.match_context)
+
+
+cdef bint gave_up(Request* r) noexcept nogil:
+    """True: an expression has given up, and the request got its 500 for it (a session its end): it goes on no other way."""
+    if not r.flags & RQ_GAVE_UP:
+        return False
+    if r.flags & RQ_TCP:
+        r.status = 500
+        tcp_end(r)
+    else:
+        answer_status(r, 500)
+    return True
+
+
 cdef void log_regex(Request* r, Regex* re, int error) noexcept nogil:
+    """pcre2_match() failed: -47 using "PATTERN" in FILE:LINE"""
     cdef Out o
     if not error_begin(&o, errors_of(r), LOG_ERR):
         return
@@ -143,6 +161,7 @@ cdef void log_regex(Request* r, Regex* re, int error) noexcept nogil:
     out_int(&o, error)
     out_text(&o, b" using \"")
     out_escaped(&o, re.text.p, re.text.n if re.text.n < 512 else 512)
-    out_char(&o, 34)
+    out_text(&o, b"\" in ")
+    out_str(&o, re.where)
     error_context(&o, r)
     error_end(&o, errors_of(r), LOG_ERR)

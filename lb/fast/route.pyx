@@ -23,6 +23,8 @@ cdef int route_server(Request* r) noexcept nogil:
     cdef Listener* l = r.client.lst
     r.srv = server_by_host(r) if l.has_names else l.fallback
     r.loc = &r.srv.fallback
+    if r.flags & RQ_GAVE_UP:
+        return 500
     if r.h.method == M_CONNECT or r.h.method == M_TRACE:
         return 405
     return request_path(r)
@@ -49,6 +51,8 @@ cdef Server* server_by_host(Request* r) noexcept nogil:
             r.loc = &r.srv.fallback     # for the log, should the match fail
             if regex_match(r, &t.regexes[i], low, n):
                 return r.srv
+            if r.flags & RQ_GAVE_UP:
+                break
     return r.client.lst.fallback
 
 
@@ -92,6 +96,8 @@ cdef int routes_find(Request* r, Routes* t) noexcept nogil:
                 r.loc = t.regex[i]
                 routes_find(r, &r.loc.routes)
                 return FOUND_SURE
+            if r.flags & RQ_GAVE_UP:
+                return FOUND_SURE       # no other location either: locate looks
     return found
 
 
@@ -126,6 +132,8 @@ cdef void locate(Request* r) noexcept nogil:
         r.loc = &r.srv.fallback
         found = routes_find(r, &r.srv.routes)
         enter(r, r.loc)
+        if gave_up(r):
+            return
         if r.loc.internal and not r.flags & RQ_INTERNAL:
             answer_status(r, 404)
             return

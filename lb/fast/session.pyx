@@ -12,8 +12,8 @@ cdef void session_start(Request* r) noexcept nogil:
         r.status = 403
         tcp_end(r)
         return
-    if r.stream.nops:
-        ops_run(r, r.stream.ops, r.stream.nops)
+    if r.stream.nops and ops_run(r, r.stream.ops, r.stream.nops):
+        return
     if r.stream.show:
         session_show(r)
     elif r.stream.text != NULL:
@@ -26,6 +26,8 @@ cdef void session_start(Request* r) noexcept nogil:
 
 cdef void session_return(Request* r) noexcept nogil:
     cdef Str s = value_text(r, r.stream.text)
+    if gave_up(r):
+        return
     if session_send(r, s.p, s.n):
         session_returning(r)
 

@@ -6,9 +6,9 @@ Only fields whose bit is in the location's mask come here (rewrite.pxd); a locat
 from libc.stdint cimport int64_t, uint32_t
 from lb.fast.types cimport (AddField, Env, EX_ACCESS, EX_DAILY, EX_EPOCH, EX_MAX, EX_MODIFIED, EX_OFF, EX_TEXT, F_LOCATION,
                             F_REFRESH, F_SET_COOKIE, Field, Out, Request, Shape, Str)
-from lb.fast.out cimport out_date, out_int, out_put, out_str, out_text
+from lb.fast.out cimport out_date_at, out_int, out_put, out_str, out_text
 from lb.fast.swap cimport clean, write_cookie, write_line, write_location
-from lb.fast.sys cimport gmtime_r, memchr, memcmp, memmove, strncasecmp, time_t, tm
+from lb.fast.sys cimport memchr, memcmp, memmove, strncasecmp
 from lb.fast.value cimport write_value
 
 
@@ -149,8 +149,6 @@ cdef inline int64_t unit_seconds(int rank) noexcept nogil:
 
 cdef inline void write_expires(Out* o, Env* env, int kind, int64_t seconds, int64_t modified) noexcept nogil:
     """`modified`: seconds since 1970 of Last-Modified, -1: none."""
-    cdef tm t
-    cdef time_t at
     cdef int64_t now = env.wall // 1000, age = seconds
     if kind == EX_EPOCH:
         out_text(o, b"Expires: Thu, 01 Jan 1970 00:00:01 GMT\r\nCache-Control: no-cache\r\n")
@@ -164,10 +162,8 @@ cdef inline void write_expires(Out* o, Env* env, int kind, int64_t seconds, int6
             age += 86400
     elif kind == EX_MODIFIED and modified >= 0 and seconds != 0:
         age = modified + seconds - now
-    at = now + age
-    gmtime_r(&at, &t)
     out_put(o, b"Expires: ", 9)
-    out_date(o, &t)
+    out_date_at(o, now + age)
     if age < 0 or (seconds < 0 and kind != EX_DAILY):
         out_text(o, b"\r\nCache-Control: no-cache\r\n")
         return

@@ -4,6 +4,10 @@
     tallies_settle, once: what the workers see becomes one state, and since when; who is in no worker is named
 
 A row holds the counters of a Tally, then how many workers see the server in which condition, then its state.
+
+The master may be root, and who has taken over a worker writes here what he likes. So the master reckons itself where the
+tallies of a worker are (TallyBlock), bounds what it reads as a count or a length, looks at a copy that nobody changes meanwhile,
+and takes no name that could be more than one word of a text.
 """
 
 TALLY_OTHER = b"other"              # the name of TALLY_REST among the servers
@@ -38,19 +42,56 @@ cdef void tally_shown(uint64_t* row, Tally* t) noexcept nogil:
         row[ROW_RETRY] = t.retry_at
 
 
-cdef void tallies_clear(unsigned char* shm, int worker) noexcept nogil:
-    cdef Stats* st = <Stats*> shm + worker
-    memset(shm + st.tallies, 0, st.tallied * sizeof(Tally))
+ctypedef struct TallyBlock:         # where a worker's counters are
+    Stats* st
+    Tally* all
+    uint64_t n                      # of its tallies, were ever used
+    uint32_t room                   # there are
 
 
-cdef Tally* tallies_copy(const unsigned char* shm, int worker, uint64_t* n) except? NULL:
+cdef int tallies_find(const unsigned char[::1] view, int worker, layout, TallyBlock* b) except -1:
+    """`layout`: (workers, bytes of their counters), as the master made the memory. Raises ValueError for what it cannot be."""
+    cdef int workers
+    cdef size_t size
+    workers, size = layout
+    if not 0 <= worker < workers or size > <size_t> view.shape[0] or size < workers * sizeof(Stats):
+        raise ValueError(f"no counters of worker {worker} of {workers} in {size} of {view.shape[0]} bytes")
+    b.room = tallies_room(size, workers)
+    b.st = <Stats*> &view[0] + worker
+    b.all = <Tally*> (&view[0] + tallies_at(worker, workers, b.room))
+    b.n = lb_atomic_load(&b.st.tallied)
+    if b.n > b.room:
+        b.n = b.room
+    return 0
+
+
+def clear_stats(shm, int worker, tuple layout):
+    """Zero one worker's counters, before another worker takes the slot."""
+    cdef TallyBlock b
+    tallies_find(shm, worker, layout, &b)
+    memset(b.all, 0, b.n * sizeof(Tally))
+    memset(b.st, 0, sizeof(Stats))
+
+
+cdef bint tally_named(Tally* t) noexcept nogil:
+    """Is its name the text of an address? No control bytes, which would end a line somewhere."""
+    cdef uint32_t i
+    if t.name_len == 0 or t.name_len > TALLY_NAME:
+        return False
+    for i in range(t.name_len):
+        if 0 <= <signed char> t.name[i] < 32 or t.name[i] == 127:
+            return False
+    return True
+
+
+cdef Tally* tallies_copy(TallyBlock* b, uint64_t* n) except? NULL:
     """What a worker has in use, at one moment: no sum is missing or there twice. To be freed."""
-    cdef const Stats* st = <const Stats*> shm + worker
-    cdef const Tally* all = <const Tally*> (shm + st.tallies)
+    cdef const Stats* st = b.st
+    cdef const Tally* all = b.all
     cdef Tally* copy
     cdef uint64_t i, before
     cdef int _i
-    n[0] = lb_atomic_load(<uint64_t*> &st.tallied)
+    n[0] = b.n
     copy = <Tally*> need(n[0] * sizeof(Tally))
     with nogil:
         for _i in range(FOLDING_TRIES):
@@ -73,31 +114,32 @@ cdef uint64_t* tally_row(dict rows, bytes name) except NULL:
     return <uint64_t*> PyByteArray_AS_STRING(row)
 
 
-def consul_notes(shm, int worker):
+def consul_notes(shm, int worker, tuple layout):
     """For each upstream number of this worker: Unix time of Consul's last good answer (0: none), queries that failed."""
-    cdef const unsigned char[::1] view = shm
-    cdef const Stats* st = <const Stats*> &view[0] + worker
-    cdef const Tally* all = <const Tally*> (&view[0] + st.tallies)
+    cdef TallyBlock b
     cdef list found = []
     cdef uint64_t i
-    for i in range(0, st.tallied, 2):
-        if all[i].state != TALLY_REST:
+    tallies_find(shm, worker, layout, &b)
+    for i in range(0, b.n, 2):
+        if b.all[i].state != TALLY_REST:
             break
-        found.append((all[i].consul_answer / 1000.0, all[i].consul_errors))
+        found.append((b.all[i].consul_answer / 1000.0, b.all[i].consul_errors))
     return found
 
 
-def tallies_add(shm, int worker, list tables, *, bint dead=False, bint serving=True):
+def tallies_add(shm, int worker, tuple layout, list tables, *, bint dead=False, bint serving=True):
     """Add what a worker has counted to `tables`: for each number of an upstream (and one more, for the servers of addresses
     that variables gave) a dict from a server's address to a row of uint64; b"" is the sum of the upstream.
 
     dead: without what there is now. serving: with the condition of each server.
     """
-    cdef const unsigned char[::1] view = shm
+    cdef TallyBlock b
     cdef uint64_t n, i
-    cdef Tally* all = tallies_copy(&view[0], worker, &n)
+    cdef Tally* all
     cdef Tally* t
     cdef uint64_t* row
+    tallies_find(shm, worker, layout, &b)
+    all = tallies_copy(&b, &n)
     try:
         for i in range(n):
             t = &all[i]
@@ -109,7 +151,7 @@ def tallies_add(shm, int worker, list tables, *, bint dead=False, bint serving=T
             tally_sum(tally_row(rows, b""), t)
             if t.state == TALLY_GONE or (t.state == TALLY_REST and t.requests == 0):
                 continue
-            row = tally_row(rows, TALLY_OTHER if t.state == TALLY_REST else t.name[:t.name_len])
+            row = tally_row(rows, TALLY_OTHER if t.state == TALLY_REST or not tally_named(t) else t.name[:t.name_len])
             tally_sum(row, t)
             if t.state == TALLY_USED and serving and not dead:
                 tally_shown(row, t)

@@ -18,17 +18,25 @@ cdef int tallies_of(int upstreams) noexcept nogil:
     return 2 * (upstreams + 1) + TALLY_SERVERS
 
 
+cdef uint32_t tallies_room(size_t size, int workers) noexcept nogil:
+    """How many tallies each worker has in `size` bytes of counters. Worker and master each reckon it: nobody is told."""
+    return <uint32_t> ((size - workers * sizeof(Stats)) // (workers * sizeof(Tally)))
+
+
+cdef size_t tallies_at(int worker, int workers, uint32_t room) noexcept nogil:
+    """Bytes from the start of the memory to a worker's tallies."""
+    return workers * sizeof(Stats) + <size_t> worker * room * sizeof(Tally)
+
+
 cdef int tallies_init(size_t size, int upstreams) except -1:
     """Our part of the shared memory: two for each upstream, and for the servers of addresses that variables gave."""
     global tally_next
-    cdef size_t stats = loop.workers * sizeof(Stats)
     cdef int i
     tally_places.clear()
-    loop.ntallies = <uint32_t> ((size - stats) // (loop.workers * sizeof(Tally)))
+    loop.ntallies = tallies_room(size, loop.workers)
     if loop.ntallies < <uint32_t> tallies_of(upstreams) - TALLY_SERVERS:
         raise ValueError("the shared memory is too small for these upstreams")
-    loop.st.tallies = stats + loop.worker * loop.ntallies * sizeof(Tally)
-    loop.tallies = <Tally*> (<char*> loop.all + loop.st.tallies)
+    loop.tallies = <Tally*> (<char*> loop.all + tallies_at(loop.worker, loop.workers, loop.ntallies))
     for i in range(upstreams + 1):
         loop.tallies[2 * i].upstream = loop.tallies[2 * i + 1].upstream = i
         loop.tallies[2 * i].state = TALLY_REST

@@ -65,6 +65,10 @@ cdef void tunnel_begin(Request* r, const char* head, Head* h, const char* rest, 
     out_put(&o, b"\r\n", 2)
     if r.loc.shape != NULL:
         shape_end(&o, r, -1)
+    if r.flags & RQ_GAVE_UP:
+        r.flags &= ~(RQ_TUNNEL | RQ_STARTED)
+        answer_given_up(r)
+        return
     out_put(&o, b"\r\n", 2)
     if r.loc.uses & USES_UP_HEAD:
         keep_up_head(r, head, h)

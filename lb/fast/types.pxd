@@ -303,6 +303,7 @@ cdef enum ReqFlag:
     RQ_HOLD = 65536         # the answer may wait in memory and on disk for its client (hold.pyx)
     RQ_KEPT = 131072        # fields of an answer with X-Accel-Redirect go with it (accel.pyx)
     RQ_ALIAS_URI = 262144   # try_files found a file of an `alias` in a regular expression's location: the path is behind it
+    RQ_GAVE_UP = 524288     # a regular expression could not say whether it matches: the answer is 500 (regex.pyx)
     RQ_INTERNAL = 1 << 24   # an internal redirect or a rewrite made the present path
     RQ_URI_NEW = 1 << 25    # the target as received is no longer what goes to a server
     RQ_NO_LOCATION = 1 << 26    # rewrite ... break: proxy_pass's URI is not used
@@ -550,6 +551,7 @@ ctypedef struct RealIp:     # set_real_ip_from, real_ip_header, real_ip_recursiv
 ctypedef struct Regex:      # a compiled regular expression (regex.pyx)
     void* code              # pcre2_code
     Str text                # as written, for the log
+    Str where               # FILE:LINE, for the log
     uint32_t groups         # captures in it
     uint32_t nnames
     uint32_t* slots         # named captures: user variable
@@ -1003,8 +1005,7 @@ ctypedef struct Stats:      # one per worker, in memory shared with the master; 
     uint64_t syslog_sent    # datagrams
     uint64_t syslog_dropped # lines, part of log_dropped
     uint64_t syslog_errors  # failures to make a socket or to send
-    uint64_t spare[24]      # the block is 512 bytes: whole cache lines
-    uint64_t tallies        # bytes from the start of the memory to our tallies (tally.pyx)
+    uint64_t spare[25]      # the block is 512 bytes: whole cache lines
     uint64_t tallied        # how many of them were ever used
     uint64_t folding        # odd: what one tally holds is being added to another
 

@@ -142,6 +142,8 @@ cdef void up_start(Request* r) noexcept nogil:
     cdef int e
     if r.ups.key.n and r.key.p == NULL:
         hash_key(r)
+    if gave_up(r):                      # its upstream (proxy_pass with variables) or its key is not known
+        return
     if r.tries == 0:
         tries_begin(r)
     while True:

@@ -43,6 +43,7 @@ cdef bint match_copy(Request* r, Regex* re, const char* p, uint32_t n) noexcept 
     """Env.match: for a text that does not live as long as the request, as its captures must."""
     cdef char* copy = <char*> request_memory(r, n + 1)
     if copy == NULL:
+        r.flags |= RQ_GAVE_UP
         return False
     memcpy(copy, p, n)
     return regex_match(r, re, copy, n)
@@ -92,7 +93,7 @@ cdef Str user_value(Request* r, uint32_t slot) noexcept nogil:
     slots[slot].state = SLOT_BUSY
     s = map_value(r, m)
     slots[slot].state = SLOT_EMPTY
-    if not m.is_volatile:
+    if not m.is_volatile and not r.flags & RQ_GAVE_UP:     # a value that is not known is not kept
         slot_put(r, slot, s)
     return s
 
@@ -124,6 +125,8 @@ cdef Value* map_find(Request* r, Map* m, Str key) noexcept nogil:
     for i in range(m.names.nregex):
         if regex_match(r, &m.names.regexes[i], key.p, n):
             return <Value*> m.names.values[i]
+        if r.flags & RQ_GAVE_UP:
+            break
     return m.fallback
 
 

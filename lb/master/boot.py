@@ -15,8 +15,9 @@ from lb import __version__, _fast
 from lb.config.excerpt import explain
 from lb.config.model import Config
 from lb.log import Log, Target, print_error, targets
-from lb.master import daemon, inherit, logfiles, pidfile, sockets, title
+from lb.master import daemon, doubts, inherit, logfiles, pidfile, sockets, title
 from lb.master.arbiter import Master
+from lb.master.identity import Identity
 from lb.master.inherit import Inherited
 from lb.master.reload import Loaded, Prepared, prepare, read
 from lb.master.sockets import BindError, Binding, Want
@@ -111,8 +112,11 @@ def _serve(source: Source, prepared: Prepared, inherited: Inherited, log: Log) -
 # lb -t
 
 
-def check(source: Source, config: Config, log: Log) -> bool:
-    """Whether lb could start with this: pid file and logs can be opened, addresses can be bound. As nginx -t."""
+def check(source: Source, config: Config, identity: Identity | None, log: Log) -> bool:
+    """Whether lb could start with this: pid file and logs can be opened, addresses can be bound. As nginx -t.
+
+    It also warns about places on the disk that could give trouble later.
+    """
     try:
         pidfile.touch(config.pid)
         logs = logfiles.error_logs(config, source)
@@ -120,6 +124,8 @@ def check(source: Source, config: Config, log: Log) -> bool:
     except OSError as error:
         log.emerg(logfiles.failed(error))
         return False
+    for doubt in doubts.of(config, identity):
+        log.warn(doubt)
     return not [want for want in sockets.wants(config) if not _can_bind(want, log)]  # each failure is said
 
 

@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from lb._fast import STOP_NOW, STOP_QUIT, STOP_RELOAD
 from lb.config.model import Config, ErrorLog
+from lb.master import totals
 from lb.master.identity import Identity
 from lb.master.logfiles import Files, close_all
 from lb.master.loop import doubled
@@ -84,11 +85,13 @@ class Crew:
     shm: mmap.mmap  # the workers' counters, one block a slot
     fork: Callable[[Crew, Slot], Worker]
     slots: list[Slot] = field(init=False)
+    layout: tuple[int, int] = field(init=False)  # of shm: totals.layout
     # slot -> position of an upstream -> what the first worker there starts with
     learned: dict[int, dict[int, Any]] = field(default_factory=dict)
     stopping: int | None = None  # STOP_*: the hardest way to stop that it was told
 
     def __post_init__(self) -> None:
+        self.layout = totals.layout(self.config)
         self.slots = [Slot(number) for number in range(self.config.worker_processes)]
 
     def __iter__(self) -> Iterator[Worker]:

@@ -156,7 +156,7 @@ class Crews:
 
     def _fork(self, crew: Crew, slot: Slot) -> Worker:
         ours, theirs = socket.socketpair()
-        _fast.clear_stats(crew.shm, slot.number)
+        _fast.clear_stats(crew.shm, slot.number, crew.layout)
         try:
             pid = os.fork()
         except OSError:
@@ -167,7 +167,7 @@ class Crews:
             become_worker(lambda: self._job(crew, slot, ours, theirs), self._log)
         theirs.close()
         crew.learned.pop(slot.number, None)  # it is old news for whoever comes next in this slot
-        worker = Worker(pid, slot.number, crew.number, Endpoint(ours), time.monotonic())
+        worker = Worker(pid, slot.number, crew.number, Endpoint(ours, takes_fds=False), time.monotonic())
         self._loop.watch(worker.channel, READ, partial(self._on_channel, crew, worker))
         return worker
 
@@ -221,7 +221,7 @@ class Crews:
         self._ask_for_lists()
         self.ledger.bury(self.workers(), self.current, crew, worker)
         self.totals.bury(_fast.read_stats(crew.shm, worker.slot))
-        _fast.clear_stats(crew.shm, worker.slot)
+        _fast.clear_stats(crew.shm, worker.slot, crew.layout)
         delay = crew.buried(worker, now)
         if delay is not None:
             self.restarts += 1

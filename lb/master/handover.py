@@ -13,12 +13,37 @@ from lb.config.model import Config, Upstream
 from lb.master.crew import Crew
 
 ANSWER_S: Final = 0.25
+_UINT32: Final = (1 << 32) - 1
+_INT64: Final = (1 << 62) - 1  # ms: far from where a sum with another overflows
 
 Name = tuple[str, str]  # kind and name: the same over reloads, unlike an upstream's position
 
 
 def _name(upstream: Upstream) -> Name:
     return upstream.kind, upstream.name
+
+
+def _is_learned(one: Any) -> bool:
+    """[[position, position], {server: [failures, checked, turn]}]: what lb/fast/handover.pyx gives and can take."""
+    if not isinstance(one, list) or len(one) != 2 or not isinstance(one[1], dict):
+        return False
+    positions, peers = one
+    if not isinstance(positions, list) or len(positions) != 2:
+        return False
+    return all(_is_whole(position, _UINT32) for position in positions) and all(map(_is_peer, peers.values()))
+
+
+def _is_peer(known: Any) -> bool:
+    if not isinstance(known, list) or len(known) != 3:
+        return False
+    fails, checked, turn = known
+    return (
+        _is_whole(fails, _UINT32) and _is_whole(checked, _INT64) and type(turn) in (int, float) and abs(turn) <= _INT64
+    )
+
+
+def _is_whole(value: Any, high: int) -> bool:
+    return type(value) is int and 0 <= value <= high
 
 
 class Handover:
@@ -44,6 +69,8 @@ class Handover:
         names = [_name(upstream) for upstream in self._crew.config.upstreams]
         if not isinstance(upstreams, list) or len(upstreams) != len(names):
             raise ValueError("not one entry per upstream in what a worker has learned")
+        if not all(map(_is_learned, upstreams)):
+            raise ValueError("what a worker has learned has another form than the engine's")
         self._said[slot] = dict(zip(names, upstreams, strict=True))
         self._missing.discard(slot)
 
@@ -66,6 +93,6 @@ def _for_slot(said: dict[int, dict[Name, Any]], slot: int, config: Config) -> di
     for number, upstream in enumerate(config.upstreams):
         if _name(upstream) in known:
             positions, peers = known[_name(upstream)]
-            spread = [position + slot for position in positions]
+            spread = [(position + slot) & _UINT32 for position in positions]
             found[number] = [positions if before is not None else spread, peers]
     return found

@@ -49,7 +49,7 @@ class Ledger:
         """Keep what a dead worker had counted; `workers` has it still, for what it knew of the servers."""
         if time.monotonic() - self._looked_at >= FRESH_S:
             self.snapshot(workers, current)
-        _fast.tallies_add(crew.shm, worker.slot, _tables(self._base, crew.config), dead=True)
+        _fast.tallies_add(crew.shm, worker.slot, crew.layout, _tables(self._base, crew.config), dead=True)
         self._last = None
 
     def snapshot(self, workers: Iterable[tuple[Crew, Worker]], current: Crew) -> Snapshot:
@@ -62,7 +62,8 @@ class Ledger:
         for crew, worker in workers:
             known.update((one.kind, one.name) for one in crew.config.upstreams)
             serving = crew is current or not current.ready
-            _fast.tallies_add(crew.shm, worker.slot, _tables(made.sums, crew.config), serving=serving)
+            tables = _tables(made.sums, crew.config)
+            _fast.tallies_add(crew.shm, worker.slot, crew.layout, tables, serving=serving)
         self._settle(made, known, settled=current.ready)
         self._before = made.sums
         self._last = made

@@ -181,6 +181,6 @@ def _write(path: str, content: bytes) -> str:
         dump.replace(path, content)
     except OSError as error:
         return f"{error.errno}: {os.strerror(error.errno)}" if error.errno else str(error)
-    except (ValueError, RuntimeError) as error:  # RuntimeError: a link that leads to itself (pathlib)
+    except ValueError as error:
         return str(error)
     return ""

@@ -47,7 +47,7 @@ def make_view(master: Master) -> View:
     health, crews = make_health(master), master.crews
     now = time.monotonic()
     living = [_fast.read_stats(crew.shm, worker.slot) for crew, worker in crews.workers()]
-    notes = [_fast.consul_notes(crew.shm, worker.slot) for crew, worker in crews.workers()]
+    notes = [_fast.consul_notes(crew.shm, worker.slot, crew.layout) for crew, worker in crews.workers()]
     seen = zip(health.workers, living, notes, strict=True)
     looked = tuple(_looked_at(one, stats, told, now) for one, stats, told in seen)
     workers = {worker.pid: worker for worker in looked}

@@ -26,7 +26,7 @@ _LABEL: Final = "[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,62})"
 _NAME: Final = re.compile(rf"(?:{_LABEL}\.)*(?!0[xX][0-9a-fA-F]*\.?$)(?=[^.]*[A-Za-z]){_LABEL}\.?")
 _DIGITS: Final = re.compile(r"[0-9]{1,9}")
 # in a path: what would end a word, a directive or a line of the dump, which configurations include
-_UNWRITABLE: Final = re.compile(r"""[\s;{}"'\\\x00-\x1f\x7f]""")
+UNWRITABLE: Final = re.compile(r"""[\s;{}"'\\\x00-\x1f\x7f]""")
 
 
 class AddressError(ValueError):
@@ -89,7 +89,7 @@ def _unix(path: str) -> Address:
         length = len(os.fsencode(path))
     except UnicodeEncodeError:  # half a character, as JSON may have it
         length = 0
-    if not path.startswith("/") or _UNWRITABLE.search(path) or not 0 < length <= MAX_UNIX_PATH:
+    if not path.startswith("/") or UNWRITABLE.search(path) or not 0 < length <= MAX_UNIX_PATH:
         raise AddressError("invalid ip")
     return Address(socket.AF_UNIX, path)
 

@@ -4,7 +4,8 @@ can read it.
 The master writes it (once per change), a worker that starts without Consul reads it.  One line a server: `server
 NAME weight=N max_fails=N fail_timeout=Ns[ max_conns=N][ backup][ down];` (upsync-behaviour section 4.1; the module
 writes neither max_conns nor backup); behind an address that was found for a host name follows ` # NAME:PORT`.  A
-file is written whole or not at all, and read whole or not at all.
+file is written whole or not at all, and read whole or not at all.  The default is in /tmp: only a file that nobody but
+root and the master's user can have written is read (lb.trusted).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
+from lb import trusted
 from lb.config.model import Server
 from lb.upsync.address import AddressError, parse_dumped
 from lb.upsync.values import INT_MAX, printable
@@ -54,11 +56,12 @@ def write(path: str, servers: Iterable[Server]) -> None:
 def replace(path: str, content: bytes) -> None:
     """Replace the file in one step; after a crash it is the old or the new one, whole.
 
-    Raises OSError (full or read-only disk, no directory), ValueError for an empty list: nothing could start from it.
+    Raises OSError (full or read-only disk, no directory, a link to itself), ValueError for an empty list: nothing could
+    start from it.
     """
     if not content:
         raise ValueError(f"{path}: an empty server list is not written")
-    target = _target(Path(path))
+    target = Path(trusted.end_of_links(path))  # a link stays, its target is replaced
     fd, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
     try:
         with os.fdopen(fd, "wb") as file:
@@ -74,13 +77,6 @@ def replace(path: str, content: bytes) -> None:
     _sync_directory(target.parent)
 
 
-def _target(path: Path) -> Path:
-    """A link stays, its target is replaced; a link of another user (the default is in /tmp) is replaced itself."""
-    if path.is_symlink() and path.lstat().st_uid in (0, os.geteuid()):
-        return path.resolve()
-    return path
-
-
 def _sync_directory(directory: Path) -> None:
     """Make the rename last. Some file systems cannot; the file is complete all the same."""
     with contextlib.suppress(OSError):
@@ -94,10 +90,13 @@ def _sync_directory(directory: Path) -> None:
 def read(path: str) -> tuple[Server, ...]:
     """The list in file order. Raises FileNotFoundError, DumpError (a file that cannot be read or is not whole)."""
     try:
-        with Path(path).open("rb") as file:
+        with os.fdopen(trusted.open_to_read(path), "rb") as file:
+            trusted.check_file(file.fileno())
             data = file.read(MAX_BYTES + 1)
     except FileNotFoundError:
         raise
+    except trusted.Untrusted as error:
+        raise DumpError(f"{path}: {error}") from None
     except OSError as error:
         raise DumpError(f"{path}: {error.strerror}") from error
     if len(data) > MAX_BYTES:

@@ -4,21 +4,34 @@ Sent over the control channel at each change (never at a mere passing of time), 
 its digest, and what has changed since the list before (a Delta).  The master, which writes the dump, shows it all on
 the status port and hands it to new workers at a reload, asks one worker for a list that it neither knows by its digest
 nor can make from the Delta (lb.master.reports): 64 workers do not send 64 times 5,000 servers, and mostly none does.
+
+The master may be root and the worker in other hands: from_json takes nothing that could be more than one word of a
+line of the dump, no number out of its range, and no control byte in a text.  Which servers there are is its word.
 """
 
 from __future__ import annotations
 
+import re
+import socket
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal, Self
 
 from lb.config.model import Address, Server
+from lb.upsync.address import UNWRITABLE
 from lb.upsync.roll import Key, Roll, key_of
+from lb.upsync.values import INT_MAX, printable
 
 Origin = Literal["consul", "dump", "file"]
 _ORIGINS = ("consul", "dump", "file")
 _MASK = (1 << 62) - 1
 MOST_CHANGES: Final = 1000  # servers in a Delta; with more, the list itself is sent
+_INDEX_MAX: Final = (1 << 64) - 1
+_TIME_MAX: Final = 253402300799.0  # Unix time: the end of the year 9999
+_NAME_MAX: Final = 512  # characters of a server's name: a host name and a port, or `unix:` and a path
+_TEXT_MAX: Final = 4096  # of an error and the like
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
+_FAMILIES: Final = frozenset((socket.AF_UNSPEC, socket.AF_UNIX, socket.AF_INET, socket.AF_INET6))
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +60,9 @@ class Delta:
         }
 
     @classmethod
-    def from_json(cls, data: dict[str, Any]) -> Self:
-        gone = tuple(Address(*row) for row in data["gone"])
-        return cls(int(data["of"]), gone, tuple(map(_unpack, data["head"])), tuple(map(_unpack, data["altered"])))
+    def from_json(cls, data: dict[str, Any], origin: Origin = "consul") -> Self:
+        gone = tuple(_address(*row) for row in data["gone"])
+        return cls(_whole(data["of"]), gone, _unpacked(data["head"], origin), _unpacked(data["altered"], origin))
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,25 +118,26 @@ class Report:
     def from_json(cls, data: dict[str, Any]) -> Self:
         """The inverse, also of brief(). Raises ValueError for anything that to_json() did not make."""
         try:
-            if data["source"] not in _ORIGINS:
-                raise ValueError(f"unknown source {data['source']!r}")
+            origin = data["source"]
+            if origin not in _ORIGINS:
+                raise ValueError(f"unknown source {origin!r:.80}")
             return cls(
-                upstream=int(data["upstream"]),
-                source=data["source"],
-                index=int(data["index"]),
-                at=float(data["at"]),
-                servers=tuple(_unpack(row) for row in data.get("servers", ())),
-                error=str(data["error"]),
-                skipped=tuple(str(text) for text in data["skipped"]),
-                watched=str(data["watched"]),
-                held=str(data.get("held", "")),
-                next_try=float(data.get("next_try", 0.0)),
-                count=int(data.get("count", -1)),
-                digest=int(data.get("digest", -1)),
-                delta=Delta.from_json(data["delta"]) if "delta" in data else None,
+                upstream=_whole(data["upstream"]),
+                source=origin,
+                index=_whole(data["index"], high=_INDEX_MAX),
+                at=_time(data["at"]),
+                servers=_unpacked(data.get("servers", ()), origin),
+                error=_text(data["error"]),
+                skipped=tuple(map(_text, data["skipped"])),
+                watched=_text(data["watched"]),
+                held=_text(data.get("held", "")),
+                next_try=_time(data.get("next_try", 0.0)),
+                count=_whole(data.get("count", -1), low=-1),
+                digest=_whole(data.get("digest", -1), low=-1),
+                delta=Delta.from_json(data["delta"], origin) if "delta" in data else None,
             )
-        except (KeyError, TypeError) as error:
-            raise ValueError(f"not a report: {error!r}") from error
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"not a report: {error!r:.200}") from error
 
 
 def digest_of(servers: Iterable[Server]) -> int:
@@ -158,7 +172,47 @@ def _pack(server: Server) -> list[Any]:
     ]
 
 
-def _unpack(row: list[Any]) -> Server:
-    name, family, host, port, weight, max_fails, fail_timeout_s, max_conns, backup, down, *written = row
-    address = Address(family, host, port)
-    return Server(name, address, weight, max_fails, fail_timeout_s, max_conns, backup, down, *written)
+def _unpacked(rows: Iterable[list[Any]], origin: Origin) -> tuple[Server, ...]:
+    return tuple(_unpack(row, _CONTROL if origin == "file" else UNWRITABLE) for row in rows)
+
+
+def _unpack(row: list[Any], never: re.Pattern[str]) -> Server:
+    """`never`: what no name may have in it: those of the file are in no dump, and may have a space."""
+    name, family, host, port, weight, max_fails, fail_timeout_s, max_conns, backup, down, *rest = row
+    written = rest[0] if rest else ""
+    for text in (name, written):
+        if not isinstance(text, str) or len(text) > _NAME_MAX or never.search(text):
+            raise ValueError(f"no name of a server: {text!r:.80}")
+    for number in (weight, max_fails, fail_timeout_s, max_conns):
+        if type(number) is not int or not 0 <= number <= INT_MAX:
+            raise ValueError(f"no parameter of a server: {number!r:.80}")
+    if not name or not weight or type(backup) is not bool or type(down) is not bool or len(rest) > 1:
+        raise ValueError(f"no server: {row!r:.80}")
+    return Server(
+        name, _address(family, host, port), weight, max_fails, fail_timeout_s, max_conns, backup, down, written
+    )
+
+
+def _address(family: Any, host: Any, port: Any) -> Address:
+    if family not in _FAMILIES or not isinstance(host, str) or len(host) > _NAME_MAX or _CONTROL.search(host):
+        raise ValueError(f"no address: {host!r:.80}")
+    return Address(family, host, _whole(port, high=65535))
+
+
+def _whole(value: Any, low: int = 0, high: int = _MASK) -> int:
+    if type(value) is not int or not low <= value <= high:
+        raise ValueError(f"no number from {low} to {high}: {value!r:.80}")
+    return value
+
+
+def _time(value: Any) -> float:
+    """Unix time; NaN is none."""
+    if type(value) not in (int, float) or not 0.0 <= value <= _TIME_MAX:
+        raise ValueError(f"no time: {value!r:.80}")
+    return float(value)
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"no text: {value!r:.80}")
+    return printable(value[:_TEXT_MAX])

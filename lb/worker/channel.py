@@ -26,6 +26,7 @@ from typing import Any, Final
 MAX_FRAME: Final = 256 << 20  # bytes: a server list of a million lines, and a bound on a lying length
 MAX_QUEUED: Final = 64  # pieces of frames that wait to be sent
 READ_SIZE: Final = 1 << 16
+MAX_FDS: Final = 1 << 20  # of a frame
 FDS_A_MESSAGE: Final = 250  # the kernel takes 253 (SCM_MAX_FD)
 _LENGTH: Final = struct.Struct("!I")
 
@@ -78,8 +79,10 @@ class Decoder:
         try:
             body = json.loads(raw)
             count = body.pop("fds", 0)
-        except (ValueError, AttributeError, TypeError) as error:  # no JSON, or another type than an object
+        except (ValueError, AttributeError, TypeError, RecursionError) as error:  # no JSON, or no object
             raise ChannelError(f"not a JSON object: {error}") from error
+        if type(count) is not int or not 0 <= count <= MAX_FDS:
+            raise ChannelError(f"a frame with {count!r:.80} descriptors")
         if not count:
             return Frame(body)
         if self._lost or len(self._fds) < count:
@@ -102,11 +105,15 @@ def encode(body: dict[str, Any], fds: int = 0) -> bytes:
 
 
 class Endpoint:
-    """One end of the channel: non-blocking, buffered both ways, with one owner (no lock)."""
+    """One end of the channel: non-blocking, buffered both ways, with one owner (no lock).
 
-    def __init__(self, sock: socket.socket) -> None:
+    `takes_fds`: the worker's end. The master takes none: they are closed as they come, whatever a frame says of them.
+    """
+
+    def __init__(self, sock: socket.socket, *, takes_fds: bool = True) -> None:
         sock.setblocking(False)
         self.sock = sock
+        self._takes_fds = takes_fds
         self._decoder = Decoder()
         self._out: deque[tuple[memoryview, list[int]]] = deque()  # pieces to send, with duplicates of their descriptors
 
@@ -153,7 +160,11 @@ class Endpoint:
             return [], True
         except OSError:  # reset: the other process is gone
             return [], False
-        frames = self._decoder.feed(data, _received(control), bool(flags & socket.MSG_CTRUNC))
+        fds = _received(control)
+        if fds and not self._takes_fds:
+            _close_all(fds)
+            raise ChannelError("descriptors from a worker")
+        frames = self._decoder.feed(data, fds, bool(flags & socket.MSG_CTRUNC))
         return frames, bool(data)
 
     def close(self) -> None:

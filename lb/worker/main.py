@@ -88,7 +88,7 @@ class Worker:
         self._set_limits()
         self._lists = self._first_lists()  # a dump, or a key, may lie where only root can read
         tls.keep(one.upsync.tls for one in job.config.upstreams if one.upsync is not None)
-        make_temp_dirs(job.config, job.identity)
+        self._make_temp_dirs()
         if job.identity is not None:
             job.identity.assume()
         access, error_fd = self._files_of_engine()
@@ -129,6 +129,12 @@ class Worker:
         self._check_handles()
         self._log.notice("exit")
         return 0
+
+    def _make_temp_dirs(self) -> None:
+        """Every worker sees to them, before it needs them; one says what is wrong."""
+        problems = make_temp_dirs(self._job.config, self._job.identity)
+        for problem in problems if self._job.slot == 0 else ():
+            self._log.error(f"{problem}: a larger body gets 500")
 
     def _set_limits(self) -> None:
         limit = self._job.config.worker_rlimit_nofile

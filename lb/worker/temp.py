@@ -1,28 +1,104 @@
-"""The directories of client_body_temp_path and proxy_temp_path, made while the worker may still be root.
+"""The directories of client_body_temp_path and proxy_temp_path, made or taken over while the worker may still be root.
 
-A directory that cannot be made is no reason not to serve: whoever needs it gets an error, and the log says why.
+As nginx at its start: a directory that is there becomes the worker's user's, and its owner may do everything in it.
+Not so one that all users share (sticky, as /tmp): there the worker can write anyhow.  A directory that cannot be made
+is no reason not to serve: whoever needs it gets an error, and the log says why; so does `lb -t`.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import stat
+from collections.abc import Iterable, Iterator
 
-from lb.config.model import Config, ProxyPass
+from lb import trusted
+from lb.config.model import Config, If, Location, Op, ProxyPass
 from lb.master.identity import Identity
 
-
-def make_temp_dirs(config: Config, identity: Identity | None) -> None:
-    for path in sorted(_directories(config)):
-        with contextlib.suppress(OSError):
-            os.mkdir(path, 0o700)
-            if identity is not None:
-                os.chown(path, identity.uid, -1)
+MODE = stat.S_IRWXU
 
 
-def _directories(config: Config) -> set[str]:
-    """Of every location that passes requests on."""
+def make_temp_dirs(config: Config, identity: Identity | None) -> list[str]:
+    """What went wrong: a text for each directory."""
+    return [problem for path in temp_dirs(config) if (problem := _make(path, identity))]
+
+
+def unwritable(config: Config, identity: Identity | None) -> list[str]:
+    """The directories in which a worker, as whom a child of ours looks, could not make a file."""
+    paths = temp_dirs(config)
+    read, write = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        _look(paths, identity, write)
+    os.close(write)
+    with os.fdopen(read, "rb") as pipe:
+        marks = pipe.read()
+    os.waitpid(pid, 0)
+    return [path for path, mark in zip(paths, marks, strict=False) if mark == ord("n")]
+
+
+def _look(paths: Iterable[str], identity: Identity | None, write: int) -> None:
+    """In the child: y or n for each."""
+    try:
+        if identity is not None:
+            identity.assume()
+        os.write(write, b"".join(b"y" if os.access(path, os.W_OK | os.X_OK) else b"n" for path in paths))
+    finally:
+        os._exit(0)
+
+
+def temp_dirs(config: Config) -> list[str]:
+    """Of every place that passes requests on, however deep: a location in a location, `if`, limit_except."""
     servers = [server for listener in config.listeners for server in listener.http]
-    locations = [location for server in servers for location in server.locations]
-    settings = [location.settings for location in locations if isinstance(location.handler, ProxyPass)]
-    return {path.directory for item in settings for path in (item.client_body_temp, item.proxy_temp)}
+    places = [place for server in servers for place in _places(server.locations, server.ops)]
+    settings = [place.settings for place in places if isinstance(place.handler, ProxyPass)]
+    return sorted({path.directory for item in settings for path in (item.client_body_temp, item.proxy_temp)})
+
+
+def _places(locations: Iterable[Location], ops: Iterable[Op]) -> Iterator[Location]:
+    inside = [*locations, *_implicit(ops)]
+    for one in inside:
+        yield one
+        last = () if one.except_location is None else (one.except_location,)
+        yield from _places((*one.locations, *last), one.ops)
+
+
+def _implicit(ops: Iterable[Op]) -> Iterator[Location]:
+    """Those of `if`."""
+    for op in ops:
+        if isinstance(op, If):
+            if op.location is not None:
+                yield op.location
+            yield from _implicit(op.ops)
+
+
+def _make(path: str, identity: Identity | None) -> str:
+    """What went wrong, or nothing."""
+    call = "mkdir"
+    try:
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(path, MODE)
+        call = "chown"
+        fd = trusted.open_to_read(path, os.O_DIRECTORY)
+        try:
+            _take(fd, identity)
+        finally:
+            os.close(fd)
+    except trusted.Untrusted as error:
+        return f'"{path}" is not used: {error}'
+    except OSError as error:
+        if call == "chown" and identity is None:  # ours, or not ours to change
+            return ""
+        return f'{call}() "{path}" failed ({error.errno}: {error.strerror})'
+    return ""
+
+
+def _take(fd: int, identity: Identity | None) -> None:
+    status = os.fstat(fd)
+    if status.st_mode & stat.S_ISVTX:
+        return
+    if identity is not None and status.st_uid != identity.uid:
+        os.fchown(fd, identity.uid, -1)
+    if status.st_mode & MODE != MODE:
+        os.fchmod(fd, stat.S_IMODE(status.st_mode) | MODE)

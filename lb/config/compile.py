@@ -172,6 +172,7 @@ def build(reader: Reader) -> Config:
         maps=tuple(reader.maps),
         limit_zones=tuple(zone for zone, _ in reader.limit_zones.values()),
         status_listen=tuple(address for address, _ in main.status_listen),
+        status_hosts=tuple(main.status_hosts),
         warnings=tuple(reader.warnings),
         **_given(main, _MAIN_FIELDS),
     )

@@ -467,6 +467,7 @@ class Config:
     upstreams: tuple[Upstream, ...] = ()
     listeners: tuple[Listener, ...] = ()
     status_listen: tuple[Address, ...] = ()
+    status_hosts: tuple[str, ...] = ()  # names that a request to a status port may be for; ".NAME": and those below
     variables: tuple[str, ...] = ()  # those that set, map and named captures define
     maps: tuple[Map, ...] = ()
     limit_zones: tuple[LimitZone, ...] = ()

@@ -250,3 +250,24 @@ def test_servers_that_have_failed_rest(run_lb, raw_backend, connect):
         assert client.request().status == 502
     assert [backend.accepted for backend in backends] == [1] * 4
     lb.wait_log("no live upstreams while connecting to upstream")
+
+
+def test_failures_add_up_until_a_success_that_counts(pair, http_backend):
+    """As nginx: what succeeds within fail_timeout of a failure does not clear it."""
+    flaky = http_backend(lambda request: Reply(status=500 if request.target == "/fail" else 200, body=b"flaky"))
+    good = http_backend(lambda _: Reply(body=b"good"))
+    both = pair(
+        """http {
+            access_log off;
+            upstream u { server @flaky@ max_fails=3 fail_timeout=1h; server @good@ backup; }
+            server { listen 127.0.0.1:@http@; location / { proxy_pass http://u; proxy_next_upstream http_500; } }
+        }""",
+        flaky=flaky.address,
+        good=good.address,
+    )
+    for port in [both.lb.port("http"), *([both.nginx] if both.nginx else [])]:
+        with Client(port) as client:
+            for _ in range(3):
+                assert [client.request(target="/ok").body for _ in range(3)] == [b"flaky"] * 3
+                assert client.request(target="/fail").body == b"good"
+            assert client.request(target="/ok").body == b"good"

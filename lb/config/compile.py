@@ -119,6 +119,7 @@ _MAIN_FIELDS = {
     "worker_processes": "worker_processes",
     "worker_rlimit_nofile": "worker_rlimit_nofile",
     "worker_shutdown_timeout_ms": "worker_shutdown_timeout",
+    "worker_orphan_timeout_ms": "worker_orphan_timeout",
     "daemon": "daemon",
 }
 _DEFAULT_CONNECTIONS = 512  # Config's default, which the checks need too

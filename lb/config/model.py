@@ -455,6 +455,7 @@ class Config:
     worker_connections: int = 512
     worker_rlimit_nofile: int | None = None
     worker_shutdown_timeout_ms: int = 0  # how long a graceful stop may take; 0: no limit
+    worker_orphan_timeout_ms: int = 0  # how long a worker serves whose master is gone; 0: until it is told to stop
     pid: str = ""
     daemon: bool = True
     user: str | None = None

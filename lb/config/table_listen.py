@@ -135,7 +135,8 @@ def _status_host(word: str) -> str:
     if key != "host" or not equals:
         raise Refused(f'invalid parameter "{word}"')
     if not _HOST.fullmatch(name):
-        raise Refused(f'invalid name "{word}"', "it must be a name as clients write it, or .NAME for those below it too")
+        hint = "it must be a name as clients write it, or .NAME for those below it too"
+        raise Refused(f'invalid name "{word}"', hint)
     return name.lower()
 
 

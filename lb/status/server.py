@@ -3,8 +3,9 @@
 It owns its connections (not the listening sockets, which are the master's).  Everything is bounded: connections,
 the bytes of a request head, the time for a request, for taking the answer and for doing nothing.  When all connections
 are taken, the one that has kept silent longest gives way to a new one: who only holds connections keeps nobody out.
-A request must name this port as somebody who means it would (`hosts`).  A client can lose only its own connection.  An answer is sent as the client takes it, and a large one is made piece by piece as it does,
-one piece in a turn of the loop; meanwhile nothing more is read from the client.
+A request must name this port as somebody who means it would (`hosts`).  A client can lose only its own connection.
+An answer is sent as the client takes it, and a large one is made piece by piece as it does, one piece in a turn of the
+loop; meanwhile nothing more is read from the client.
 """
 
 from __future__ import annotations

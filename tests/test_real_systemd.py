@@ -127,7 +127,7 @@ class Systemd:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, signal.SIGKILL)  # and with PID 1 everything in its namespace
         self.outer.kill()
-        self.outer.wait(10)
+        self.outer.wait(60)
         for path in self.made:
             os.rmdir(path)
 

@@ -23,7 +23,7 @@ http {
     upstream u { @servers@ }
     server {
         listen 127.0.0.1:@http@;
-        proxy_connect_timeout 400ms; proxy_read_timeout 400ms; @inside@
+        proxy_connect_timeout 1s; proxy_read_timeout 1s; @inside@
         location / { proxy_pass http://u; }
     }
 }
@@ -63,12 +63,12 @@ def never_answer(connection: RawConnection) -> None:
 
 
 def drip_too_slowly(connection: RawConnection) -> None:
-    """One byte a second."""
+    """One byte in three seconds."""
     connection.recv_head()
     with contextlib.suppress(OSError):
         for position in range(len(WHOLE)):
             connection.send(WHOLE[position : position + 1])
-            time.sleep(1)
+            time.sleep(3)
 
 
 def drip(connection: RawConnection) -> None:
@@ -76,7 +76,7 @@ def drip(connection: RawConnection) -> None:
     connection.recv_head()
     for position in range(len(WHOLE)):
         connection.send(WHOLE[position : position + 1])
-        time.sleep(0.02)
+        time.sleep(0.03)
 
 
 def in_the_body(start: bytes, how: str):
@@ -226,7 +226,7 @@ def test_no_more_tries_than_allowed(start, raw_backend, inside, tries):
 def test_tries_end_with_their_time(start, raw_backend):
     backends = [raw_backend(never_answer) for _ in range(4)]
     addresses = [backend.address for backend in backends]
-    client, _ = start(*addresses, good=False, inside="proxy_next_upstream_timeout 500ms;")
+    client, _ = start(*addresses, good=False, inside="proxy_next_upstream_timeout 1900ms;")
     assert client.request().status == 504
     assert sum(backend.accepted for backend in backends) == 2
 

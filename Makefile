@@ -7,16 +7,27 @@ SHELL := /bin/bash
 MAKEFLAGS += --no-print-directory
 
 LB_BUILD ?= release
-PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
+# PYTHON=python3.13, when it is given and is another one than .venv was made from: .venv is made anew.
+WHICH := -c 'import sys; print(sys.version, sys.base_prefix)'
+ifeq ($(MAKELEVEL),0)
+ifneq ($(origin PYTHON),undefined)
+ifneq ($(wildcard $(PY)),)
+ifneq ($(shell $(PY) $(WHICH)),$(shell $(PYTHON) $(WHICH)))
+export OTHER_PYTHON := other-python
+endif
+endif
+endif
+endif
+PYTHON ?= python3
 PIP := $(PY) -m pip install -q --disable-pip-version-check
 TESTS ?= tests
 JOBS ?= $(shell echo $$(($$(nproc) + 1)))
 BENCH ?=
 export LB_BUILD PYTHON
 
-.PHONY: wire help deps venv build debug asan consul run run-consul lint test test-cluster reloads package screenshot bench clean
+.PHONY: other-python wire help deps venv build debug asan consul run run-consul lint test test-cluster reloads package screenshot bench clean
 
 help:  ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,9 +37,9 @@ deps:  ## install the Debian packages that are missing (root or sudo)
 
 venv: deps $(VENV)/.done  ## make .venv with every dependency of pyproject.toml
 
-$(VENV)/.done: pyproject.toml
+$(VENV)/.done: pyproject.toml $(OTHER_PYTHON)
 	@test -x $(PY) || $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "lb needs Python 3.11 or newer: make PYTHON=...")'
-	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
+	@test -x $(PY) && test -z "$(OTHER_PYTHON)" || $(PYTHON) -m venv --clear $(VENV)
 	$(PIP) 'setuptools>=70.1' wheel 'cython>=3.1,<4'
 	@PYTHONWARNINGS=ignore LB_NO_EXT=1 $(PIP) --no-build-isolation -e '.[dev]'
 	@touch $@

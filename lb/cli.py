@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Final
 
 from lb import __version__, _fast
+from lb.config.model import Config
 from lb.log import Log, print_error, targets
-from lb.master import boot, logfiles, pidfile
+from lb.master import boot, holders, logfiles, pidfile, sockets, title
 from lb.master.reload import Loaded
 from lb.master.source import Source
 from lb.upsync.query import hide_tokens
@@ -34,6 +35,7 @@ SIGNALS: Final = {
     "reopen": signal.SIGUSR1,
     "reload": signal.SIGHUP,
 }
+ENDING: Final = (signal.SIGTERM, signal.SIGQUIT)
 NEEDS: Final = {"p": "directory name", "e": "file name", "c": "file name", "g": "parameter", "s": "parameter"}
 
 HELP: Final = f"""\
@@ -227,7 +229,12 @@ def _send(source: Source, number: signal.Signals) -> int:
         return 1
     _use_logs(loaded, source, log)
     log.notice("signal process started")
-    path = loaded.config.pid
+    if number in ENDING and _end_orphans(loaded.config, number, log):
+        return 0
+    return _signal_master(loaded.config.pid, number, log)
+
+
+def _signal_master(path: str, number: signal.Signals, log: Log) -> int:
     try:
         pid = pidfile.read(path)
     except OSError as error:
@@ -242,6 +249,27 @@ def _send(source: Source, number: signal.Signals) -> int:
         log.alert(f"kill({pid}, {number.value}) failed ({error.errno}: {os.strerror(error.errno or 0)})")
         return 1
     return 0
+
+
+def _end_orphans(config: Config, number: signal.Signals, log: Log) -> bool:
+    """Signal the workers that a killed master has left on our addresses. False: there is a master, or nobody is left.
+
+    A pid file that names no master of lb (its number may be another process's by now) is stale.
+    """
+    with contextlib.suppress(OSError, ValueError):
+        name = title.of(pidfile.read(config.pid))
+        if title.is_master(name):
+            return False
+    found = holders.orphans(want.address for want in sockets.wants(config))
+    try:
+        ended = [str(one.pid) for one in found if holders.end(one, number)]
+    except OSError as error:
+        log.alert(f"the workers of a killed master cannot be signalled: {error.strerror}")
+        return False
+    if ended:
+        text = f"signal {number.value} sent to the workers that it has left, {', '.join(ended)}"
+        log.notice(f'the master of "{config.pid}" is gone: {text}')
+    return bool(ended)
 
 
 def _use_logs(loaded: Loaded, source: Source, log: Log) -> None:

@@ -115,7 +115,7 @@ def in_child(case: Callable[..., None], *arguments: Any) -> None:
         assert ours.poll(PATIENCE_S)
         if said := ours.recv():
             pytest.fail(said)
-        child.join(10)
+        child.join(60)
         assert child.exitcode == 0
     finally:
         child.kill()

@@ -7,7 +7,7 @@ import re
 
 import psutil
 
-from tests.harness.lb import Lb
+from tests.harness.lb import Lb, title_of
 from tests.harness.wait import wait_for
 
 
@@ -16,7 +16,7 @@ def workers(lb: Lb) -> list[psutil.Process]:
     found = []
     for process in lb.workers:
         with contextlib.suppress(psutil.Error):
-            title = "".join(process.cmdline()[:1])  # nothing when it has just died
+            title = title_of(process)
             if title == "lb: worker process" or (
                 title and not title.startswith("lb: ")
             ):  # without setproctitle all look the same

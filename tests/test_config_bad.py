@@ -46,7 +46,8 @@ def test_is_refused_with_its_text(path: Path, tmp_path: Path) -> None:
         pytest.skip("needs root")
     with pytest.raises(ConfigError) as caught:
         load(str(path), prefix=str(tmp_path))
-    assert first_lines(caught.value) == [text for text, _ in expectations(path)]
+    found = [_as_old_pcre2(text) for text in first_lines(caught.value)]
+    assert found == [_as_old_pcre2(text) for text, _ in expectations(path)]
 
 
 @pytest.mark.parametrize("path", [path for path in FILES if not expectations(path)[0][1]], ids=lambda path: path.stem)
@@ -60,7 +61,12 @@ def test_nginx_says_the_same(path: Path, tmp_path: Path) -> None:
     said = nginx_emerg(path, tmp_path)
     if text.startswith('unknown "'):
         text = text.split(" in ")[0]  # nginx prints no place for an unknown variable
-    assert said == text
+    assert _as_old_pcre2(said) == _as_old_pcre2(text)
+
+
+def _as_old_pcre2(text: str) -> str:
+    """The rest of the expression at which PCRE2 stops: since 10.47 it begins behind the quantifier that is too much."""
+    return re.sub(r'(pcre2_compile\(\) failed: quantifier .* at ")[*+?]?', r"\1", text)
 
 
 def nginx_emerg(path: Path, prefix: Path) -> str:

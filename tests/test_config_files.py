@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lb.config import ConfigError, load
-from lb.config.model import Config, ProxyPass, UpstreamShow
+from lb.config.model import Config, If, ProxyPass, UpstreamShow
 
 CONF = Path(__file__).parent.parent / "conf"
 EXAMPLES = sorted(path for path in CONF.rglob("*.conf") if path.parent.name != "sites")
@@ -141,3 +141,22 @@ def test_a_file_without_end_is_refused(tmp_path: Path, monkeypatch: pytest.Monke
     main = write(tmp_path, main="events {}\ninclude /dev/zero;\n")
     with pytest.raises(ConfigError, match=r'"/dev/zero" is longer than 1000 bytes in .*main\.conf:2'):
         read(main)
+
+
+def test_include_in_the_blocks_of_a_location(tmp_path: Path) -> None:
+    """nginx allows it there, too: in if (of a server and of a location) and limit_except."""
+    (tmp_path / "answer.inc").write_text("return 403;\n")
+    (tmp_path / "rules.inc").write_text("allow 10.0.0.0/8; deny all;\n")
+    (tmp_path / "x.conf").write_text(
+        "events {} http { server { listen 127.0.0.1:8099; if ($arg_a) { include answer.inc; }\n"
+        "location / { if ($arg_b) { include answer.inc; } limit_except GET { include rules.inc; } } } }"
+    )
+    config = load(str(tmp_path / "x.conf"), prefix=str(tmp_path))
+    (server,) = config.listeners[0].http
+    outer, inner = server.ops[0], server.locations[0].ops[0]
+    assert isinstance(outer, If) and isinstance(inner, If) and outer.ops and inner.ops == outer.ops
+    limited = server.locations[0].except_location
+    assert limited is not None and [rule.allow for rule in limited.settings.access][:2] == [True, False]
+    (tmp_path / "answer.inc").write_text("proxy_buffering on;\n")  # what may not stand there is still refused
+    with pytest.raises(ConfigError, match=r'"proxy_buffering" directive is not allowed here in .*answer\.inc:1'):
+        load(str(tmp_path / "x.conf"), prefix=str(tmp_path))

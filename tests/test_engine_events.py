@@ -88,7 +88,7 @@ def test_reset_after_a_half_close_ends_the_session(stream, raw_backend, connect)
     def script(connection):
         connection.send(b"bye")
         connection.half_close()
-        broken.wait(10)
+        broken.wait(60)
         connection.reset()
 
     lb = stream(raw_backend(script).address)

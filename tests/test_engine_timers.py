@@ -44,10 +44,10 @@ def sized(size: int) -> bytes:
 def test_slow_upload_is_not_a_slow_answer(before, http_backend, connect):
     """proxy_read_timeout counts from the end of the request."""
     backend = http_backend()
-    client = connect(before(backend, "proxy_read_timeout 300ms;").port("http"))
+    client = connect(before(backend, "proxy_read_timeout 2s;").port("http"))  # the backend has so long for its answer
     client.send(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 8\r\n\r\n")
     for _ in range(8):
-        time.sleep(0.1)
+        time.sleep(0.3)
         client.send(b"x")
     assert client.response().status == 200
     assert backend.requests[0].body == b"x" * 8
@@ -63,9 +63,9 @@ def test_slow_download_is_not_a_slow_server(before, raw_backend, connect, messag
         connection.recv_to_end()
 
     backend = raw_backend(script)
-    lb = before(backend, "proxy_read_timeout 300ms;")
+    lb = before(backend, "proxy_read_timeout 2s;")  # the backend's thread has so long to go on
     client = connect(lb.port("http")).send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-    time.sleep(1)
+    time.sleep(3)
     assert len(client.response().body) >= LONG - 60_000
     assert "upstream timed out" not in lb.log
 
@@ -90,7 +90,7 @@ def test_server_that_stops_within_its_answer_is_cut_by_read_timeout(before, raw_
         connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n" + b"x" * 500_000)
         connection.recv_to_end()
 
-    lb = before(raw_backend(script), "proxy_read_timeout 300ms;")
+    lb = before(raw_backend(script), "proxy_read_timeout 2s;")
     client = connect(lb.port("http")).send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
     assert client.recv_to_end().count(b"x") == 500_000
     lb.wait_log("upstream timed out")
@@ -124,7 +124,7 @@ def test_client_that_stops_within_its_body_while_the_answer_flows(before, raw_ba
         connection.recv_to_end()
 
     backend = raw_backend(script)
-    lb = before(backend, "client_body_timeout 300ms;")
+    lb = before(backend, "client_body_timeout 2s;")
     client = connect(lb.port("http")).send(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nx")
     assert client.recv_to_end().count(b"x") == size
     assert "upstream timed out" not in lb.log

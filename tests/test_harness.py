@@ -55,7 +55,7 @@ def test_http_backend_waits_for_release(http_backend, connect):
     with pytest.raises(TimeoutError):
         client.response()
     release.set()
-    client.sock.settimeout(10)
+    client.sock.settimeout(60)
     assert client.response().body == b"ok"
 
 
@@ -93,13 +93,14 @@ def test_fault_proxy_modes(raw_backend, fault_proxy, connect):
     client.send(b"two").sock.settimeout(0.05)
     with pytest.raises(TimeoutError):
         client.recv_exactly(3)
-    client.sock.settimeout(10)
+    client.sock.settimeout(60)
     proxy.set("pass")
     assert client.recv_exactly(3) == b"two"
     proxy.break_all()
     client.expect_reset()
     proxy.set("reset")
-    connect(proxy.port).expect_reset()
+    with contextlib.suppress(ConnectionResetError):  # it may come while connect() still waits
+        connect(proxy.port).expect_reset()
     proxy.set("garbage", garbage=b"\xff\xfe")
     assert connect(proxy.port).send(b"GET /").recv_to_end() == b"\xff\xfe"
     proxy.set("truncate", keep=4)

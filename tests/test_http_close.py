@@ -109,12 +109,12 @@ def test_an_idle_client_is_left_alone_in_a_stop(start):
 @pytest.mark.parametrize("inside", ["", "keepalive_min_timeout 0;", "keepalive_min_timeout 700ms;"])
 def test_an_idle_client_does_not_hold_up_a_stop(start, inside):
     lb, client = start(inside)
+    began = time.monotonic()  # before the client is idle: what is measured can only be longer
     assert client.request().status == 200
-    began = time.monotonic()
     assert lb.stop(signal.SIGQUIT) == 0
     assert client.recv_to_end() == b""
     if "700" in inside:
-        assert time.monotonic() - began > 0.4
+        assert time.monotonic() - began > 0.6
 
 
 def test_chunks_or_the_end_of_the_connection(start):

@@ -252,7 +252,7 @@ STREAM = """
 stream {
     upstream dead { server 127.0.0.1:@dead@; server 127.0.0.1:@down@ down; }
     server { listen 127.0.0.1:@one@; proxy_pass dead; }
-    server { listen 127.0.0.1:@two@; proxy_pass @back@; proxy_timeout 300ms; }
+    server { listen 127.0.0.1:@two@; proxy_pass @back@; proxy_timeout 2s; }
 }
 """
 

@@ -233,14 +233,14 @@ def test_finish_does_not_wait_for_a_master_that_does_not_read(line: Line) -> Non
 
 def test_master_gone(line: Line) -> None:
     line.master.close()
-    line.control.join(10)
+    line.control.join(60)
     assert line.log.lines == ["[alert] the master is gone, the worker serves on"]
     line.control.post("report", {"n": 1})
 
 
 def test_broken_frame_ends_the_channel_only(line: Line) -> None:
     line.master.sock.sendall(b"\xff\xff\xff\xff")
-    line.control.join(10)
+    line.control.join(60)
     assert line.log.lines == ["[alert] the control channel is broken, the worker serves on: frame of 4294967295 bytes"]
 
 

@@ -18,7 +18,7 @@ import pytest
 from lb import __version__, _fast
 from tests.harness.backend import Reply
 from tests.harness.client import Client
-from tests.harness.lb import Lb
+from tests.harness.lb import Lb, title_of
 from tests.harness.wait import free_port, is_listening, wait_for
 from tests.harness.world import World
 from tests.master_tools import listening_inodes, messages, pids, wait_replaced, workers
@@ -202,7 +202,7 @@ def stop_daemon(lb: Lb, how: str) -> None:
     everybody = [master, *master.children()]
     done = lb.command("-s", how)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-    gone = psutil.wait_procs(everybody, timeout=10)[1]
+    gone = psutil.wait_procs(everybody, timeout=60)[1]
     assert not gone
 
 
@@ -234,7 +234,7 @@ def test_winch_stops_the_workers_and_hup_brings_new_ones(daemon: Lb) -> None:
     master = psutil.Process(int((daemon.directory / "lb.pid").read_text()))
     old = master.children()
     master.send_signal(signal.SIGWINCH)
-    assert not psutil.wait_procs(old, timeout=10)[1]
+    assert not psutil.wait_procs(old, timeout=60)[1]
     daemon.wait_log(rf"signal 28 \(SIGWINCH\) received from {os.getpid()}, stop accepting connections")
     assert master.is_running() and is_listening(daemon.port("http"))  # the backlog takes clients
     with Client(daemon.port("http")) as client:
@@ -305,7 +305,7 @@ def test_workers_serve_on_without_their_master(run_lb) -> None:
         assert lb.client().request().body == b"one"
     orphans[0].send_signal(signal.SIGQUIT)
     orphans[1].send_signal(signal.SIGTERM)
-    assert not psutil.wait_procs(orphans, timeout=10)[1]
+    assert not psutil.wait_procs(orphans, timeout=60)[1]
     assert messages(lb).count("[notice] exit") == 2
 
 
@@ -399,9 +399,21 @@ def test_tracebacks_go_to_the_error_log(run_lb) -> None:
 def test_titles(run_lb) -> None:
     pytest.importorskip("setproctitle")
     lb = run_lb(SIMPLE)
-    assert lb.master.cmdline()[0].startswith("lb: master process ")
-    assert lb.master.cmdline()[0].endswith(f" -c {lb.file}")
-    assert [worker.cmdline()[0] for worker in lb.workers] == ["lb: worker process"]
+    assert title_of(lb.master).startswith("lb: master process ")
+    assert title_of(lb.master).endswith(f" -c {lb.file}")
+    assert [title_of(worker) for worker in lb.workers] == ["lb: worker process"]
+
+
+def test_one_thread_forks(world: World) -> None:
+    """And Python knows it: since 3.12 it looks for the number of threads behind the name, and warns."""
+    lb = world.new_lb()
+    lb.env["PYTHONWARNINGS"] = "always"
+    lb.start(SIMPLE)
+    lb.reload()
+    assert lb.master.num_threads() == 1
+    assert "multi-threaded" not in lb.log
+    for process in [lb.master, *workers(lb)]:
+        assert Path(f"/proc/{process.pid}/comm").read_text() == "lb\n"
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can change the user")

@@ -295,7 +295,7 @@ def test_s_reload_and_quit(world: World) -> None:
     wait_replaced(lb, old, 1)
     lb.wait_ready()
     assert lb.command("-s", "quit").returncode == 0
-    assert lb.process is not None and lb.process.wait(10) == 0
+    assert lb.process is not None and lb.process.wait(60) == 0
 
 
 def test_hup_after_free_port_is_used_by_nobody(run_lb) -> None:

@@ -72,14 +72,14 @@ class Pair:
 
     def ask_unix(self) -> bytes:
         with socket.socket(socket.AF_UNIX) as sock:
-            sock.settimeout(10)
+            sock.settimeout(60)
             sock.connect(str(self.lb.directory / "lb.sock"))
             sock.sendall(b"GET / HTTP/1.0\r\n\r\n")
             return sock.recv(4096)
 
     def end(self, master: psutil.Process, number: signal.Signals = signal.SIGQUIT) -> None:
         master.send_signal(number)
-        assert not psutil.wait_procs([master], timeout=10)[1], self.lb.log
+        assert not psutil.wait_procs([master], timeout=60)[1], self.lb.log
 
 
 @pytest.fixture

@@ -92,6 +92,18 @@ def test_both_formats_say_the_same() -> None:
     assert page(of, OPEN).endswith("# EOF\n") and "# EOF" not in page(of)
 
 
+PLAIN = "text/plain; version=0.0.4; charset=utf-8"
+OPEN_1 = "application/openmetrics-text; version=1.0.0; charset=utf-8"
+PROMETHEUS_3 = (  # what Prometheus 3 sends
+    "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,application/openmetrics-text;version=0.0.1;"
+    "q=0.5,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2"
+)
+PROMETHEUS_TEXT_FIRST = (  # with scrape_protocols turned round
+    "text/plain;version=1.0.0;escaping=allow-utf-8;q=0.6,text/plain;version=0.0.4;q=0.5,"
+    "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.4,*/*;q=0.3"
+)
+
+
 @pytest.mark.parametrize(
     ("accept", "content_type"),
     [
@@ -99,6 +111,19 @@ def test_both_formats_say_the_same() -> None:
         ("*/*", "text/plain; version=0.0.4; charset=utf-8"),
         (OPEN, "application/openmetrics-text; version=1.0.0; charset=utf-8"),
         ("application/openmetrics-text; version=x.y", "text/plain; version=0.0.4; charset=utf-8"),
+        ("application/openmetrics-text;q=0", PLAIN),
+        ("application/openmetrics-text; version=1.0.0; q=0.000, */*", PLAIN),
+        ("application/openmetrics-text;q=0.3, text/plain;q=0.7", PLAIN),
+        ("application/openmetrics-text;q=0.3, text/*;q=0.7", PLAIN),
+        ("text/plain;q=0.3, application/openmetrics-text;q=0.7", OPEN_1),
+        ("text/plain; Q=0.3 , Application/OpenMetrics-Text ; version=1.0.0", OPEN_1),
+        ("text/plain;q=0, */*", OPEN_1),
+        ("application/openmetrics-text, */*", OPEN_1),
+        ("text/plain;q=0", PLAIN),
+        ("*/*;q=0", PLAIN),
+        ("application/openmetrics-text;version=0.0.1;q=0.5,application/openmetrics-text;version=1.0.0;q=0.6", OPEN_1),
+        (PROMETHEUS_3, "application/openmetrics-text; version=1.0.0; charset=utf-8; escaping=allow-utf-8"),
+        (PROMETHEUS_TEXT_FIRST, "text/plain; version=1.0.0; charset=utf-8; escaping=allow-utf-8"),
     ],
 )
 def test_format_that_the_client_asks_for(accept: str, content_type: str) -> None:
@@ -183,7 +208,7 @@ def large() -> Iterator[Served]:
 def start_large(port: int, target: str = "/metrics") -> Client:
     client = Client(port)
     client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    return client.send(f"GET {target} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    return client.send(f"GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
 
 
 @pytest.mark.parametrize("target", ["/metrics", "/status.json"])
@@ -211,7 +236,7 @@ def test_large_page_by_old_and_impatient_clients(large: Served) -> None:
         assert answer.count(b"lb_server_requests_total{") == 10_000
         assert b"ransfer-" not in answer.partition(b"\r\n\r\n")[0]
     with Client(large.port) as client:
-        client.send(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n" * 3)
+        client.send(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n" * 3)
         assert [client.response().body.count(b"lb_server_weight{") for _ in range(3)] == [10_000] * 3
 
 

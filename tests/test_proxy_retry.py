@@ -94,7 +94,7 @@ def test_invalid_header(two, raw_backend, inside, status):
 
 
 def test_timeout(two, raw_backend):
-    client, _, _ = two(raw_backend(raw.never_answer), "proxy_read_timeout 200ms;")
+    client, _, _ = two(raw_backend(raw.never_answer), "proxy_read_timeout 2s;")
     response = client.request()
     assert (response.status, response.header("x-status")) == (200, "504, 200")
 

@@ -114,6 +114,10 @@ class Systemd:
     def show(self, name: str, unit: str = "lb") -> str:
         return self.run(f"systemctl show {unit} -p {name} --value").stdout.strip()
 
+    def workers(self) -> set[str]:
+        """The pids of every worker there is."""
+        return set(self.run("pgrep -f '^lb: worker process'").stdout.split())
+
     def log(self) -> str:
         return self.run("cat /var/lib/private/lb/logs/error.log").stdout + self.run("systemctl status lb").stdout
 
@@ -123,7 +127,7 @@ class Systemd:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, signal.SIGKILL)  # and with PID 1 everything in its namespace
         self.outer.kill()
-        self.outer.wait(10)
+        self.outer.wait(60)
         for path in self.made:
             os.rmdir(path)
 
@@ -168,6 +172,7 @@ def test_the_service(systemd, port):
 
     for command in ("kill -9 $(systemctl show lb -p MainPID --value)", "systemctl restart lb"):
         before = systemd.show("MainPID")
+        workers = systemd.workers()
         worker = subprocess.Popen(["nsenter", "-t", str(systemd.pid), "-m", "-p", "-C", "sh", "-c", command])
         deadline = time.monotonic() + 30
         while systemd.show("MainPID") in ("0", before) or systemd.show("ActiveState") != "active":
@@ -175,6 +180,12 @@ def test_the_service(systemd, port):
             assert time.monotonic() < deadline, systemd.log()
         assert worker.wait(30) == 0
         assert ask(port) == b"one"
+        # The unit is ended as a group: nobody of the old one is left on the port.
+        wait_for(lambda: systemd.show("StatusText").startswith("2 workers"), systemd.log)
+        assert len(systemd.workers()) == 2 and not systemd.workers() & workers
+        if command.startswith("kill"):
+            assert systemd.show("NRestarts") == "1"  # by itself
+    assert "Address already in use" not in systemd.log()
 
 
 def test_socket_activation(systemd, port):

@@ -264,7 +264,7 @@ def test_stream_timeout_and_the_next_server(run_lb, raw_backend, connect):
     text = """
     stream {
         upstream u { server 127.0.0.1:@dead@; server @backend@; }
-        server { listen 127.0.0.1:@tcp@ proxy_protocol; proxy_protocol on; proxy_protocol_timeout 300ms; proxy_pass u; }
+        server { listen 127.0.0.1:@tcp@ proxy_protocol; proxy_protocol on; proxy_protocol_timeout 2s; proxy_pass u; }
     }
     """
     lb = run_lb(text, backend=backend.address)

@@ -129,6 +129,23 @@ def test_json(target: str, accept: str) -> None:
     assert one["consul"]["workers"][0]["applied"] == "2001-09-09T01:46:40.500Z"
 
 
+@pytest.mark.parametrize(
+    ("target", "accept", "kind"),
+    [
+        ("/upstream_show?test", "application/json;q=0", "text/plain"),
+        ("/upstream_show?test", "application/json;q=0.5, text/plain", "text/plain"),
+        ("/upstream_show?test", "text/plain;q=0.5, application/json", "application/json"),
+        ("/upstream_show?test", "text/html, */*", "text/plain"),
+        ("/", "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", "text/html; charset=utf-8"),
+        ("/", "text/html, text/plain", "text/html; charset=utf-8"),
+        ("/", "text/plain;q=0, */*", "text/html; charset=utf-8"),
+        ("/", "text/html;q=0.1, text/plain", "text/plain"),
+    ],
+)
+def test_weights_of_accept(target: str, accept: str, kind: str) -> None:
+    assert get(target, accept).content_type == kind
+
+
 def test_json_of_all_and_of_none() -> None:
     both = json.loads(get("/upstream_show.json").body)["upstreams"]
     assert [(one["name"], one["consul"] is None) for one in both] == [
@@ -248,6 +265,7 @@ def test_headers_and_keep_alive(served: Served) -> None:
             assert (response.status, response.reason, response.header("server")) == (200, "OK", f"lb/{__version__}")
             assert response.header("content-type") == "text/plain"
             assert response.header("cache-control") == "no-store"
+            assert response.header("x-content-type-options") == "nosniff"
         head = client.request("HEAD", "/healthz")
         assert (head.body, head.header("content-length")) == (b"", "25")
         assert client.request("POST", "/healthz", body=b"x" * 1000).status == 405
@@ -257,9 +275,9 @@ def test_headers_and_keep_alive(served: Served) -> None:
 
 def test_pipelined_and_byte_by_byte(served: Served) -> None:
     with Client(served.port) as client:
-        client.send(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n" * 20)
+        client.send(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n" * 20)
         assert [client.response().status for _ in range(20)] == [200] * 20
-        client.send_each_byte(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        client.send_each_byte(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert client.response().status == 200
 
 
@@ -274,24 +292,25 @@ def test_http_10(served: Served) -> None:
     [
         (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"x" * 100 + b"\r\n\r\n", 400),  # TLS
         (b"GET /healthz HTTP/1.1\r\n\r\n", 400),  # no Host
-        (b"GET /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n", 400),
+        (b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nContent-Length: -1\r\n\r\n", 400),
         (b"GET /" + b"a" * 20_000, 431),
-        (b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"a" * 20_000, 431),
-        (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n" + b"a" * 100_000, 413),
-        (b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", 400),
+        (b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"a" * 20_000, 431),
+        (b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\n" + b"a" * 100_000, 413),
+        (b"POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", 400),
     ],
 )
 def test_bad_requests_end_their_connection_only(served: Served, data: bytes, status: int) -> None:
     with Client(served.port) as good, Client(served.port) as bad:
         assert good.request(target="/healthz").status == 200
         bad.send(data)
-        assert bad.response().status == status
+        answer = bad.response()
+        assert (answer.status, answer.header("x-content-type-options")) == (status, "nosniff")
         assert good.request(target="/healthz").status == 200
     wait_for(lambda: served.connections == 0)
 
 
 def test_clients_that_go(served: Served) -> None:
-    for data in (b"", b"GET / HT", b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n123"):
+    for data in (b"", b"GET / HT", b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\n123"):
         client = Client(served.port).send(data)
         client.reset()
         answer = Client(served.port).send(data).half_close().recv_to_end()
@@ -312,7 +331,7 @@ def test_slow_reader_is_bounded_and_cut_off(monkeypatch: pytest.MonkeyPatch) -> 
     served = Served(big)
     try:
         with Client(served.port) as client:
-            client.send(b"GET /upstream_show HTTP/1.1\r\nHost: x\r\n\r\n" * 50)
+            client.send(b"GET /upstream_show HTTP/1.1\r\nHost: localhost\r\n\r\n" * 50)
             wait_for(lambda: count[0] >= 1)
             wait_for(lambda: served.connections == 0)
             assert count[0] <= 4  # of 50: what the kernel's buffers hold (an answer has 4 MB) counts as taken
@@ -367,14 +386,82 @@ def test_idle_clients_make_room_for_new_ones(served: Served) -> None:
         client.close()
 
 
-def test_too_many_busy_clients_wait_in_the_backlog(served: Served) -> None:
-    clients = [Client(served.port).send(b"GET / HT") for _ in range(status_server.MAX_CONNECTIONS)]
-    wait_for(lambda: served.connections == status_server.MAX_CONNECTIONS)
-    late = Client(served.port).send(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
-    clients.pop().close()
-    assert late.response().status == 200
-    for client in [*clients, late]:
-        client.close()
+HALF = b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n1"
+
+
+@pytest.mark.parametrize("said", [b"", b"G", b"GET / HT", HALF])
+def test_who_never_finishes_a_request_keeps_nobody_out(served: Served, said: bytes) -> None:
+    """No more connections are closed than must be: the answer came at once, and not when their time was over."""
+    count = 70
+    silent = [Client(served.port).send(said) for _ in range(count)]
+    with Client(served.port) as client:
+        assert client.request(target="/healthz").status == 200
+        assert served.connections == status_server.MAX_CONNECTIONS - 1
+        gone = count + 1 - served.connections
+        for one in silent[:gone]:  # the oldest
+            one.expect_closed()
+        for one in silent[gone:]:
+            one.send(b"\r\n\r\n" * 2 + b"GET / HTTP/9.9\r\n\r\n")
+            assert one.recv_exactly(9) == b"HTTP/1.1 "
+    for one in silent:
+        one.close()
+
+
+def test_who_does_not_take_an_answer_keeps_nobody_out() -> None:
+    many = Upstream("http", "many", tuple(server(port) for port in range(1, 60_000)))
+    served = Served(lambda: View(1, 1, False, (W0,), (UpstreamView(0, many, None, ()),), {}, None, {}))
+    try:
+        count = status_server.MAX_CONNECTIONS
+        asked = b"GET /upstream_show HTTP/1.1\r\nHost: localhost\r\n\r\n" * 9
+        deaf = [Client(served.port).send(asked) for _ in range(count)]
+        with Client(served.port) as client:
+            assert client.request(target="/healthz").status == 200
+            assert served.connections > count // 2  # their time was not over
+        for one in deaf:
+            one.close()
+    finally:
+        served.end()
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("127.0.0.1", 200),
+        ("127.0.0.1:8081", 200),
+        ("[::1]:8081", 200),
+        ("[::ffff:10.0.0.1]", 200),
+        ("localhost", 200),
+        ("LocalHost.:80", 200),
+        ("", 200),
+        ("lb1.internal:8081", 200),
+        ("LB1.internal.", 200),
+        ("example.com", 200),
+        ("a.b.example.com:1", 200),
+        ("evil.test", 421),
+        ("evil.test:8081", 421),
+        ("badexample.com", 421),
+        ("lb1.internal.evil.test", 421),
+        ("x.lb1.internal", 421),
+        ("127.0.0.1.evil.test", 421),
+        ("localhost.evil.test", 421),
+        ("[evil.test]", 421),
+        ("[::1", 200),
+        ("127.0.0.1@evil.test", 421),
+    ],
+)
+def test_only_names_of_ours_are_answered(host: str, status: int) -> None:
+    """A page that has its own name resolve to this port (DNS rebinding) reads nothing."""
+    served = Served()
+    served.server.listen([served.listener], ("lb1.internal", ".example.com"))
+    try:
+        with Client(served.port) as client:
+            for target in ("/healthz", "/status.json", "/", "/nope"):
+                answer = client.request(target=target, headers=f"Host: {host}\r\n")
+                assert answer.status == (404 if status == 200 and target == "/nope" else status)
+                assert answer.header("x-content-type-options") == "nosniff"
+                assert status == 200 or b"DNS rebinding" in answer.body
+    finally:
+        served.end()
 
 
 def test_page_that_fails_is_a_500() -> None:
@@ -519,3 +606,22 @@ def test_healthz_while_stopping(run_lb, http_backend, connect) -> None:
         wait_for(lambda: status.request(target="/healthz").status == 503)
     release.set()
     assert client.response().body == b"late"
+
+
+def test_names_of_the_configuration(run_lb) -> None:
+    lb = run_lb(
+        "status_listen localhost:@status@ host=one.test host=.two.test;\n"
+        "http { access_log off; server { listen 127.0.0.1:@http@; return 200 r; } }"
+    )
+
+    def ask(host: str) -> int:
+        with lb.client("status") as client:
+            return client.request(target="/healthz", headers=f"Host: {host}\r\n").status
+
+    names = ("127.0.0.1", "localhost", "one.test", "two.test", "a.two.test", "a.one.test", "three.test")
+    assert [ask(name) for name in names] == [200, 200, 200, 200, 200, 421, 421]
+    lb.reload(
+        "status_listen localhost:@status@ host=three.test;\n"
+        "http { access_log off; server { listen 127.0.0.1:@http@; return 200 r; } }"
+    )
+    assert [ask(name) for name in names] == [200, 200, 421, 421, 421, 421, 200]

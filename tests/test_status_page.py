@@ -70,7 +70,7 @@ def load() -> Iterator[Callable[[str], None]]:
 
     def run(url: str) -> None:
         while not over.wait(0.05):
-            requests.get(url, timeout=10, headers={"Connection": "close"})
+            requests.get(url, timeout=60, headers={"Connection": "close"})
 
     def start(url: str) -> None:
         threads.append(threading.Thread(target=run, args=(url,), daemon=True))
@@ -79,7 +79,7 @@ def load() -> Iterator[Callable[[str], None]]:
     yield start
     over.set()
     for thread in threads:
-        thread.join(10)
+        thread.join(60)
 
 
 def url(lb: Lb, path: str = "") -> str:
@@ -312,11 +312,11 @@ def test_text_can_be_read(run_lb: Callable[..., Lb], world, tab: Tab, dark: bool
 
 def test_the_policy_lets_nothing_else_in(run_lb: Callable[..., Lb], world, browser: Browser) -> None:
     lb = run_lb(CONF, one=world.closed_port(), two=world.closed_port())
-    answer = requests.get(url(lb), timeout=10)
+    answer = requests.get(url(lb), timeout=60)
     assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
     policy = answer.headers["Content-Security-Policy"]
     assert policy.startswith("default-src 'none'; script-src 'sha256-") and "unsafe" not in policy
-    assert "/status.json" in requests.get(url(lb), timeout=10, headers={"Accept": "text/plain"}).text
+    assert "/status.json" in requests.get(url(lb), timeout=60, headers={"Accept": "text/plain"}).text
     tab = browser.tab()
     tab.go(url(lb))
     tab.eval("document.body.append(Object.assign(document.createElement('script'), {textContent: 'window.bad = 1'}))")

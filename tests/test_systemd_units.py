@@ -78,3 +78,13 @@ def test_commands_are_lbs(tmp_path: Path) -> None:
     assert (started.prefix, started.conf, started.globals) == (tested.prefix, tested.conf, tested.globals)
     assert signal == "kill -HUP $MAINPID"
     assert service()["Type"] == "notify"
+
+
+def test_it_comes_back_by_itself() -> None:
+    """When the master is killed its workers are ended with it, and the unit starts anew."""
+    unit = service()
+    assert unit["Restart"] == "always" and float(unit["RestartSec"].removesuffix("ms")) < 1000
+    assert unit["KillMode"] in ("mixed", "control-group")  # `process` and `none` would leave the workers on the ports
+    units = configparser.ConfigParser(strict=False, interpolation=None)
+    units.read(UNITS / "lb.service")
+    assert units["Unit"]["StartLimitIntervalSec"] == "0"  # nor does it give up after a few times

@@ -23,7 +23,7 @@ http {
     upstream u { @servers@ }
     server {
         listen 127.0.0.1:@http@;
-        proxy_connect_timeout 400ms; proxy_read_timeout 400ms; @inside@
+        proxy_connect_timeout 1s; proxy_read_timeout 1s; @inside@
         location / { proxy_pass http://u; }
     }
 }
@@ -63,12 +63,12 @@ def never_answer(connection: RawConnection) -> None:
 
 
 def drip_too_slowly(connection: RawConnection) -> None:
-    """One byte a second."""
+    """One byte in three seconds."""
     connection.recv_head()
     with contextlib.suppress(OSError):
         for position in range(len(WHOLE)):
             connection.send(WHOLE[position : position + 1])
-            time.sleep(1)
+            time.sleep(3)
 
 
 def drip(connection: RawConnection) -> None:
@@ -76,7 +76,7 @@ def drip(connection: RawConnection) -> None:
     connection.recv_head()
     for position in range(len(WHOLE)):
         connection.send(WHOLE[position : position + 1])
-        time.sleep(0.02)
+        time.sleep(0.03)
 
 
 def in_the_body(start: bytes, how: str):
@@ -226,7 +226,7 @@ def test_no_more_tries_than_allowed(start, raw_backend, inside, tries):
 def test_tries_end_with_their_time(start, raw_backend):
     backends = [raw_backend(never_answer) for _ in range(4)]
     addresses = [backend.address for backend in backends]
-    client, _ = start(*addresses, good=False, inside="proxy_next_upstream_timeout 500ms;")
+    client, _ = start(*addresses, good=False, inside="proxy_next_upstream_timeout 1900ms;")
     assert client.request().status == 504
     assert sum(backend.accepted for backend in backends) == 2
 
@@ -250,3 +250,24 @@ def test_servers_that_have_failed_rest(run_lb, raw_backend, connect):
         assert client.request().status == 502
     assert [backend.accepted for backend in backends] == [1] * 4
     lb.wait_log("no live upstreams while connecting to upstream")
+
+
+def test_failures_add_up_until_a_success_that_counts(pair, http_backend):
+    """As nginx: what succeeds within fail_timeout of a failure does not clear it."""
+    flaky = http_backend(lambda request: Reply(status=500 if request.target == "/fail" else 200, body=b"flaky"))
+    good = http_backend(lambda _: Reply(body=b"good"))
+    both = pair(
+        """http {
+            access_log off;
+            upstream u { server @flaky@ max_fails=3 fail_timeout=1h; server @good@ backup; }
+            server { listen 127.0.0.1:@http@; location / { proxy_pass http://u; proxy_next_upstream http_500; } }
+        }""",
+        flaky=flaky.address,
+        good=good.address,
+    )
+    for port in [both.lb.port("http"), *([both.nginx] if both.nginx else [])]:
+        with Client(port) as client:
+            for _ in range(3):
+                assert [client.request(target="/ok").body for _ in range(3)] == [b"flaky"] * 3
+                assert client.request(target="/fail").body == b"good"
+            assert client.request(target="/ok").body == b"good"

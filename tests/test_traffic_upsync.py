@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 from tests.harness import backend as raw
+from tests.harness.lb import title_of
 from tests.harness.wait import wait_for
 
 FILE = """
@@ -278,7 +279,7 @@ def _dumped(path):
 
 
 def _scribes(lb):
-    return [child for child in lb.master.children() if child.cmdline()[:1] == ["lb: writing dump files"]]
+    return [child for child in lb.master.children() if title_of(child) == "lb: writing dump files"]
 
 
 def _applied_index(status, address):

@@ -29,7 +29,7 @@ def backend_port() -> Iterator[int]:
         wait_for(lambda: is_listening(port), "the backend to listen")
         yield port
         process.terminate()
-        assert process.wait(10) == 0
+        assert process.wait(60) == 0
     finally:
         process.kill()
         process.wait()
@@ -80,7 +80,7 @@ def test_children_end_with_their_parent_however_it_ends(number: signal.Signals) 
         assert parent.stdout.readline() == b"started\n"
         (child,) = psutil.Process(parent.pid).children()
         parent.send_signal(number)
-        assert parent.wait(10) == (-number if number == signal.SIGKILL else 0)
+        assert parent.wait(60) == (-number if number == signal.SIGKILL else 0)
         wait_for(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE, "the child to end")
     finally:
         parent.kill()

@@ -72,7 +72,7 @@ class Service:
             self._put(f"service/deregister/{made}", {})
 
     def _put(self, path: str, body: Any) -> None:
-        answer = requests.put(f"http://{self.agent.address}/v1/agent/{path}", data=json.dumps(body), timeout=10)
+        answer = requests.put(f"http://{self.agent.address}/v1/agent/{path}", data=json.dumps(body), timeout=60)
         answer.raise_for_status()
 
 
@@ -85,7 +85,7 @@ def service(consul: KeySpace, request: pytest.FixtureRequest) -> Iterator[Servic
 
 def shown(lb: Lb, name: str) -> list[tuple[str, bool]]:
     """(server, down) of an upstream, as the status port has it."""
-    page = requests.get(f"http://127.0.0.1:{lb.port('status')}/upstream_show.json?{name}", timeout=10).json()
+    page = requests.get(f"http://127.0.0.1:{lb.port('status')}/upstream_show.json?{name}", timeout=60).json()
     return [(one["server"], one["down"]) for one in page["upstreams"][0]["servers"]]
 
 
@@ -93,7 +93,7 @@ def wait_workers(lb: Lb, name: str, expected: set[tuple[str, bool]]) -> None:
     """Until the status page has these servers, and every worker has applied the same index."""
 
     def agree() -> bool:
-        page = requests.get(f"http://127.0.0.1:{lb.port('status')}/upstream_show.json?{name}", timeout=10).json()
+        page = requests.get(f"http://127.0.0.1:{lb.port('status')}/upstream_show.json?{name}", timeout=60).json()
         one = page["upstreams"][0]
         workers = one["consul"]["workers"]
         got = {(server["server"], server["down"]) for server in one["servers"]}

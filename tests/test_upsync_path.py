@@ -49,9 +49,15 @@ def long_waits(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("interval_ms", [500, 5000])
 def test_a_path_that_drops_packets_costs_an_interval_not_minutes(
-    network: Network, consul: FakeConsul, follow: Callable[..., Following], interval_ms: int
+    network: Network,
+    consul: FakeConsul,
+    follow: Callable[..., Following],
+    interval_ms: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The connection is given up; the new server comes when the path is back; a line for the loss, one for its end."""
+    if interval_ms == 500:  # lb's own signs notice it, sooner than the kernel's probes (2 s): it must do without them
+        monkeypatch.setattr("lb.upsync.wire.Wire._watch_path", lambda self: None)
     consul.put("127.0.0.1:8001")
     one = follow(interval_ms=interval_ms).wait_names("127.0.0.1:8001")
     wait_for(lambda: len(consul.queries) == 2, "the blocking query")
@@ -66,7 +72,6 @@ def test_a_path_that_drops_packets_costs_an_interval_not_minutes(
     healed = time.monotonic()
     one.wait_names("127.0.0.1:8002", "127.0.0.1:8001")
     applied = time.monotonic() - healed
-    assert interval_ms > 500 or noticed < 1.5, "not before the kernel's own probes, which take 2 s"
     print(f"interval {interval_ms} ms: noticed after {noticed:.1f} s, applied {applied:.1f} s after the path was back")
     if interval_ms == 500:
         wait_for(lambda: one.log.having(BACK))
@@ -78,11 +83,11 @@ def test_a_short_drop_costs_nothing_but_itself(
 ) -> None:
     """TCP sends again what was lost: no reconnection, nothing in the log."""
     consul.put("127.0.0.1:8001")
-    one = follow(interval_ms=500).wait_names("127.0.0.1:8001")
+    one = follow(interval_ms=5000).wait_names("127.0.0.1:8001")
     wait_for(lambda: len(consul.queries) == 2, "the blocking query")
     network.cut("svc", [0])
     consul.put("127.0.0.1:8002")
-    time.sleep(0.15)
+    time.sleep(0.15)  # of the 5 s after which the path would be given up
     network.heal("svc")
     one.wait_names("127.0.0.1:8002", "127.0.0.1:8001")
     assert consul.accepted == 1

@@ -71,7 +71,7 @@ def test_tunnel(before, raw_backend):
         except BlockingIOError:
             pass
     assert bytes(received) == data.upper()
-    client.sock.settimeout(10)
+    client.sock.settimeout(60)
     client.half_close()
     assert client.recv_to_end() == b"bye"
 
@@ -101,7 +101,7 @@ def test_a_server_may_decline(before, raw_backend):
 
 
 def test_silence_ends_it(before, raw_backend):
-    client, _ = before(raw_backend(switching(YES)), "proxy_read_timeout 300ms;")
+    client, _ = before(raw_backend(switching(YES)), "proxy_read_timeout 2s;")
     client.send(ASK % b"/").recv_until(b"\r\n\r\n")
     client.expect_closed()
 

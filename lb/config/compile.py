@@ -119,6 +119,7 @@ _MAIN_FIELDS = {
     "worker_processes": "worker_processes",
     "worker_rlimit_nofile": "worker_rlimit_nofile",
     "worker_shutdown_timeout_ms": "worker_shutdown_timeout",
+    "worker_orphan_timeout_ms": "worker_orphan_timeout",
     "daemon": "daemon",
 }
 _DEFAULT_CONNECTIONS = 512  # Config's default, which the checks need too
@@ -172,6 +173,7 @@ def build(reader: Reader) -> Config:
         maps=tuple(reader.maps),
         limit_zones=tuple(zone for zone, _ in reader.limit_zones.values()),
         status_listen=tuple(address for address, _ in main.status_listen),
+        status_hosts=tuple(main.status_hosts),
         warnings=tuple(reader.warnings),
         **_given(main, _MAIN_FIELDS),
     )

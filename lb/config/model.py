@@ -456,6 +456,7 @@ class Config:
     worker_connections: int = 512
     worker_rlimit_nofile: int | None = None
     worker_shutdown_timeout_ms: int = 0  # how long a graceful stop may take; 0: no limit
+    worker_orphan_timeout_ms: int = 0  # how long a worker serves whose master is gone; 0: until it is told to stop
     pid: str = ""
     daemon: bool = True
     user: str | None = None
@@ -468,6 +469,7 @@ class Config:
     upstreams: tuple[Upstream, ...] = ()
     listeners: tuple[Listener, ...] = ()
     status_listen: tuple[Address, ...] = ()
+    status_hosts: tuple[str, ...] = ()  # names that a request to a status port may be for; ".NAME": and those below
     variables: tuple[str, ...] = ()  # those that set, map and named captures define
     maps: tuple[Map, ...] = ()
     limit_zones: tuple[LimitZone, ...] = ()

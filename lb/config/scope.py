@@ -56,6 +56,7 @@ class Scope:
 class MainScope(Scope):
     error_logs: list[ErrorLog] = field(default_factory=list)
     status_listen: list[tuple[Address, Node]] = field(default_factory=list)
+    status_hosts: dict[str, None] = field(default_factory=dict)
 
 
 @dataclass(slots=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from lb.config.address import AddressError, Url, parse
 from lb.config.directive import LB_ONLY, Directive
 from lb.config.errors import Refused
@@ -11,6 +13,7 @@ from lb.config.scope import HttpServerScope, Scope, StreamServerScope
 from lb.config.tree import Node
 from lb.config.values import parse_number, parse_seconds, parse_size
 
+_HOST = re.compile(r"\.?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
 _NOT_YET = ("ssl", "http2", "quic", "udp", "deferred", "setfib", "accept_filter")
 
 
@@ -121,6 +124,20 @@ def status_listen(scope: Scope, node: Node) -> None:
         if address in taken:
             raise Refused(f"a duplicate status_listen {address}")
         scope.reader.main.status_listen.append((address, node))
+    names = [_status_host(word) for word in node.args[1:]]
+    if url.literal is None and url.host != "*":  # the address is a name itself
+        names.append(url.host.lower())
+    scope.reader.main.status_hosts.update(dict.fromkeys(names))
+
+
+def _status_host(word: str) -> str:
+    key, equals, name = word.partition("=")
+    if key != "host" or not equals:
+        raise Refused(f'invalid parameter "{word}"')
+    if not _HOST.fullmatch(name):
+        hint = "it must be a name as clients write it, or .NAME for those below it too"
+        raise Refused(f'invalid name "{word}"', hint)
+    return name.lower()
 
 
 _SYNTAX = (
@@ -155,10 +172,13 @@ DIRECTIVES = (
     Directive(
         "status_listen",
         ("main", "http"),
-        "ADDRESS:PORT",
-        (1, 1),
+        "ADDRESS:PORT [host=NAME] ...",
+        (1, None),
         "",
-        "An address on which the master itself answers with the state of lb: status, metrics, upstream_show.",
+        "An address on which the master itself answers with the state of lb: status, metrics, upstream_show. A request "
+        "must be for an IP address, `localhost`, the name in ADDRESS or one of `host=` (`.example.com`: also all names "
+        "below), with any port; others get 421, so that no web page can read it by a name of its own (DNS rebinding). "
+        "Names hold for all status ports.",
         LB_ONLY,
         status_listen,
     ),

@@ -8,7 +8,7 @@ import os
 import pwd
 import re
 
-from lb.config.directive import AS_NGINX, Context, Directive, flag, msec, number, once, path
+from lb.config.directive import AS_NGINX, LB_ONLY, Context, Directive, flag, msec, number, once, path
 from lb.config.errors import Refused
 from lb.config.scope import Scope
 from lb.config.tree import Node
@@ -16,7 +16,8 @@ from lb.config.values import parse_number
 
 MAX_WORKERS = 1024  # as nginx
 _EVERYWHERE: tuple[Context, ...] = (
-    "main", "events", "http", "upstream", "server", "location", "stream", "stream upstream", "stream server",
+    "main", "events", "http", "upstream", "server", "location", "server if", "if", "limit_except", "stream",
+    "stream upstream", "stream server",
 )  # fmt: skip
 
 
@@ -117,6 +118,18 @@ DIRECTIVES = (
         "no limit",
         "How long a worker that finishes (quit, reload) may take; then it closes what is still open.",
         AS_NGINX,
+        msec,
+    ),
+    Directive(
+        "worker_orphan_timeout",
+        ("main",),
+        "TIME",
+        (1, 1),
+        "0",
+        "How long a worker serves on when its master was killed; then it leaves as after `quit`. 0: until it is told "
+        "to stop, by `lb -s quit` or `lb -s stop` of this configuration. A time makes sense where something starts lb "
+        "again by itself and leaves the workers alone (systemd does not: it ends them with their master).",
+        LB_ONLY,
         msec,
     ),
     Directive(

@@ -141,7 +141,8 @@ DIRECTIVES = (
         (1, None),
         "weight=1 max_fails=1 fail_timeout=10s max_conns=0",
         "A server of the upstream: HOST[:PORT] (the port is 80 in http and must be given in stream) or unix:PATH; "
-        "a host name stands for all its addresses.",
+        "a host name stands for all its addresses. After `max_fails` failures (0: never) the server is left out for "
+        "`fail_timeout`; they add up until a request succeeds that was sent more than `fail_timeout` after the last.",
         "differs: a relative unix path starts from the prefix",
         server,
     ),
@@ -184,7 +185,8 @@ DIRECTIVES = (
         (0, 2),
         "round robin",
         "Chooses a random server by weight; with `two` the one of two such that has fewer connections for its weight.",
-        "differs: `backup` is refused also on server lines before it",
+        "differs: of two that are equally busy the first drawn is taken, so that weights hold when servers are idle "
+        "(nginx takes the second: the heaviest then gets least); `backup` is refused also on server lines before it",
         random,
     ),
     Directive(

@@ -256,7 +256,11 @@ cdef inline uint64_t random_more(Env* env) noexcept nogil:
 
 
 cdef inline Peer* pick_random(Group* g, uint32_t* pos, Request* r, Env* env, bint two) noexcept nogil:
-    """A server by weight; with `two`, of two different ones the one with fewer connections for its weight."""
+    """A server by weight; with `two`, of two different ones the one with fewer connections for its weight.
+
+    On a tie the first, for that is the one drawn by weight.  (nginx takes the second: of two idle servers always the
+    other one, so that the heaviest gets least.)
+    """
     cdef Peer* first = NULL
     cdef Peer* p
     cdef int _i
@@ -267,7 +271,7 @@ cdef inline Peer* pick_random(Group* g, uint32_t* pos, Request* r, Env* env, bin
         if first == NULL and two:
             first = p
             continue
-        if first != NULL and <uint64_t> p.active * first.weight > <uint64_t> first.active * p.weight:
+        if first != NULL and <uint64_t> p.active * first.weight >= <uint64_t> first.active * p.weight:
             return first
         return p
     return pick_next(g, pos, r, env.now)

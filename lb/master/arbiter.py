@@ -281,7 +281,8 @@ class Master:
         """Answer on the status port, unless the new binary does."""
         config = self.crews.current.config
         listening = self._successor is None
-        self._status.listen(sockets.with_role(self.crews.sockets, "status", config.status_listen) if listening else ())
+        addresses = config.status_listen if listening else ()
+        self._status.listen(sockets.with_role(self.crews.sockets, "status", addresses), config.status_hosts)
 
     def _on_death(self, pid: int, status: int) -> None:
         """A child that is no worker: a chore, or the new binary."""

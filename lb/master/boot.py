@@ -15,7 +15,7 @@ from lb import __version__, _fast
 from lb.config.excerpt import explain
 from lb.config.model import Config
 from lb.log import Log, Target, print_error, targets
-from lb.master import daemon, doubts, inherit, logfiles, pidfile, sockets, title
+from lb.master import daemon, doubts, holders, inherit, logfiles, pidfile, sockets, title
 from lb.master.arbiter import Master
 from lb.master.identity import Identity
 from lb.master.inherit import Inherited
@@ -64,6 +64,7 @@ def start(source: Source) -> int:
     try:
         _bind(prepared.binding)
     except BindError:
+        _say_who_is_there(prepared.config, log)
         prepared.abandon()
         return 1
     return _serve(source, prepared, inherited, log)
@@ -83,6 +84,19 @@ def _bind(binding: Binding) -> None:
         binding.step(time.monotonic())
         if not binding.done:
             time.sleep(max(0.0, binding.retry_at - time.monotonic()))
+
+
+def _say_who_is_there(config: Config, log: Log) -> None:
+    """Which processes have our addresses, and what to do about them."""
+    found = holders.find(want.address for want in sockets.wants(config))
+    for address, some in found.items():
+        log.emerg(holders.told(address, some))
+    left = sorted({one.pid for some in found.values() for one in some or () if one.orphan})
+    if left:
+        log.emerg(
+            f"these are {len(left)} worker processes whose master is gone: "
+            'end them with "lb -s quit" (or stop), and the -c and -p of this start'
+        )
 
 
 def _serve(source: Source, prepared: Prepared, inherited: Inherited, log: Log) -> int:

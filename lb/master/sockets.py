@@ -22,7 +22,7 @@ from lb.config.model import Address, Config, Listener
 TRIES: Final = 5
 RETRY_S: Final = 0.5
 UNIX_MODE: Final = 0o666  # as nginx: access is decided by the directory
-STATUS_BACKLOG: Final = 64
+STATUS_BACKLOG: Final = 511  # a full one would cost a client a second: the kernel sends its SYN again
 
 Role = Literal["traffic", "status"]
 Key = tuple[Role, Address]

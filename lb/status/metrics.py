@@ -16,6 +16,7 @@ from prometheus_client import Metric
 from prometheus_client.exposition import choose_encoder
 
 from lb.master.ledger import DIRECT, STATES, Snapshot
+from lb.status.accept import of_kind, prefers
 from lb.status.families import (
     BACKUP,
     FEW,
@@ -36,6 +37,8 @@ from lb.status.servers import AT, BOUNDS_S, Shown, cells, shown, total
 if TYPE_CHECKING:
     from lb.status.pages import View
 
+TEXT: Final = "text/plain"
+OPENMETRICS: Final = "application/openmetrics-text"
 SLICE: Final = 500  # samples, or servers, of a piece
 HISTOGRAMS_MOST: Final = 1000  # servers up to which each has histograms of its own
 BUCKETS: Final = (*(f',le="{bound}"' for bound in BOUNDS_S), ',le="+Inf"')
@@ -57,7 +60,7 @@ class Format:
 
     @property
     def is_open(self) -> bool:
-        return self.content_type.startswith("application/openmetrics-text")
+        return self.content_type.startswith(OPENMETRICS)
 
     def family(self, family: Family, samples: Iterable[Sample] = ()) -> bytes:
         metric = Metric(family.name, family.help, "unknown" if family.kind == NAMED else family.kind)
@@ -79,9 +82,14 @@ class _Registry(NamedTuple):
 
 
 def choose(accept: str) -> Format:
-    """The format that a client asks for; Prometheus's own text unless it wants OpenMetrics."""
+    """The format that a client asks for; Prometheus's own text unless it would rather have OpenMetrics.
+
+    The library knows versions and escaping, but no weights: it sees only the ranges of the kind that is chosen, the
+    most wanted first.  A client that wants neither gets the text: a page that cannot be read helps nobody.
+    """
+    kind = OPENMETRICS if prefers(accept, OPENMETRICS, TEXT) else TEXT
     try:
-        encode, content_type = choose_encoder(accept)
+        encode, content_type = choose_encoder(", ".join(of_kind(accept, kind)) or kind)
     except (ValueError, TypeError):  # a version that is none
         encode, content_type = choose_encoder("")
     return Format(encode, content_type)

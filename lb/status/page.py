@@ -37,7 +37,6 @@ def headers() -> tuple[tuple[str, str], ...]:
     )
     return (
         ("Content-Security-Policy", "; ".join(policy)),
-        ("X-Content-Type-Options", "nosniff"),
         ("Referrer-Policy", "no-referrer"),
     )
 

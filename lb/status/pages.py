@@ -21,10 +21,12 @@ from typing import Any, Final
 from lb.config.model import Server, Upstream
 from lb.master.ledger import Snapshot
 from lb.status import metrics, page, state
+from lb.status.accept import prefers
 from lb.upsync import show, source, start
 from lb.upsync.report import Report
 
 TEXT: Final = "text/plain"
+HTML: Final = "text/html"
 JSON: Final = "application/json"
 STUB_STATUS: Final = ("clients", "accepts", "handled", "requests", "reading", "writing", "waiting")
 
@@ -147,14 +149,10 @@ def respond(
 
 
 def upstream_show(view: View, query: str, accept: str) -> Answer:
-    if _wants_json(accept):
+    if prefers(accept, JSON, TEXT):
         return upstream_json(view, query, accept)
     blocks = [(one.upstream.name, _block(one)) for one in view.upstreams]
     return Answer(200, show.page(blocks, query.encode("utf-8", "surrogateescape")))
-
-
-def _wants_json(accept: str) -> bool:
-    return any(kind.partition(";")[0].strip().lower() == JSON for kind in accept.split(","))
 
 
 def _block(one: UpstreamView) -> bytes:
@@ -293,7 +291,7 @@ def healthz(view: View, _query: str, _accept: str) -> Answer:
 
 
 def index(_view: View, _query: str, accept: str) -> Answer:
-    if accept.strip().lower().startswith(TEXT):
+    if prefers(accept, TEXT, HTML):
         return Answer(200, (__doc__ or "").partition("\n\n")[2].encode())
     return Answer(200, page.html(), page.CONTENT_TYPE, page.headers())
 

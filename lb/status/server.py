@@ -1,9 +1,11 @@
 """The HTTP server of the status port: h11 on non-blocking sockets in the master's loop.
 
 It owns its connections (not the listening sockets, which are the master's).  Everything is bounded: connections,
-the bytes of a request head, the time for a request, for taking the answer and for doing nothing.  A client can lose
-only its own connection.  An answer is sent as the client takes it, and a large one is made piece by piece as it does,
-one piece in a turn of the loop; meanwhile nothing more is read from the client.
+the bytes of a request head, the time for a request, for taking the answer and for doing nothing.  When all connections
+are taken, the one that has kept silent longest gives way to a new one: who only holds connections keeps nobody out.
+A request must name this port as somebody who means it would (`hosts`).  A client can lose only its own connection.
+An answer is sent as the client takes it, and a large one is made piece by piece as it does, one piece in a turn of the
+loop; meanwhile nothing more is read from the client.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ import h11
 from lb import __version__
 from lb.log import Log
 from lb.master.loop import READ, WRITE, Loop
+from lb.status.hosts import is_ours
 from lb.status.pages import Answer, View, respond
 
 MAX_CONNECTIONS: Final = 64
@@ -34,6 +37,11 @@ PIECE: Final = 64 << 10  # bytes of a large answer that are made in one turn of 
 PIECE_S: Final = 0.01  # and how long that may take, or a little more
 LARGE_MOST: Final = 8  # large answers under way: each holds the figures it was begun with
 PAUSE_S: Final = 1.0  # no accept for so long when there are no descriptors left
+STALLED_S: Final = 0.25  # a client that has taken nothing of its answer for so long may have to give way
+OTHER_NAME: Final = b"""\
+This is the status port of lb, and the request is for a name that it does not have: a web page of somebody else may have
+sent it (DNS rebinding).  Use an address, localhost, or a name given with host= of status_listen.
+"""
 
 
 class Connection:
@@ -49,11 +57,16 @@ class Connection:
         self.pieces: Iterator[bytes] | None = None  # the rest of a large answer
         self.deadline = now + REQUEST_S
         self.idle = False  # between two requests, with nothing received
+        self.since = now  # the accept, or the end or the last progress of an answer
 
     @property
     def busy(self) -> bool:
         """An answer is under way."""
         return bool(self.out) or self.pieces is not None
+
+    def gives_way(self, now: float) -> bool:
+        """No answer is under way, or one that its client does not take."""
+        return not self.busy or now >= self.since + STALLED_S
 
     def fileno(self) -> int:
         return self.sock.fileno()
@@ -66,15 +79,17 @@ class StatusServer:
         self._health = health
         self._log = log
         self._listeners: list[socket.socket] = []
+        self._names: tuple[str, ...] = ()
         self._connections: set[Connection] = set()
         self._accepting = False
         self._accept_at = 0.0  # after a pause
 
     # Listening
 
-    def listen(self, listeners: Iterable[socket.socket]) -> None:
-        """Accept from these sockets and no others."""
+    def listen(self, listeners: Iterable[socket.socket], names: tuple[str, ...] = ()) -> None:
+        """Accept from these sockets and no others. `names`: those of this port besides addresses and localhost."""
         self._pause()
+        self._names = names
         self._listeners = list(listeners)
         self._resume()
 
@@ -98,24 +113,27 @@ class StatusServer:
             self._pause()
             self._accept_at = time.monotonic() + PAUSE_S
             return
-        connection = Connection(sock, time.monotonic())
+        now = time.monotonic()
+        connection = Connection(sock, now)
         self._connections.add(connection)
         self._watch(connection)
-        if len(self._connections) >= MAX_CONNECTIONS and not self._drop_one_idle():
+        if len(self._connections) >= MAX_CONNECTIONS and not self._make_room(now):
             self._pause()
+            self._accept_at = now + STALLED_S
 
-    def _drop_one_idle(self) -> bool:
-        idle = [connection for connection in self._connections if connection.idle]
-        if idle:
-            self._close(min(idle, key=lambda connection: connection.deadline))
-        return bool(idle)
+    def _make_room(self, now: float) -> bool:
+        """Close one connection: one between requests rather than one in a request, then one in an answer."""
+        found = [connection for connection in self._connections if connection.gives_way(now)]
+        if found:
+            self._close(min(found, key=lambda one: (one.busy, not one.idle, one.since)))
+        return bool(found)
 
     # Time
 
     def deadline(self) -> float | None:
         """time.monotonic() of the next thing to do."""
         times = [connection.deadline for connection in self._connections]
-        if not self._accepting and len(self._connections) < MAX_CONNECTIONS and self._listeners:
+        if not self._accepting and self._listeners:
             times.append(self._accept_at)
         return min(times, default=None)
 
@@ -123,8 +141,12 @@ class StatusServer:
         """Close who is late; accept again when there is room."""
         for connection in [one for one in self._connections if one.deadline <= now]:
             self._close(connection)
-        if not self._accepting and len(self._connections) < MAX_CONNECTIONS and now >= self._accept_at:
+        if self._accepting or now < self._accept_at:
+            return
+        if len(self._connections) < MAX_CONNECTIONS or self._make_room(now):
             self._resume()
+        else:
+            self._accept_at = now + STALLED_S
 
     # One connection
 
@@ -181,11 +203,15 @@ class StatusServer:
         connection.http.start_next_cycle()
         connection.request = None
         connection.idle = not connection.http.trailing_data[0]
-        connection.deadline = time.monotonic() + (IDLE_S if connection.idle else REQUEST_S)
+        connection.since = time.monotonic()
+        connection.deadline = connection.since + (IDLE_S if connection.idle else REQUEST_S)
 
     def _page(self, connection: Connection) -> Answer:
         request = connection.request
         assert request is not None
+        hosts = [_text(value) for name, value in request.headers if name == b"host"]  # none in HTTP/1.0, never two
+        if hosts and not is_ours(hosts[0], self._names):
+            return Answer(421, OTHER_NAME)
         accept = b",".join(value for name, value in request.headers if name == b"accept")
         try:
             return respond(_text(request.method), _text(request.target), _text(accept), self._view, self._health)
@@ -211,6 +237,7 @@ class StatusServer:
             ("Date", formatdate(usegmt=True)),
             ("Content-Type", answer.content_type),
             ("Cache-Control", "no-store"),
+            ("X-Content-Type-Options", "nosniff"),
             *answer.headers,
         ]
         if isinstance(body, bytes):
@@ -227,7 +254,8 @@ class StatusServer:
         else:
             connection.pieces = body
         connection.out = memoryview(begin)
-        connection.deadline = time.monotonic() + WRITE_S
+        connection.since = time.monotonic()
+        connection.deadline = connection.since + WRITE_S
         self._send(connection)
 
     def _send(self, connection: Connection) -> None:
@@ -237,6 +265,7 @@ class StatusServer:
                 connection.out = connection.out[connection.sock.send(connection.out) :]
             except BlockingIOError:
                 return
+            connection.since = time.monotonic()
         if connection.out:
             return
         if connection.pieces is not None:

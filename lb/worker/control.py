@@ -1,7 +1,8 @@
 """The worker's line to the master: a thread that sends what other threads post and carries out what the master says.
 
 Posting never waits, and what is not sent yet is replaced by what is newer under the same key: a master that is
-stopped or slow costs a bounded amount of memory and holds up nobody.  When the master is gone the worker serves on.
+stopped or slow costs a bounded amount of memory and holds up nobody.  When the master is gone the worker serves on, for
+good or for `worker_orphan_timeout`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
+from lb._fast import STOP_QUIT
 from lb.log import Log
 from lb.worker.channel import ChannelError, Endpoint, Frame
 
@@ -34,11 +36,14 @@ class Orders:
 class Control(threading.Thread):
     """Owns the channel's end and the wake-up descriptor."""
 
-    def __init__(self, sock: socket.socket, orders: Orders, log: Log) -> None:
+    def __init__(self, sock: socket.socket, orders: Orders, log: Log, orphan_s: float = 0.0) -> None:
+        """`orphan_s`: seconds until a worker whose master is gone stops by itself, gracefully; 0: it serves on."""
         super().__init__(name="control", daemon=True)
         self._endpoint = Endpoint(sock)
         self._orders = orders
         self._log = log
+        self._orphan_s = orphan_s
+        self._alone = False  # the master is gone, or can be talked to no more
         self._lock = threading.Lock()
         self._posted: dict[str, dict[str, Any]] = {}
         self._finish_by: float | None = None
@@ -82,6 +87,22 @@ class Control(threading.Thread):
             selector.register(self._endpoint, selectors.EVENT_READ)
             while self._turn(selector):
                 pass
+            if self._alone and self._orphan_s:
+                selector.unregister(self._endpoint)
+                self._stay_alone(selector)
+
+    def _stay_alone(self, selector: selectors.BaseSelector) -> None:
+        """Without a master: end the worker when its time is over, unless it ends before."""
+        until = time.monotonic() + self._orphan_s
+        while (left := until - time.monotonic()) > 0:
+            if self._finish_by is not None:
+                return
+            if selector.select(left):
+                os.eventfd_read(self._wake)
+            with self._lock:
+                self._posted.clear()
+        self._log.notice(f"no master for {self._orphan_s:g} s, gracefully shutting down")
+        self._orders.stop(STOP_QUIT)
 
     def _turn(self, selector: selectors.BaseSelector) -> bool:
         """Wait, send, receive. False: it is over."""
@@ -93,13 +114,18 @@ class Control(threading.Thread):
             os.eventfd_read(self._wake)
         try:
             if self._endpoint in ready and not self._receive():
-                self._log.alert("the master is gone, the worker serves on")
-                return False
+                return self._lose("the master is gone, the worker serves on")
             self._send()
         except (OSError, ChannelError) as error:
-            self._log.alert(f"the control channel is broken, the worker serves on: {error}")
-            return False
+            return self._lose(f"the control channel is broken, the worker serves on: {error}")
         return not self._finished()
+
+    def _lose(self, text: str) -> bool:
+        """Nothing more comes from the master."""
+        self._alone = True
+        limit = f" for {self._orphan_s:g} s" if self._orphan_s else ""
+        self._log.alert(text.replace("serves on", f"serves on{limit}"))
+        return False
 
     def _finished(self) -> bool:
         if self._finish_by is None:

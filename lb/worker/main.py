@@ -104,7 +104,10 @@ class Worker:
             error_logs=job.error_logs,
         )
         self._control = Control(
-            job.channel, Orders(self._stop, self._reopen, self._engine.learned, self._send_list), job.log
+            job.channel,
+            Orders(self._stop, self._reopen, self._engine.learned, self._send_list),
+            job.log,
+            job.config.worker_orphan_timeout_ms / 1000,
         )
         self._pullers: list[Puller] = []
         self._names = Names()

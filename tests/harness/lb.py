@@ -279,9 +279,20 @@ class Lb:
 
 def is_worker(process: psutil.Process) -> bool:
     """Not a new binary, nor a child that reads a file for the master."""
-    with contextlib.suppress(psutil.Error):
-        return "".join(process.cmdline()[:1]).startswith("lb: worker process")
-    return False  # it has died meanwhile
+    return title_of(process).startswith("lb: worker process")
+
+
+def title_of(process: psutil.Process) -> str:
+    """What the process says of itself; "" when it has just died.
+
+    Not psutil's cmdline(): that splits a title at its spaces when no more than one NUL follows it, which depends on how
+    long the command line was that it took the place of.
+    """
+    try:
+        raw = Path(f"/proc/{process.pid}/cmdline").read_bytes()
+    except OSError:
+        return ""
+    return raw.partition(b"\0")[0].decode(errors="replace")
 
 
 def is_in_loop(worker: psutil.Process) -> bool:

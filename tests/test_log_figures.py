@@ -50,7 +50,7 @@ CONF = http(f"""
         location /large {{ proxy_pass http://127.0.0.1:8084; }}
         location /large/unbuffered {{ proxy_pass http://127.0.0.1:8084; proxy_buffering off; }}
     }}""")
-LARGE = 20_000_000
+LARGE = 60_000_000  # far beyond what the sockets on the way hold
 KINDS = ["lb", *(["nginx"] if NGINX is not None else [])]
 
 
@@ -270,7 +270,7 @@ def test_a_client_that_leaves_a_download(scene: Scene, path: str) -> None:
             assert large_was_taken.wait(DEADLINE)
     text, sent, body, _ = figures(*scene.lines())
     assert text.startswith(f"GET /{path} HTTP/1.1|200|m=GET|u=/{path}|")
-    assert got <= sent < LARGE
+    assert got <= sent < LARGE // 3
     assert 100 < sent - body < 300
 
 

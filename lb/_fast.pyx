@@ -28,7 +28,7 @@ from lb.fast.out cimport *
 from lb.fast.head cimport parse_request, parse_response
 from lb.fast.fields cimport field_id
 from lb.fast.rules cimport refusal_text, rule_text
-from lb.fast.chunk cimport TRAILER_MAX, chunk_decode
+from lb.fast.chunk cimport TRAILER_MAX, chunk_decode, lenient_takes
 from lb.fast.uri cimport uri_normalise
 from lb.fast.cidr cimport cidr_find
 from lb.fast.forwarded cimport forwarded
@@ -36,7 +36,7 @@ from lb.fast.limit cimport *
 from lb.fast.greeting cimport GREETING_MOST, parse_greeting
 from lb.fast.origin cimport *
 from lb.fast.outcome cimport *
-from lb.fast.simd cimport LB_NAME, lb_class, lb_hex
+from lb.fast.simd cimport LB_NAME, LB_VALUE, lb_class, lb_hex
 from lb.fast.names cimport *
 from lb.fast.address cimport *
 from lb.fast.value cimport *
@@ -65,7 +65,8 @@ include "fast/gather.pyx"       # a request's body, whole before a server is cho
 include "fast/regex.pyx"        # PCRE2
 include "fast/vars.pyx"         # variables of set, map and captures
 include "fast/linger.pyx"       # the end of a client connection
-include "fast/http.pyx"         # HTTP clients: heads in, keep-alive, the end
+include "fast/heads.pyx"        # heads of requests: read, refused
+include "fast/http.pyx"         # HTTP clients: an exchange, keep-alive, the end
 include "fast/greet.pyx"        # PROXY headers
 include "fast/limit.pyx"        # limit_req
 include "fast/admit.pyx"        # realip, allow, deny

@@ -6,7 +6,7 @@ first to the very end of a page, then to the very start of one; both must give t
 
 from cpython.bytes cimport PyBytes_AsString, PyBytes_FromStringAndSize
 from libc.stdint cimport uint8_t, uint32_t
-from lb.fast.chunk cimport chunk_decode
+from lb.fast.chunk cimport chunk_decode, lenient_takes
 from lb.fast.forwarded cimport address_of as room_address
 from lb.fast.greeting cimport parse_greeting as room_greeting
 from lb.fast.head cimport parse_request as head_request, parse_response as head_response
@@ -19,8 +19,8 @@ from lb.fast.simd cimport (
 from lb.fast.sys cimport CLOCK_MONOTONIC, clock_gettime, free, malloc, memcpy, memset, timespec
 from lb.fast.types cimport (
     Alike, Chunked, FF_BAD_NAME, FF_HOP, Field, Greeting, H_CHUNKED, H_CLOSE, H_EXPECT_100, H_HAS_HOST, H_KEEP_ALIVE,
-    H_TARGET_QUOTED, H_UPGRADE, Head, P_BAD, P_DONE, P_MORE, Point, R_CHUNK_SIZE, R_COUNT, R_PATH_NUL,
-    Str,
+    H_TARGET_QUOTED, H_UPGRADE, Head, LX_ANSWER, LX_BYTES, LX_CODING, LX_EMPTY, LX_LF, LX_REQUEST,
+    P_BAD, P_DONE, P_MORE, Point, R_CHUNK_SIZE, R_COUNT, R_PATH_NUL, Str,
 )
 from lb.fast.uri cimport uri_escape as room_escape, uri_normalise as room_normalise
 
@@ -70,6 +70,7 @@ FLAGS = {
     H_CHUNKED: "chunked", H_CLOSE: "close", H_KEEP_ALIVE: "keep-alive", H_UPGRADE: "upgrade", H_EXPECT_100: "expect",
     H_HAS_HOST: "host", H_TARGET_QUOTED: "quoted",
 }
+LAX = {LX_LF: "lf", LX_BYTES: "bytes", LX_CODING: "coding", LX_EMPTY: "empty"}
 HEAD_RULES = {rule_text(rule).decode() for rule in range(1, R_CHUNK_SIZE)}
 CHUNK_RULES = {rule_text(rule).decode() for rule in range(R_CHUNK_SIZE, R_PATH_NUL)}
 PATH_RULES = {rule_text(rule).decode() for rule in range(R_PATH_NUL, R_COUNT)}
@@ -85,16 +86,17 @@ def both(call):
 
 # ---------------------------------------------------------------- head.pxd
 
-def parse_request(bytes text, max_fields=100, max_target=0):
+def parse_request(bytes text, max_fields=100, max_target=0, lenient=False):
     """A dict: `result` more, done or bad; for done what the Head says, for bad the refusal."""
-    return both(lambda at_end: parse_head(text, max_fields, max_target, at_end, False))
+    lax = LX_REQUEST if lenient else 0
+    return both(lambda at_end: parse_head(text, max_fields, max_target, lax, at_end, False))
 
 
-def parse_response(bytes text, max_fields=100):
-    return both(lambda at_end: parse_head(text, max_fields, 0, at_end, True))
+def parse_response(bytes text, max_fields=100, lenient=False):
+    return both(lambda at_end: parse_head(text, max_fields, 0, LX_ANSWER if lenient else 0, at_end, True))
 
 
-cdef dict parse_head(bytes text, size_t max_fields, uint32_t max_target, bint at_end, bint response):
+cdef dict parse_head(bytes text, size_t max_fields, uint32_t max_target, uint8_t lenient, bint at_end, bint response):
     cdef const char* p = text_memory.hold(text, at_end)
     cdef Head h
     cdef int result
@@ -102,6 +104,7 @@ cdef dict parse_head(bytes text, size_t max_fields, uint32_t max_target, bint at
     h.fields = <Field*> malloc(max_fields * sizeof(Field) + 1)
     h.max_fields = max_fields
     h.max_target = max_target
+    h.lenient = lenient
     try:
         result = head_response(p, len(text), &h) if response else head_request(p, len(text), &h)
         if result == P_MORE:
@@ -129,6 +132,7 @@ cdef dict head_dict(const char* p, Head* h, bint response):
     found = {
         "result": "done", "minor": h.minor, "size": h.size, "start": h.start, "fields": fields,
         "length": h.content_length, "flags": {FLAGS[bit] for bit in FLAGS if h.flags & bit},
+        "lax": {LAX[bit] for bit in LAX if h.lax & bit},
     }
     if response:
         return found | {"status": h.status, "reason": span(p, h.target, h.target_len)}
@@ -163,6 +167,7 @@ def time_head(bytes text, rounds, response=False):
     h.fields = fields
     h.max_fields = 100
     h.max_target = 8192
+    h.lenient = 0
     with nogil:
         clock_gettime(CLOCK_MONOTONIC, &begin)
         for _i in range(count):
@@ -178,8 +183,9 @@ cdef class ChunkDecoder:
 
     cdef Chunked state
 
-    def __cinit__(self):
+    def __cinit__(self, lenient=False):
         memset(&self.state, 0, sizeof(Chunked))
+        self.state.lenient = lenient
 
     def feed(self, bytes text):
         """(result, data, used). The two places of the text give the same, from the same state."""
@@ -199,6 +205,10 @@ cdef class ChunkDecoder:
     @property
     def total(self):
         return self.state.total
+
+    def lenient_takes(self, byte):
+        """Would a lenient decoder have taken the byte that this one refused?"""
+        return bool(lenient_takes(&self.state, byte))
 
     @property
     def rule(self):

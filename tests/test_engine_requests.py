@@ -44,7 +44,7 @@ def test_client_gone_before_the_server_that_a_variable_named_was_asked(lb, raw_b
         client = connect(lb.port("http"))
         client.send(f"POST /to?to={backend.address} HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nx".encode())
         client.close()
-    wait_for(lambda: (lb.directory / "access.log").read_text().count(" 499 ") == 3)
+    wait_for(lambda: (lb.directory / "access.log").read_text().count(" 400 ") == 3)
     assert backend.accepted == 0
 
 

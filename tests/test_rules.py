@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 HOT = sorted([*(ROOT / "lb/fast").glob("*.pyx"), *(ROOT / "lb/fast").glob("*.pxd"), ROOT / "lb/_fast.pyx"])
 LONGEST = 500  # lines of a file
-LONGER = {"types.pxd": 1200, "http.pyx": 600}  # every struct of the engine in one place; a room has 600 at most
+LONGER = {"types.pxd": 1200}  # every struct of the engine in one place
 LONGEST_LIST = 700  # tables of directives and of test cases
 
 

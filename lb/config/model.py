@@ -317,6 +317,7 @@ class HttpSettings:
     max_headers: int = 1000
     underscores_in_headers: bool = False
     ignore_invalid_headers: bool = True
+    lenient_requests: bool = False
     keepalive_time_ms: int = 3_600_000
     keepalive_min_timeout_ms: int = 0
     lingering_close: Literal["off", "on", "always"] = "on"
@@ -348,6 +349,7 @@ class HttpSettings:
     client_body_in_file_only: Literal["on", "clean", "off"] = "off"
     client_body_in_single_buffer: bool = False
     proxy_pass_trailers: bool = False
+    proxy_lenient: bool = False
     proxy_ignore_headers: tuple[str, ...] = ()  # lower case
     proxy_buffering: bool = True
     proxy_buffer_size: int = 4 << 10

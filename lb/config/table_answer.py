@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from lb.config import regexes
-from lb.config.directive import AS_NGINX, Context, Directive, flag, once
+from lb.config.directive import AS_NGINX, LB_ONLY, Context, Directive, flag, once
 from lb.config.errors import Refused
 from lb.config.model import AddField, CookieFlags, Expires, Regex, Shape, Swap, Var
 from lb.config.scope import LocationScope, Scope
@@ -45,6 +45,12 @@ def _field_name(scope: Scope, node: Node) -> None:
     if not TOKEN.fullmatch(name):
         raise Refused(f'invalid header name "{name}"')
     scope.values.setdefault(node.name, []).append(name.lower())
+
+
+def proxy_lenient(scope: Scope, node: Node) -> None:
+    flag(scope, node)
+    if scope.values[node.name]:
+        scope.reader.warn('"proxy_lenient on" takes responses that break the grammar of HTTP', node)
 
 
 def ignore_headers(scope: Scope, node: Node) -> None:
@@ -327,6 +333,20 @@ DIRECTIVES = (
         "when they are asked to: proxy_set_header Connection te; proxy_set_header TE trailers.",
         "differs: fields that frame, route or authenticate a message, and cookies, are never passed there",
         flag,
+    ),
+    Directive(
+        "proxy_lenient",
+        _LEVELS,
+        "on | off",
+        (1, 1),
+        "off",
+        "Whether responses are taken whose head has lines that end in LF alone, DEL or control bytes in a value, or "
+        "one empty line first, that are chunked in HTTP/1.0, or whose chunk sizes are padded with white space or "
+        "zeros. Clients get them in HTTP's own form: CRLF, a space for each such byte, chunks of lb's. What leaves a "
+        "doubt where a line, a field or a body ends (CR or NUL in a value, folded lines, two lengths, LF in chunks) "
+        "stays a 502. The error log says which 502 it would have spared, lb -t names the place where it is on.",
+        LB_ONLY,
+        proxy_lenient,
     ),
     Directive(
         "expires",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lb.config.directive import AS_NGINX, Context, Directive, enum, flag, msec, number, once, size
+from lb.config.directive import AS_NGINX, LB_ONLY, Context, Directive, enum, flag, msec, number, once, size
 from lb.config.errors import Refused
 from lb.config.scope import Scope
 from lb.config.tree import Node
@@ -39,6 +39,12 @@ def keepalive_disable(scope: Scope, node: Node) -> None:
             raise Refused(f'duplicate value "{word}"')
         found.append(word)
     scope.values[node.name] = tuple(word for word in found if word != "none")
+
+
+def lenient_requests(scope: Scope, node: Node) -> None:
+    flag(scope, node)
+    if scope.values[node.name]:
+        scope.reader.warn('"lenient_requests on" takes request heads whose lines end in LF alone', node)
 
 
 def server_tokens(scope: Scope, node: Node) -> None:
@@ -107,6 +113,17 @@ DIRECTIVES = (
         "Whether field names with underscores are kept though ignore_invalid_headers is on.",
         AS_NGINX,
         flag,
+    ),
+    Directive(
+        "lenient_requests",
+        _SERVER,
+        "on | off",
+        (1, 1),
+        "off",
+        "Whether LF alone ends a line of a request head, too, as old scripts and probes send it. What is sent on ends "
+        "in CRLF. Chunks, and everything else, are read as strictly as ever. lb -t names the place where it is on.",
+        LB_ONLY,
+        lenient_requests,
     ),
     Directive(
         "keepalive_time",

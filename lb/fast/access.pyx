@@ -105,7 +105,7 @@ cdef void write_combined(Out* o, Request* r) noexcept nogil:
     out_put(o, b"\" ", 2)
     out_padded(o, r.status, 3)
     out_char(o, 32)
-    out_uint(o, r.body_sent)
+    out_uint(o, body_bytes_sent(r))
     out_char(o, 32)
     log_field(o, r, F_REFERER)
     out_char(o, 32)

@@ -84,6 +84,7 @@ cdef void head_end(Out* o, Request* r, int64_t modified) noexcept nogil:
     if r.loc.shape != NULL:
         shape_end(o, r, modified)
     out_put(o, b"\r\n", 2)
+    r.head_n = <uint32_t> (o.p - loop.heads)
     if r.loc.uses & USES_SENT_HEAD:
         keep_sent_head(r, loop.heads, <uint32_t> (o.p - loop.heads))
 
@@ -108,8 +109,6 @@ cdef void answer_send(Request* r, Out* o, const char* body, uint64_t n) noexcept
     if r.h.method == M_HEAD:
         n = 0
     r.flags |= RQ_STARTED
-    r.sent += head + n
-    r.body_sent += n
     if o.full:
         log_request(LOG_ERR, r, b"answer head too large", 0, b"")
         proxy_cut(r)

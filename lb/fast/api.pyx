@@ -364,6 +364,7 @@ cdef class Engine:
         s.names_kept = KEEP_UNDERSCORES if settings.underscores_in_headers else KEEP_PLAIN
         if not settings.ignore_invalid_headers:
             s.names_kept = KEEP_ALL
+        s.lenient = LX_REQUEST if settings.lenient_requests else 0
         return 0
 
     cdef int location(self, Location* l, handler, settings) except -1:

@@ -43,6 +43,7 @@ cdef bint body_take(Body* b, char* p, uint32_t n, uint32_t* used, char** data, u
     elif b.kind == B_CLOSE:
         used[0] = data_n[0] = n
     b.seen += data_n[0]
+    b.raw += used[0]
     return True
 
 
@@ -55,7 +56,7 @@ cdef void body_up(Request* r) noexcept nogil:
     cdef int _i
     cdef bint moved = False
     if c.ready & R_ERR:                 # gone both ways: nobody is left to answer to
-        http_gone(r)
+        body_left(r, b"while sending request to upstream")
         return
     if u == NULL or u.state != S_BUSY or r.flags & (RQ_SENT | RQ_BODY_OFF) != RQ_SENT:
         return
@@ -83,8 +84,7 @@ cdef bint body_up_once(Request* r) noexcept nogil:
     if got == -1:
         return True
     if got <= 0:
-        log_request(LOG_INFO, r, b"client prematurely closed connection", 0, b"while sending request to upstream")
-        http_left(r)
+        body_left(r, b"while sending request to upstream")
         return False
     loop.st.bytes_in += got
     if not body_take(&r.inb, p, <uint32_t> got, &used, &data, &n):
@@ -125,8 +125,7 @@ cdef bint body_bulk(Request* r) noexcept nogil:
     elif rc == PUMP_MORE:
         post(c)
     elif rc == PUMP_EOF or rc == PUMP_BROKEN_FROM:
-        log_request(LOG_INFO, r, b"client prematurely closed connection", 0, b"while sending request to upstream")
-        http_left(r)
+        body_left(r, b"while sending request to upstream")
         return False
     elif rc == PUMP_BROKEN_TO:
         return body_unwanted(r)
@@ -135,6 +134,12 @@ cdef bint body_bulk(Request* r) noexcept nogil:
     if took or gave or rc == PUMP_NO_PIPE:
         proxy_timers(r)
     return True
+
+
+cdef void body_left(Request* r, const char* phase) noexcept nogil:
+    """The client has left within its body."""
+    log_request(LOG_INFO, r, b"client prematurely closed connection", 0, phase)
+    http_left(r, 499 if r.inb.done else 400)
 
 
 cdef bint body_unwanted(Request* r) noexcept nogil:

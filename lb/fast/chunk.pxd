@@ -7,8 +7,10 @@
     trailer-section = *( field-line CRLF )                               checked as lines, then dropped, or kept
 
 A machine of one byte a step between runs of data, so that every split of the input gives the same. The whole state is
-the caller's Chunked, all zero before the first byte. Bounded: the extensions of one chunk (EXT_MAX), those of the whole
-body beyond what its data pays for (EXCESS_MAX), the trailer section (TRAILER_MAX).
+the caller's Chunked, all zero before the first byte but for what it asks for (`keep`, `lenient`). Lenient takes sizes that
+are padded with white space or zeros, and control bytes in trailer values; never another line end than CRLF.
+Bounded: the extensions of one chunk (EXT_MAX), those of the whole body beyond what its data pays for (EXCESS_MAX), the
+trailer section (TRAILER_MAX).
 """
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
@@ -18,7 +20,7 @@ from lb.fast.sys cimport memmove
 from lb.fast.types cimport (
     Chunked, P_BAD, P_DONE, P_MORE, R_CHUNK_END, R_CHUNK_EXT, R_CHUNK_EXT_LONG, R_CHUNK_LINE, R_CHUNK_SIZE,
     R_CHUNK_SIZE_LONG, R_END_CR, R_FOLDED, R_NAME_BYTE, R_NAME_EMPTY, R_NAME_SPACE, R_NO_COLON, R_NONE, R_TRAILER_LONG,
-    R_VALUE_CR,
+    R_VALUE_BYTE, R_VALUE_CR,
 )
 
 cdef enum:
@@ -27,6 +29,7 @@ cdef enum:
     EXCESS_MAX = 16384
     EXCESS_FREE = 16        # bytes of extension that every chunk may bring, besides as many as it has data
     TRAILER_MAX = 8192
+    PADDED_MAX = 64         # white space and digits of a size, where the caller is lenient
 
 cdef enum ChunkState:       # what the next byte is
     CK_SIZE = 0             # first digit
@@ -104,24 +107,43 @@ cdef inline uint8_t framing_byte(Chunked* s, uint8_t c) noexcept nogil:
     if s.trailer > TRAILER_MAX:
         return R_TRAILER_LONG
     if s.keep != NULL:
-        s.keep[s.trailer - 1] = <char> c
+        s.keep[s.trailer - 1] = <char> (c if c != 127 and c >= 32 or c in (9, 10, 13) else 32)
     return trailer_byte(s, c)
 
 
 cdef inline uint8_t size_byte(Chunked* s, uint8_t c) noexcept nogil:
     if lb_class[c] & LB_HEX:
         s.line += 1
-        if s.line > SIZE_DIGITS:
+        if too_long(s):
             return R_CHUNK_SIZE_LONG
         s.left = s.left << 4 | lb_hex(c)
         s.state = CK_DIGITS
         return R_NONE
     if s.state == CK_SIZE:
-        return R_CHUNK_SIZE
+        s.line += 1
+        return R_NONE if s.lenient and (c == c" " or c == c"\t") and s.line <= PADDED_MAX else R_CHUNK_SIZE
     s.line = 0
     if c == c"\r" or c == c";" or c == c" " or c == c"\t":
         return after_value(s, c)
     return R_CHUNK_LINE if c == c"\n" else R_CHUNK_SIZE
+
+
+cdef inline bint too_long(Chunked* s) noexcept nogil:
+    """Would one more digit be too much?"""
+    if s.lenient:
+        return s.line > PADDED_MAX or s.left >> 4 * (SIZE_DIGITS - 1)
+    return s.line > SIZE_DIGITS
+
+
+cdef inline bint lenient_takes(Chunked* s, uint8_t c) noexcept nogil:
+    """Would a lenient decoder have taken this byte, which the strict one has refused?"""
+    cdef Chunked again = s[0]
+    if s.bad not in (R_CHUNK_SIZE, R_CHUNK_SIZE_LONG, R_CHUNK_EXT, R_VALUE_BYTE):
+        return False
+    again.lenient = 1
+    again.bad = R_NONE
+    again.keep = NULL
+    return framing_byte(&again, c) == R_NONE
 
 
 cdef inline uint8_t data_begins(Chunked* s) noexcept nogil:
@@ -150,7 +172,7 @@ cdef inline uint8_t extension_byte(Chunked* s, uint8_t c) noexcept nogil:
     cdef bint white = c == c" " or c == c"\t"
     cdef bint token = lb_class[c] & LB_TCHAR
     if s.state == CK_EXT_WAIT:
-        if c == c"\r":
+        if c == c"\r" and not s.lenient:
             return R_CHUNK_EXT          # white space at the end of the line is none of the grammar's
         return after_value(s, c)
     elif s.state == CK_EXT_NAME:
@@ -198,7 +220,9 @@ cdef inline uint8_t trailer_byte(Chunked* s, uint8_t c) noexcept nogil:
         if c == c"\r":
             s.state = CK_VALUE_LF
             return R_NONE
-        return R_NONE if lb_class[c] & LB_VALUE else value_rule(c)
+        if lb_class[c] & LB_VALUE or (s.lenient and value_rule(c) == R_VALUE_BYTE):
+            return R_NONE
+        return value_rule(c)
     elif s.state == CK_VALUE_LF:
         s.state = CK_TRAILER
         return R_NONE if c == c"\n" else R_VALUE_CR

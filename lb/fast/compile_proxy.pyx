@@ -25,6 +25,7 @@ cdef int compile_proxy(Engine e, Location* l, settings) except -1:
     l.single_buffer = settings.client_body_in_single_buffer
     l.buffering = settings.proxy_buffering
     l.pass_trailers = settings.proxy_pass_trailers
+    l.lenient = LX_ANSWER if settings.proxy_lenient else 0
     l.ignore = (("x-accel-redirect" in settings.proxy_ignore_headers) * IGN_REDIRECT
                 | ("x-accel-buffering" in settings.proxy_ignore_headers) * IGN_BUFFERING)
     l.head_max = min(settings.proxy_buffer_size, MAX_HEAD)

@@ -144,6 +144,7 @@ cdef int servers_fill(Engine e, Listener* l, listener) except -1:
         l.head_most = max(l.head_most, s.head_most)
         l.line_most = max(l.line_most, s.line_most)
         l.fields_most = max(l.fields_most, s.fields_most)
+        l.lenient |= s.lenient
         keys += [(name, <size_t> s) for name in server.names if not name.startswith("~")]
         regexes += [(regex, <size_t> s) for regex in server.regexes]
     l.fallback = l.servers[<int> listener.default_server]

@@ -102,7 +102,7 @@ cdef void error_bytes(Out* o, Request* r) noexcept nogil:
     out_text(o, b", bytes from/to client:")
     out_uint(o, r.received)
     out_char(o, 47)
-    out_uint(o, r.sent)
+    out_uint(o, bytes_sent(r))
     out_text(o, b", bytes from/to upstream:")
     out_uint(o, r.up.got - r.up_got if r.up != NULL else r.up_received)
     out_char(o, 47)
@@ -218,8 +218,27 @@ cdef void log_rule(Out* o, const char* head, Head* h) noexcept nogil:
     out_uint(o, h.error_at)
 
 
-cdef void log_invalid(Request* r, Head* h, bint big) noexcept nogil:
-    """upstream sent invalid header: ... while reading response header from upstream"""
+cdef void error_lenient(Out* o) noexcept nogil:
+    out_text(o, b" (\"proxy_lenient on\" would take it)")
+
+
+cdef void log_chunks(Request* r, uint8_t c) noexcept nogil:
+    """upstream sent invalid chunked response: ... while reading upstream. `c`: the byte that was refused."""
+    cdef Out o
+    if not error_begin(&o, r.loc.errors, LOG_ERR):
+        return
+    error_connection(&o, r.client)
+    out_text(&o, b"upstream sent invalid chunked response: ")
+    out_text(&o, rule_text(r.outb.ch.bad))
+    if lenient_takes(&r.outb.ch, c):
+        error_lenient(&o)
+    out_text(&o, b" while reading upstream")
+    error_context(&o, r)
+    error_end(&o, r.loc.errors, LOG_ERR)
+
+
+cdef void log_invalid(Request* r, Head* h, bint big, bint lenient) noexcept nogil:
+    """upstream sent invalid header: ... while reading response header from upstream. `lenient`: proxy_lenient would take it."""
     cdef Out o
     if not error_begin(&o, r.loc.errors, LOG_ERR):
         return
@@ -233,6 +252,8 @@ cdef void log_invalid(Request* r, Head* h, bint big) noexcept nogil:
         out_text(&o, refusal_text(h.rule, True))
         out_put(&o, b": ", 2)
         log_rule(&o, NULL, h)
+        if lenient:
+            error_lenient(&o)
     out_text(&o, b" while reading response header from upstream")
     error_context(&o, r)
     error_end(&o, r.loc.errors, LOG_ERR)

@@ -4,6 +4,8 @@
     field-name  = 1*tchar                                       nothing between it and the colon
     field-value = *( VCHAR / obs-text / SP / HTAB )             no CR, LF, NUL or other control byte; no folding
 
+Where the caller is lenient (Head.lenient), LF alone ends a line, and a value may hold control bytes; never CR, LF or NUL.
+
 This room knows lines only; what the fields mean is framing.pxd's. Positions are pointers while parsing; NULL says stop:
 refused if `h.rule` is set, else more bytes are needed.
 """
@@ -18,7 +20,7 @@ from lb.fast.types cimport (
     F_PROXY_CONNECTION, F_RANGE, F_REFERER, F_REFRESH, F_SERVER, F_SET_COOKIE, F_TE, F_TRAILER, F_TRANSFER_ENCODING, F_UPGRADE,
     F_USER_AGENT, F_X_ACCEL, F_X_FORWARDED_FOR, F_X_PAD, FF_BAD_NAME, FF_HOP, Field, H_BAD_NAMES, Head, R_END_CR, R_FIELDS,
     R_FOLDED, R_NAME_BYTE, R_NAME_EMPTY, R_NAME_LONG, R_NAME_SPACE, R_NO_COLON, R_SPACE_FIRST, R_VALUE_BYTE, R_VALUE_CR,
-    R_VALUE_LF, R_VALUE_NUL,
+    LX_BYTES, LX_LF, R_VALUE_LF, R_VALUE_NUL,
 )
 
 cdef enum:
@@ -57,6 +59,8 @@ cdef inline const uint8_t* field_lines(
         s = lb_scan_name(s, end)
         odd = s == end or s[0] != c":" or s == name
         if unlikely(odd):
+            if s == name and s < end and lone_lf(s, h):
+                break
             s = odd_name(p, name, s, end, h, n == 0)
             if s == NULL:
                 return NULL
@@ -69,11 +73,13 @@ cdef inline const uint8_t* field_lines(
         value = s
         s = lb_scan_value(s, end)
         if unlikely(end - s < 2 or s[0] != c"\r" or s[1] != c"\n"):
-            return odd_value(p, name, length, s, end, h)
+            s = odd_value(p, name, length, s, end, h)
+            if s == NULL:
+                return NULL
         stop = s
         while stop > value and ((stop - 1)[0] == c" " or (stop - 1)[0] == c"\t"):
             stop -= 1
-        s += 2
+        s += 1 + (s[0] == c"\r")
         if unlikely(n == h.max_fields or length > NAME_MAX):
             return refuse(h, p, name, R_NAME_LONG if length > NAME_MAX else R_FIELDS)
         f = &h.fields[n]
@@ -94,6 +100,8 @@ cdef inline const uint8_t* field_lines(
     h.nfields = <uint16_t> n
     seen.once = once
     seen.twice = twice
+    if s < end and s[0] == c"\n":
+        return s + 1
     if end - s < 2:
         return NULL
     return s + 2 if s[1] == c"\n" else refuse(h, p, s, R_END_CR)
@@ -121,12 +129,34 @@ cdef inline const uint8_t* odd_name(
 cdef inline const uint8_t* odd_value(
     const uint8_t* p, const uint8_t* name, size_t length, const uint8_t* s, const uint8_t* end, Head* h,
 ) noexcept nogil:
-    """The value stops at s without CRLF: it is not whole, or says what is wrong with it. Always NULL."""
+    """The value stops at s without CRLF. Where its line ends, if the caller is that lenient; NULL: it is not whole, or what is
+    wrong with it is said."""
+    s = lax_value(s, end, h)
+    if s < end and lone_lf(s, h):
+        return s
+    if end - s >= 2 and s[0] == c"\r" and s[1] == c"\n":
+        return s
     if s == end or (s[0] == c"\r" and end - s == 1):
         return NULL
     h.error_name = <uint32_t> (name - p)
     h.error_name_len = <uint16_t> length if length <= NAME_MAX else 0
     return refuse(h, p, s, value_rule(s[0]))
+
+
+cdef inline bint lone_lf(const uint8_t* s, Head* h) noexcept nogil:
+    """Does LF alone, at s, end a line here?"""
+    if s[0] != c"\n" or not h.lenient & LX_LF:
+        return False
+    h.lax |= LX_LF
+    return True
+
+
+cdef inline const uint8_t* lax_value(const uint8_t* s, const uint8_t* end, Head* h) noexcept nogil:
+    """Where a value stops that lb_scan_value stopped at s, over control bytes that the caller takes."""
+    while s < end and h.lenient & LX_BYTES and value_rule(s[0]) == R_VALUE_BYTE:
+        h.lax |= LX_BYTES
+        s = lb_scan_value(s + 1, end)
+    return s
 
 
 cdef inline uint16_t value_rule(uint8_t c) noexcept nogil:

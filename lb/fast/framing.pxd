@@ -13,7 +13,7 @@ from lb.fast.sys cimport strncasecmp
 from lb.fast.types cimport (
     F_CONNECTION, F_CONTENT_LENGTH, F_CONTENT_TYPE, F_DATE, F_ETAG, F_EXPECT, F_EXPIRES, F_HOST, F_LAST_MODIFIED, F_LOCATION,
     F_REFRESH, F_SERVER, F_TRANSFER_ENCODING, F_UPGRADE, F_X_ACCEL, F_X_FORWARDED_FOR, FF_HOP, Field,
-    H_ACCEL, H_CHUNKED, H_CLOSE, H_EXPECT_100, H_HAS_HOST, H_KEEP_ALIVE, H_UPGRADE, Head, R_CODING, R_CODING_10,
+    LX_CODING, H_ACCEL, H_CHUNKED, H_CLOSE, H_EXPECT_100, H_HAS_HOST, H_KEEP_ALIVE, H_UPGRADE, Head, R_CODING, R_CODING_10,
     R_CODING_NOT_LAST, R_CODING_TWICE, R_CODING_UNKNOWN, R_CONNECTION, R_CONNECTION_MANY, R_CONNECTION_NAMES, R_EXPECT,
     R_EXPECT_TWICE, R_HOST, R_HOST_MISSING, R_HOST_TWICE, R_INTERIM_BODY, R_LENGTH, R_LENGTH_AND_CODING,
     R_LENGTH_TWICE, R_NONE, T_ABSOLUTE,
@@ -120,7 +120,7 @@ cdef inline int body_framing(const uint8_t* p, Head* h, Seen* seen) noexcept nog
     else:
         f = known_field(h, seen, F_TRANSFER_ENCODING)
         h.flags |= H_CHUNKED
-        rule = R_CODING_TWICE if seen.twice & both else coding_rule(p + f.value, f.value_len, h.minor)
+        rule = R_CODING_TWICE if seen.twice & both else coding_rule(p + f.value, f.value_len, h)
     return rule if rule == R_NONE else fault_at(h, f, rule)
 
 
@@ -137,13 +137,13 @@ cdef inline int64_t length_value(const uint8_t* s, uint32_t n) noexcept nogil:
     return value
 
 
-cdef inline int coding_rule(const uint8_t* s, uint32_t n, uint8_t minor) noexcept nogil:
+cdef inline int coding_rule(const uint8_t* s, uint32_t n, Head* h) noexcept nogil:
     """R_NONE for the one value that lb takes, `chunked`; else which rule a Transfer-Encoding of 1#token breaks."""
     cdef const uint8_t* end = s + n
     cdef const uint8_t* token
     cdef bint chunked = False, early = False, final = False
     if n == 7 and lb_is(s, b"chunked", 7):
-        return R_NONE if minor > 0 else R_CODING_10
+        return R_NONE if h.minor > 0 or lax_coding(h) else R_CODING_10
     while True:
         token = s
         s = lb_scan_class(s, end, LB_TCHAR)
@@ -160,6 +160,15 @@ cdef inline int coding_rule(const uint8_t* s, uint32_t n, uint8_t minor) noexcep
         s = skip_white(s + 1, end)
     # Content that ends with a known coding other than chunked has no end (RFC 9112 6.3); the rest is "not implemented"
     return R_CODING_NOT_LAST if early or not final else R_CODING_UNKNOWN
+
+
+cdef inline bint lax_coding(Head* h) noexcept nogil:
+    """Chunked in HTTP/1.0, where the caller takes it: read as it says, and nothing behind it (RFC 9112 6.1)."""
+    if not h.lenient & LX_CODING:
+        return False
+    h.lax |= LX_CODING
+    h.flags |= H_CLOSE
+    return True
 
 
 cdef inline bint compression(const uint8_t* s, size_t n) noexcept nogil:

@@ -33,7 +33,12 @@ cdef void expected(Request* r) noexcept nogil:
     if not r.inb.done and r.body == NULL and streams(r) and not r.flags & RQ_BODY_DROP:
         r.flags |= RQ_CONTINUE
     else:
-        conn_send(r.client, b"HTTP/1.1 100 Continue\r\n\r\n", 25)
+        continue_send(r)
+
+
+cdef void continue_send(Request* r) noexcept nogil:
+    r.interim_n += 25
+    conn_send(r.client, b"HTTP/1.1 100 Continue\r\n\r\n", 25)
 
 
 cdef bint gather_kept(Request* r) noexcept nogil:
@@ -86,7 +91,7 @@ cdef void gather_read(Request* r) noexcept nogil:
     cdef int _i, rc
     for _i in range(8):
         if c.ready & R_ERR:
-            http_gone(r)
+            body_left(r, b"while reading client request body")
             return
         if not c.ready & R_READ:
             return
@@ -117,8 +122,7 @@ cdef int gather_once(Request* r) noexcept nogil:
     if got == -1:
         return 0
     if got <= 0:
-        log_request(LOG_INFO, r, b"client prematurely closed connection", 0, b"while reading client request body")
-        http_left(r)
+        body_left(r, b"while reading client request body")
         return -1
     loop.st.bytes_in += got
     if not body_take(&r.inb, p, <uint32_t> got, &used, &data, &n):

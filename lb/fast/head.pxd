@@ -1,9 +1,10 @@
 """The first bytes of a message: a request's or response's head to a Head struct, or a refusal.
 
 Sans-I/O and without state: given the bytes so far, P_MORE, P_DONE or P_BAD; on P_MORE it is called again from the start
-with more. A byte that no continuation could make right is refused as soon as it is there. Nothing is lenient, so that
-what lb writes anew can be read in one way only. This room knows the first line; fields.pxd the field lines,
-framing.pxd what they mean together, host.pxd authorities, rules.pxd the words for a refusal.
+with more. A byte that no continuation could make right is refused as soon as it is there. Nothing is lenient but what the
+caller asks for (Head.lenient), and none of that leaves a doubt where a line, a field or a body ends. This room knows the
+first line; fields.pxd the field lines, framing.pxd what they mean together, host.pxd authorities, rules.pxd the words
+for a refusal.
 
     request-line = method SP request-target SP HTTP-version CRLF             RFC 9112 3
     status-line  = HTTP-version SP 3DIGIT [ SP [ reason-phrase ] ] CRLF      RFC 9112 4
@@ -14,7 +15,7 @@ lines, methods longer than METHOD_MAX. Taken though it does not: "[" and "]" in 
 """
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
-from lb.fast.fields cimport Seen, field_lines, refuse
+from lb.fast.fields cimport Seen, field_lines, lax_value, lone_lf, refuse
 from lb.fast.framing cimport request_meaning, response_meaning
 from lb.fast.host cimport authority
 from lb.fast.rules cimport rule_status
@@ -23,7 +24,8 @@ from lb.fast.simd cimport (
 )
 from lb.fast.sys cimport memcpy, memset, unlikely
 from lb.fast.types cimport (
-    H_TARGET_QUOTED, Head, M_CONNECT, M_COPY, M_DELETE, M_GET, M_HEAD, M_LOCK, M_MKCOL, M_MOVE, M_OPTIONS, M_OTHER, M_PATCH,
+    H_TARGET_QUOTED, Head, LX_EMPTY,
+    M_CONNECT, M_COPY, M_DELETE, M_GET, M_HEAD, M_LOCK, M_MKCOL, M_MOVE, M_OPTIONS, M_OTHER, M_PATCH,
     M_POST, M_PROPFIND, M_PROPPATCH, M_PUT, M_TRACE, M_UNLOCK,
     P_BAD, P_DONE, P_MORE, R_EMPTY_LINES, R_LINE_CR, R_LINE_LF, R_METHOD_BYTE, R_METHOD_LONG, R_METHOD_REFUSED, R_NONE,
     R_NO_VERSION, R_REASON_BYTE, R_STATUS_CODE, R_TARGET_BYTE, R_TARGET_FORM, R_TARGET_FRAGMENT, R_TARGET_HOST,
@@ -37,7 +39,7 @@ cdef enum:
 
 
 cdef inline int parse_request(const char* p, uint32_t n, Head* h) noexcept nogil:
-    """A request's head at p[0:n]. The caller has set h.fields, h.max_fields and h.max_target; all else is set here."""
+    """A request's head at p[0:n]. The caller has set h.fields, h.max_fields, h.max_target and h.lenient; all else is set here."""
     cdef uint8_t padded[2 * SCAN_BEHIND]
     if n >= SCAN_BEHIND:
         return request_head(<const uint8_t*> p, n, h)
@@ -65,7 +67,7 @@ cdef inline int request_head(const uint8_t* p, uint32_t n, Head* h) noexcept nog
     cdef const uint8_t* s
     cdef Seen seen
     clear(h)
-    s = skip_empty_lines(p, end, h)
+    s = skip_empty_lines(p, end, h, EMPTY_LINES, R_EMPTY_LINES)
     if s != NULL:
         s = request_line(p, s, end, h)
     if s != NULL:
@@ -84,7 +86,13 @@ cdef inline int response_head(const uint8_t* p, uint32_t n, Head* h) noexcept no
     cdef const uint8_t* s
     cdef Seen seen
     clear(h)
-    s = status_line(p, end, h)
+    s = p
+    if unlikely(h.lenient & LX_EMPTY):
+        s = skip_empty_lines(p, end, h, 1, R_VERSION)
+        if s != NULL and s > p:
+            h.lax |= LX_EMPTY
+    if s != NULL:
+        s = status_line(p, s, end, h)
     if s != NULL:
         s = field_lines(p, s, end, h, &seen, False)
     if s != NULL:
@@ -104,21 +112,28 @@ cdef inline void clear(Head* h) noexcept nogil:
     fresh.fields = h.fields
     fresh.max_fields = h.max_fields
     fresh.max_target = h.max_target
+    fresh.lenient = h.lenient
     h[0] = fresh
 
 
 # ---------------------------------------------------------------- request line
 
-cdef inline const uint8_t* skip_empty_lines(const uint8_t* p, const uint8_t* end, Head* h) noexcept nogil:
+cdef inline const uint8_t* skip_empty_lines(
+    const uint8_t* p, const uint8_t* end, Head* h, uint32_t most, uint16_t rule,
+) noexcept nogil:
+    """Up to `most` empty lines, one more breaks the rule. Returns what follows."""
     cdef const uint8_t* s = p
-    while s < end and unlikely(s[0] == c"\r"):
-        if s - p == 2 * EMPTY_LINES:
-            return refuse(h, p, s, R_EMPTY_LINES)
-        if end - s < 2:
-            return NULL
-        if s[1] != c"\n":
-            return refuse(h, p, s, R_LINE_CR)
-        s += 2
+    while s < end and unlikely(s[0] == c"\r" or lone_lf(s, h)):
+        if most == 0:
+            return refuse(h, p, s, rule)
+        if s[0] == c"\r":
+            if end - s < 2:
+                return NULL
+            if s[1] != c"\n":
+                return refuse(h, p, s, R_LINE_CR)
+            s += 1
+        s += 1
+        most -= 1
     h.start = <uint32_t> (s - p)
     return s
 
@@ -296,18 +311,20 @@ cdef inline const uint8_t* version(const uint8_t* p, const uint8_t* s, const uin
 cdef inline const uint8_t* line_end(
     const uint8_t* p, const uint8_t* s, const uint8_t* end, Head* h, uint16_t other,
 ) noexcept nogil:
-    """CRLF; `other` is the rule that any other byte than CR and LF breaks here."""
+    """CRLF, or LF where the caller is lenient; `other` is the rule that any other byte than CR and LF breaks here."""
     if end - s >= 2 and s[0] == c"\r" and s[1] == c"\n":
         return s + 2
     if s == end or (s[0] == c"\r" and end - s == 1):
         return NULL
+    if lone_lf(s, h):
+        return s + 1
     return refuse(h, p, s, R_LINE_CR if s[0] == c"\r" else R_LINE_LF if s[0] == c"\n" else other)
 
 
 # ---------------------------------------------------------------- status line
 
-cdef inline const uint8_t* status_line(const uint8_t* p, const uint8_t* end, Head* h) noexcept nogil:
-    cdef const uint8_t* s = version(p, p, end, h)
+cdef inline const uint8_t* status_line(const uint8_t* p, const uint8_t* s, const uint8_t* end, Head* h) noexcept nogil:
+    s = version(p, s, end, h)
     if s != NULL:
         s = status_code(p, s, end, h)
     if s == NULL or s == end:
@@ -315,7 +332,7 @@ cdef inline const uint8_t* status_line(const uint8_t* p, const uint8_t* end, Hea
     h.target = <uint32_t> (s - p)
     if s[0] == c" ":
         h.target += 1
-        s = lb_scan_value(s, end)
+        s = lax_value(lb_scan_value(s, end), end, h)
         h.target_len = <uint32_t> (s - p) - h.target
     return line_end(p, s, end, h, R_REASON_BYTE)
 

@@ -66,8 +66,6 @@ cdef bint hold_pipe(Request* r) noexcept nogil:
         if got <= 0:
             return False
         u.pipe.filled -= <uint32_t> got
-        r.sent += got
-        r.body_sent += got
         if not spool_write(r, r.hold, loop.scratch, <uint32_t> got):
             return False
     pipe_give(u)
@@ -91,9 +89,6 @@ cdef bint hold_feed(Request* r) noexcept nogil:
             log_request(LOG_ERR, r, b"sendfile() reported that a file ends before its length", 0, b"")
             proxy_cut(r)
             return False
-        if r.hold.ours:
-            r.sent += got
-            r.body_sent += got
     if not spool_left(r.hold) and not hold_end(r):
         http_broken(c)
         return False

@@ -78,145 +78,6 @@ cdef bint http_flush(Conn* c) noexcept nogil:
     return c.gen == gen and c.req == r
 
 
-# ---- heads in
-
-cdef void http_read(Conn* c) noexcept nogil:
-    """Parse what is kept; when it is no whole head, read more behind it."""
-    cdef uint32_t n = 0
-    cdef ssize_t got
-    cdef Buf* b = c.inb
-    cdef char* p = loop.scratch + HEADROOM
-    if b != NULL:
-        n = buf_len(b)
-        if c.state == S_IDLE or not c.ready & R_READ:       # pipelined: it may be whole already
-            conn_state(c, S_HEAD)
-            timer_set(&loop.wheel, &c.timer, loop.now + c.lst.fallback.fallback.header_timeout)
-            if http_parse(c, buf_data(b) + b.off, n) or not c.ready & R_READ:
-                return
-        if n < SCRATCH:
-            memcpy(p, buf_data(b) + b.off, n)
-    if not c.ready & R_READ:
-        return
-    got = conn_recv(c, p + n, SCRATCH - n)
-    if got == -1:
-        return
-    if got <= 0:
-        http_ended(c)
-        return
-    if b != NULL:
-        c.inb = NULL
-        buf_free(&loop.pool, b)
-    loop.st.bytes_in += got
-    if c.state == S_IDLE:
-        conn_state(c, S_HEAD)
-        timer_clear(&c.timer)
-    elif c.state == S_NEW:
-        conn_state(c, S_HEAD)
-    if not http_parse(c, p, n + <uint32_t> got) and c.ready & R_READ:
-        post(c)                         # its end came with the bytes: no further event will tell of it
-
-
-cdef void http_ended(Conn* c) noexcept nogil:
-    """The client ended, or broke, between requests or within a head."""
-    if c.inb != NULL:
-        log_client(LOG_INFO, c, b"client prematurely closed connection while reading client request line")
-    elif c.state == S_IDLE:
-        log_idle_end(c)
-    conn_close(c)
-
-
-cdef bint http_parse(Conn* c, char* p, uint32_t n) noexcept nogil:
-    """Parse a head at p (in c.inb, or in the scratch buffer). False: it is not whole, and what there is is kept."""
-    cdef Head h
-    cdef Request* r
-    cdef int rc
-    h.fields = loop.fields
-    cdef uint32_t most = c.lst.head_most
-    h.max_fields = c.lst.fields_most
-    h.max_target = c.lst.line_most
-    rc = parse_request(p, n if n < most else most, &h)
-    if rc == P_MORE:
-        if n >= most:
-            h.error = 414 if memchr(p, 10, most) == NULL else 400
-            h.rule = 0
-            h.error_at = most
-            http_refuse(c, p, n, &h)
-            return True
-        if c.inb == NULL:
-            conn_keep(c, p, n)
-        if c.timer.at == 0:
-            timer_set(&loop.wheel, &c.timer, loop.now + c.lst.fallback.fallback.header_timeout)
-        return False
-    if rc == P_BAD:
-        http_refuse(c, p, n, &h)
-        return True
-    timer_clear(&c.timer)
-    r = request_new(c, h.size + h.nfields * sizeof(Field))
-    if r == NULL or not request_copy_head(r, p, &h):
-        http_out_of_memory(c, r)
-        return True
-    r.received = h.size
-    http_begin(r, p + h.size, n - h.size)
-    return True
-
-
-cdef void http_out_of_memory(Conn* c, Request* r) noexcept nogil:
-    if r != NULL:
-        request_free(r)
-    c.req = NULL
-    conn_close(c)
-
-
-cdef void http_refuse(Conn* c, char* p, uint32_t n, Head* h) noexcept nogil:
-    """A head that is no HTTP: answer with the parser's status and close. Nothing of it goes anywhere but into the logs."""
-    cdef Request* r = request_new(c, 512)
-    cdef uint32_t keep = n if n < 256 else 256
-    if r == NULL:
-        http_out_of_memory(c, r)
-        return
-    loop.st.refused += 1
-    r.srv = c.lst.fallback
-    r.loc = &r.srv.fallback
-    r.h.content_length = -1
-    r.h.minor = 1
-    r.head = <char*> request_memory(r, keep + 1)
-    if r.head == NULL:
-        http_out_of_memory(c, r)
-        return
-    memcpy(r.head, p, keep)
-    r.head[keep] = 0
-    r.inb.done = h.error == 408         # what follows is unknown: linger; but not for one who only drips
-    c.served += 1
-    conn_state(c, S_BUSY)
-    log_refused(r, h)
-    request_rest(c, NULL, 0)
-    no_path(r)
-    answer_status(r, h.error)
-
-
-cdef void no_path(Request* r) noexcept nogil:
-    """What an error_page begins from, where the head gave no path: nothing of the head goes on with it."""
-    if r.uri == NULL:
-        r.uri = b"/"
-        r.uri_len = 1
-        r.h.method = M_HEAD if r.h.method == M_HEAD else M_GET
-        r.h.nfields = 0
-        r.flags |= RQ_URI_NEW
-
-
-cdef void request_rest(Conn* c, char* p, uint32_t n) noexcept nogil:
-    """Keep what follows the request that begins now. `p` lies in c.inb's block (its rest stays there) or elsewhere."""
-    cdef Buf* b = c.inb
-    if b != NULL:
-        if n and p > <char*> b and p <= buf_data(b) + b.end:
-            b.off = <uint32_t> (p - buf_data(b))
-            return
-        c.inb = NULL
-        buf_free_chain(&loop.pool, b)
-    if n:
-        conn_keep(c, p, n)
-
-
 # ---- an exchange begins
 
 cdef void http_begin(Request* r, char* rest, uint32_t n) noexcept nogil:
@@ -230,6 +91,8 @@ cdef void http_begin(Request* r, char* rest, uint32_t n) noexcept nogil:
     r.method.p = r.head + r.h.start
     r.method.n = r.h.method_len
     status = route_server(r)
+    if r.h.lax & ~r.srv.lenient:
+        status = lax_refused(r, status)
     if r.h.size > r.srv.line_most or r.h.nfields > r.srv.fields_most:
         status = head_limits(r, status)
     if r.h.flags & H_BAD_NAMES:
@@ -246,62 +109,6 @@ cdef void http_begin(Request* r, char* rest, uint32_t n) noexcept nogil:
     if r.loc.realip != NULL:
         real_ip(r, r.loc.realip)
     http_route(r)
-
-
-cdef int head_limits(Request* r, int status) noexcept nogil:
-    """The limits of this server's own. 0 or `status`, or the status of a refusal."""
-    cdef uint32_t i
-    cdef Field* f
-    for i in range(r.h.nfields):
-        f = &r.h.fields[i]
-        if f.value + f.value_len - f.name + 2 > r.srv.line_most:
-            status = 400
-    if r.h.size > r.srv.head_most or r.h.nfields > r.srv.fields_most:
-        status = 400
-    if r.h.target + r.h.target_len + 11 - r.h.start > r.srv.line_most:     # with the version and the line's end
-        status = 414
-    if status == 400 or status == 414:
-        log_request(LOG_INFO, r, b"client sent too long header line or too many headers" if status == 400
-                    else b"client sent too long URI", 0, b"")
-    return status
-
-
-cdef void odd_names(Request* r) noexcept nogil:
-    """Which fields stay (ignore_invalid_headers, underscores_in_headers), as nginx: `.` is one of the odd bytes, too."""
-    cdef uint32_t i
-    cdef Field* f
-    for i in range(r.h.nfields):
-        f = &r.h.fields[i]
-        if not f.flags & FF_BAD_NAME:
-            continue
-        if r.srv.names_kept == KEEP_ALL or (
-                r.srv.names_kept == KEEP_UNDERSCORES and only_underscores(r.head + f.name, f.name_len)):
-            f.flags &= ~FF_BAD_NAME
-        else:
-            log_dropped_field(r, f)
-
-
-cdef bint only_underscores(const char* p, uint32_t n) noexcept nogil:
-    """Is there no other odd byte in this name?"""
-    cdef uint32_t i
-    for i in range(n):
-        if not lb_class[<uint8_t> p[i]] & LB_NAME and p[i] != c"_":
-            return False
-    return True
-
-
-cdef void log_dropped_field(Request* r, Field* f) noexcept nogil:
-    """client sent invalid header line: "X.Y: z", client: ..."""
-    cdef Out o
-    cdef uint32_t n = f.value + f.value_len - f.name
-    if not error_begin(&o, errors_of(r), LOG_INFO):
-        return
-    error_connection(&o, r.client)
-    out_text(&o, b"client sent invalid header line: \"")
-    out_escaped(&o, r.head + f.name, n if n < 512 else 512)
-    out_char(&o, 34)
-    error_context(&o, r)
-    error_end(&o, errors_of(r), LOG_INFO)
 
 
 cdef void framing_in(Request* r) noexcept nogil:
@@ -444,9 +251,15 @@ cdef void http_next(Request* r) noexcept nogil:
         drain_quit(c)
 
 
+cdef void sent_tell(Request* r) noexcept nogil:
+    """What the client's socket took since the last time, for lb_sent_bytes_total."""
+    loop.st.bytes_out += r.client.put - r.put_told
+    r.put_told = r.client.put
+
+
 cdef void request_log(Request* r) noexcept nogil:
     loop.st.status[r.status // 100 if 100 <= r.status < 600 else 0] += 1
-    loop.st.bytes_out += r.sent
+    sent_tell(r)
     access_logs(r.loc.logs, r.loc.nlogs, r)
 
 
@@ -463,16 +276,16 @@ cdef void http_gone(Request* r) noexcept nogil:
     """The client has left while its answer was made."""
     if not r.flags & RQ_STARTED:
         log_request(LOG_INFO, r, b"client prematurely closed connection", 0, b"while waiting for an answer")
-    http_left(r)
+    http_left(r, 499)
 
 
-cdef void http_left(Request* r) noexcept nogil:
-    """Let go of the server; the log has 499 as nginx's where no answer had begun."""
+cdef void http_left(Request* r, uint16_t status) noexcept nogil:
+    """Let go of the server; the log has `status` where no answer had begun: nginx's 499, or 400 within a body."""
     cdef Conn* c = r.client
     show_break(r)                       # it may have ended its own direction only
     up_abandon(r)
     if not r.flags & RQ_STARTED:
-        r.status = 499
+        r.status = status
     request_log(r)
     request_free(r)
     conn_close(c)
@@ -522,14 +335,3 @@ cdef void http_timeout(Conn* c) noexcept nogil:
         log_request(LOG_INFO, r, b"client timed out", ETIMEDOUT, b"while reading client request body")
         body_refused(r, 408)
         return
-
-
-cdef void head_timeout(Conn* c) noexcept nogil:
-    """Part of a head, then silence: 408 (RFC 9110 section 15.5.9) and close."""
-    cdef Head h
-    cdef Buf* b = c.inb
-    memset(&h, 0, sizeof(h))
-    h.error = 408
-    c.inb = NULL
-    http_refuse(c, buf_data(b) + b.off, buf_len(b), &h)
-    buf_free_chain(&loop.pool, b)

@@ -65,7 +65,7 @@ cdef inline void try_now(Request* r, int64_t now, Try* t) noexcept nogil:
     t.connect = r.up_connect
     t.header = r.up_header
     t.response = r.up_response if r.up_response >= 0 else now - r.up_start
-    t.length = r.outb.seen
+    t.length = r.outb.raw
     t.sent = r.up_sent
     t.received = r.up_received
     if r.up != NULL:

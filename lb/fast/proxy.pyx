@@ -45,7 +45,7 @@ cdef void proxy_send(Request* r) noexcept nogil:
         return
     if r.flags & RQ_CONTINUE:
         r.flags &= ~RQ_CONTINUE
-        conn_send(c, b"HTTP/1.1 100 Continue\r\n\r\n", 25)
+        continue_send(r)
     if c.ready & R_READ:
         body_up(r)
 
@@ -175,8 +175,7 @@ cdef bint proxy_bulk(Request* r) noexcept nogil:
     rc = pump(u, c, r.outb.left, &took, &gave)
     r.outb.left -= took
     r.outb.seen += took
-    r.sent += gave
-    r.body_sent += gave
+    r.outb.raw += took
     if rc == PUMP_WAIT and u.pipe != NULL and r.flags & RQ_HOLD and r.loc.temp_max:
         if not hold_pipe(r):
             proxy_cut(r)
@@ -232,7 +231,10 @@ cdef bint answer_head(Request* r, char* p, uint32_t n) noexcept nogil:
     while True:
         h.fields = loop.fields
         h.max_fields = loop.max_fields
+        h.lenient = r.loc.lenient
         rc = parse_response(p, n if n < r.loc.head_max else r.loc.head_max, &h)
+        if h.lax & LX_BYTES and rc == P_DONE:
+            clean_values(p, &h)
         if rc == P_MORE and n < r.loc.head_max:
             if n:
                 conn_keep(r.up, p, n)
@@ -243,7 +245,7 @@ cdef bint answer_head(Request* r, char* p, uint32_t n) noexcept nogil:
         if rc == P_DONE and h.status == 103 and r.loc.nhints and hints_wanted(r):
             hints_pass(r, p, &h)
         if rc != P_DONE or h.status == 101:
-            log_invalid(r, &h, rc == P_MORE)
+            log_invalid(r, &h, rc == P_MORE, rc == P_BAD and lenient_reads(p, n, &h))
             up_failed(r, WHY_INVALID)
             return False
         p += h.size
@@ -284,6 +286,38 @@ cdef bint answer_head(Request* r, char* p, uint32_t n) noexcept nogil:
     return answer_body(r, &h, p, n)
 
 
+cdef void clean_values(char* p, Head* h) noexcept nogil:
+    """Control bytes that proxy_lenient took become spaces (RFC 9110 section 5.5): what is written anew has none."""
+    cdef uint32_t i
+    cdef Field* f
+    spaces_for_controls(p + h.target, h.target_len)
+    for i in range(h.nfields):
+        f = &h.fields[i]
+        spaces_for_controls(p + f.value, f.value_len)
+        while f.value_len and p[f.value] == 32:
+            f.value += 1
+            f.value_len -= 1
+        while f.value_len and p[f.value + f.value_len - 1] == 32:
+            f.value_len -= 1
+
+
+cdef void spaces_for_controls(char* p, uint32_t n) noexcept nogil:
+    cdef uint32_t i
+    for i in range(n):
+        if not lb_class[<uint8_t> p[i]] & LB_VALUE:
+            p[i] = 32
+
+
+cdef bint lenient_reads(const char* p, uint32_t n, Head* h) noexcept nogil:
+    """Would proxy_lenient have taken this refused head, as far as it is here?"""
+    cdef Head again
+    again.fields = h.fields
+    again.max_fields = h.max_fields
+    again.max_target = 0
+    again.lenient = LX_ANSWER
+    return parse_response(p, n, &again) != P_BAD
+
+
 cdef void framing_out(Request* r, Head* h) noexcept nogil:
     """How the answer's body is framed (RFC 9112 section 6.3), coming in and going out."""
     r.status = h.status
@@ -292,6 +326,7 @@ cdef void framing_out(Request* r, Head* h) noexcept nogil:
         r.outb.done = 1
     elif h.flags & H_CHUNKED:
         r.outb.kind = B_CHUNKED
+        r.outb.ch.lenient = r.loc.lenient != 0
         if r.loc.pass_trailers or r.loc.uses & USES_UP_TRAILERS:
             r.outb.ch.keep = r.up_trailers = <char*> request_memory(r, TRAILER_MAX)
     elif h.content_length >= 0:
@@ -337,6 +372,7 @@ cdef bint answer_body(Request* r, Head* h, char* p, uint32_t n) noexcept nogil:
     cdef uint32_t used = 0, len = 0, front
     if not r.outb.done:
         if not body_take(&r.outb, p, n, &used, &data, &len):
+            log_chunks(r, p[used])
             return answer_broken(r, h != NULL)
     if used < n:
         r.flags &= ~RQ_UP_KEEP          # more than the answer: nothing of it is used, nor the connection again
@@ -348,7 +384,6 @@ cdef bint answer_body(Request* r, Head* h, char* p, uint32_t n) noexcept nogil:
         if r.flags & RQ_GAVE_UP:
             return answer_given_up(r)
     front = <uint32_t> (o.p - loop.heads)
-    r.body_sent += len
     if r.outb.chunk_out:
         len = chunk_wrap(r, &o, data, len)
         front = <uint32_t> (o.p - loop.heads)
@@ -356,7 +391,6 @@ cdef bint answer_body(Request* r, Head* h, char* p, uint32_t n) noexcept nogil:
         log_try(r, b"answer head too large", 0, b"while reading response header from upstream")
         return answer_broken(r, True)
     if front > data - loop.scratch:     # a head with very long values: by itself
-        r.sent += front
         if not conn_send(c, loop.heads, front):
             http_broken(c)
             return False
@@ -365,7 +399,6 @@ cdef bint answer_body(Request* r, Head* h, char* p, uint32_t n) noexcept nogil:
         memcpy(data, loop.heads, front)
         len += front
     r.flags |= RQ_STARTED
-    r.sent += len
     if len and not answer_out(r, data, len):
         http_broken(c)
         return False
@@ -424,7 +457,6 @@ cdef uint32_t last_chunk(Request* r, char* p, uint32_t room) noexcept nogil:
 cdef bint answer_last(Request* r) noexcept nogil:
     """The last chunk by itself. False: the client has gone."""
     cdef uint32_t n = last_chunk(r, loop.heads, HEADS)
-    r.sent += n
     if not answer_out(r, loop.heads, n):
         http_broken(r.client)
         return False
@@ -432,8 +464,7 @@ cdef bint answer_last(Request* r) noexcept nogil:
 
 
 cdef bint answer_broken(Request* r, bint unsent) noexcept nogil:
-    """The answer's framing is bad: 502 while nothing was sent, else the client sees the break. Always False."""
-    log_try(r, b"upstream sent invalid chunked response", 0, b"while reading upstream")
+    """The answer cannot be passed on: 502 while nothing was sent, else the client sees the break. Always False."""
     if unsent:
         r.flags &= ~RQ_UP_HEAD
         memset(&r.outb, 0, sizeof(Body))        # the next server's body is decoded from its start

@@ -17,6 +17,7 @@ cdef Request* request_new(Conn* c, uint32_t more) noexcept nogil:
     r.mem = b
     r.client = c
     r.start = loop.now
+    r.put_at = r.put_told = c.put
     c.req = r
     return r
 

@@ -62,8 +62,6 @@ cdef bint session_send(Request* r, const char* p, uint32_t n) noexcept nogil:
     if n and not conn_send(r.client, p, n):
         tcp_end(r)
         return False
-    loop.st.bytes_out += n
-    r.sent += n
     return True
 
 

@@ -64,6 +64,7 @@ cdef void tcp_pump_both(Request* r) noexcept nogil:
         tcp_end(r)
         return
     tally_bytes(r)                  # now, not at the end: a session may last for days
+    sent_tell(r)
     timer_set(&loop.wheel, &c.timer, loop.now + (r.loc.read_timeout if r.flags & RQ_TUNNEL else r.stream.timeout))
 
 
@@ -80,14 +81,11 @@ cdef bint tcp_ended(Conn* a, Conn* b) noexcept nogil:
 cdef void tcp_count(Conn* a, int64_t n) noexcept nogil:
     if a.kind != K_UP:
         loop.st.bytes_in += n
-        a.req.received += n
-    else:
-        loop.st.bytes_out += n
-        a.req.sent += n
-        a.req.body_sent += n
-        if a.req.up_header < 0 and n:
-            a.req.up_header = loop.now - a.req.up_start
-            tally_time(a.req.peer.tally.header, &a.req.peer.tally.header_ms, a.req.up_header)
+        if a.req.flags & RQ_TCP:        # a tunnel's bytes are not its request's
+            a.req.received += n
+    elif a.req.up_header < 0 and n:
+        a.req.up_header = loop.now - a.req.up_start
+        tally_time(a.req.peer.tally.header, &a.req.peer.tally.header_ms, a.req.up_header)
 
 
 cdef bint tcp_pump(Conn* a, Conn* b) noexcept nogil:
@@ -166,5 +164,6 @@ cdef void tcp_forget(Request* r) noexcept nogil:
     if r.flags & RQ_TUNNEL:
         request_log(r)
     else:
+        sent_tell(r)
         access_logs(r.stream.logs, r.stream.nlogs, r)
     request_free(r)

@@ -74,8 +74,7 @@ cdef void tunnel_begin(Request* r, const char* head, Head* h, const char* rest, 
         keep_up_head(r, head, h)
     if r.loc.uses & USES_SENT_HEAD:
         keep_sent_head(r, loop.heads, <uint32_t> (o.p - loop.heads))
-    r.sent += (o.p - loop.heads) + n
-    r.body_sent += n
+    r.head_n = <uint32_t> (o.p - loop.heads)
     c.inb = NULL
     if o.full or not conn_send(c, loop.heads, o.p - loop.heads) or (n and not conn_send(c, rest, n)) or (
             b != NULL and not conn_send(u, buf_data(b) + b.off, buf_len(b))):
@@ -120,5 +119,5 @@ cdef void hints_pass(Request* r, const char* head, Head* h) noexcept nogil:
             write_field(&o, head, &h.fields[i])
     out_put(&o, b"\r\n", 2)
     if not o.full:
-        r.sent += o.p - loop.heads
+        r.interim_n += <uint32_t> (o.p - loop.heads)
         conn_send(r.client, loop.heads, o.p - loop.heads)

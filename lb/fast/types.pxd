@@ -82,6 +82,14 @@ cdef enum FieldFlag:
     FF_HOP = 1              # hop-by-hop: fixed list of RFC 9110 section 7.6.1, `Proxy`, or named by Connection
     FF_BAD_NAME = 2         # in a request, a name with another tchar than letters, digits, `-`: dropped (but see NamesKept)
 
+cdef enum Lax:              # Head.lenient: what is taken though the grammar forbids it; Head.lax: what of it was there
+    LX_LF = 1               # LF alone ends a line
+    LX_BYTES = 2            # control bytes in a value or reason phrase, but CR, LF, NUL
+    LX_CODING = 4           # Transfer-Encoding in HTTP/1.0
+    LX_EMPTY = 8            # an empty line before the status line
+    LX_REQUEST = 1          # lenient_requests
+    LX_ANSWER = 15          # proxy_lenient
+
 cdef enum HeadFlag:
     H_CHUNKED = 1           # Transfer-Encoding: chunked
     H_CLOSE = 2             # Connection: close
@@ -128,10 +136,13 @@ ctypedef struct Head:       # offsets count from the first byte given to the par
     Field* fields           # the caller's array
     uint32_t max_fields     # its size, at most 65535; more fields than that are P_BAD with 400, as nginx's max_headers
     uint32_t max_target     # a longer target is P_BAD with 414; 0: no limit of its own
+    uint8_t lenient         # the caller's: Lax
+    uint8_t lax             # Lax
 
 ctypedef struct Chunked:    # decoder of one chunked body (chunk.pxd); all zero at the start
     uint8_t state           # chunk.pxd's own
     uint8_t bad             # Rule when refused
+    uint8_t lenient         # the caller's: proxy_lenient
     uint16_t line           # bytes of the chunk extension or trailer line so far (bounded)
     uint32_t trailer        # bytes of the trailer section so far (bounded)
     uint64_t left           # data bytes of this chunk still to come
@@ -259,6 +270,8 @@ ctypedef struct Conn:       # a socket; in a slab, never moves; written by the l
     uint64_t put
     int64_t opened          # when accepted or connected
     int64_t born            # when accepted or connected; when it became idle, or began to linger
+    int64_t began           # client: when the first byte of its present head came
+    uint8_t piped           # client: that came behind another request's
     uint64_t number         # $connection
     Location* loc           # client: of its last exchange, for how it idles and lingers; NULL: none yet
     uint32_t served         # requests begun
@@ -281,6 +294,7 @@ ctypedef struct Body:       # framing of one message body, as it comes in
     uint8_t chunk_out       # it leaves in our own chunks
     int64_t left            # B_LENGTH
     uint64_t seen           # body bytes read
+    uint64_t raw            # the same with their chunks' framing
     Chunked ch              # B_CHUNKED
 
 cdef enum ReqFlag:
@@ -334,7 +348,7 @@ ctypedef struct Try:        # a server that a request was given to and has left
     int64_t connect         # ms, -1: not reached
     int64_t header
     int64_t response
-    uint64_t length         # of the answer's body
+    uint64_t length         # of the answer's body, with the framing of its chunks
     uint64_t sent
     uint64_t received
 
@@ -384,7 +398,8 @@ ctypedef struct Request:    # one exchange of a client with an upstream; lies at
     uint8_t limited         # LimitStatus
     uint8_t interim         # 1xx heads that its servers sent
     uint8_t redirected      # the present server follows an internal redirect
-    int64_t start           # when its head was whole, or the session accepted
+    uint8_t piped           # its first bytes came behind another request's
+    int64_t start           # when its head's first byte came, or the session was accepted
     int64_t up_start        # when the present server was chosen; the next three are ms from there, -1: not yet
     int64_t up_connect      # connected
     int64_t up_header       # head of its answer read
@@ -404,8 +419,10 @@ ctypedef struct Request:    # one exchange of a client with an upstream; lies at
     Str sent_head           # copy of the head that the client was sent (Location.uses)
     int64_t up_first        # when the first server was chosen
     uint16_t left           # servers that may still be asked, the present one included
-    uint64_t sent           # bytes given to the client, head included
-    uint64_t body_sent      # without the head
+    uint64_t put_at         # Conn.put of the client when it began: what its socket took since is $bytes_sent
+    uint64_t put_told       # the same, as far as Stats.bytes_out has it
+    uint32_t head_n         # bytes of the answer's head
+    uint32_t interim_n      # and of the 1xx heads before it
     uint64_t received       # bytes of head and body from the client
 
 
@@ -834,6 +851,7 @@ ctypedef struct Location:
     uint8_t buffering       # proxy_buffering
     uint8_t ignore          # Ignore
     uint8_t pass_trailers   # proxy_pass_trailers
+    uint8_t lenient         # Lax: proxy_lenient
     uint32_t head_max       # proxy_buffer_size
     uint64_t buffers        # proxy_buffers, all of them
     uint64_t temp_max       # proxy_max_temp_file_size
@@ -918,6 +936,7 @@ ctypedef struct Server:     # server {} of http
     uint32_t head_most      # longest head
     uint32_t fields_most    # most fields
     uint8_t names_kept      # NamesKept
+    uint8_t lenient         # Lax: lenient_requests
     Routes routes
     Location** named        # @ locations
     uint32_t nnamed
@@ -959,6 +978,7 @@ ctypedef struct Listener:
     uint32_t head_most      # the largest of its servers, for before one is known
     uint32_t line_most
     uint32_t fields_most
+    uint8_t lenient         # Lax: of any of its servers, for before one is known
     Server** servers
     uint32_t nservers
     Server* fallback        # default server

@@ -223,7 +223,7 @@ cdef inline void write_connection_var(Out* o, Request* r, Env* env, int var) noe
     elif var == V_CONNECTION_TIME:
         out_seconds(o, env.now - c.opened)
     elif var == V_PIPE:
-        out_char(o, 112 if c.inb != NULL else 46)
+        out_char(o, 112 if r.piped else 46)
 
 
 cdef inline void write_path(Out* o, Request* r) noexcept nogil:
@@ -297,10 +297,15 @@ cdef inline void write_head_var(Out* o, Request* r, int var) noexcept nogil:
     elif var == V_SERVER_NAME:
         out_str(o, r.srv.name)
     elif var == V_SERVER_PROTOCOL:
-        out_put(o, b"HTTP/1.1" if r.h.minor else b"HTTP/1.0", 8)
+        if r.h.target_len == 0:         # a refused head
+            write_missing(o)
+        else:
+            out_put(o, b"HTTP/1.1" if r.h.minor else b"HTTP/1.0", 8)
     elif var == V_REQUEST:
         write_request_line(o, r)
     elif var == V_REQUEST_METHOD:
+        if r.method.n == 0:             # a refused head
+            write_missing(o)
         out_str(o, r.method)
     elif var == V_REQUEST_URI:
         write_path(o, r)
@@ -340,6 +345,17 @@ cdef inline void write_proxy_port(Out* o, Request* r) noexcept nogil:
         out_put(o, b"80", 2)
 
 
+cdef inline uint64_t bytes_sent(Request* r) noexcept nogil:
+    """What the client's socket took: not what waits in memory or on disk for it."""
+    return r.client.put - r.put_at
+
+
+cdef inline uint64_t body_bytes_sent(Request* r) noexcept nogil:
+    """The same without heads, with the framing of chunks, as nginx."""
+    cdef uint64_t n = bytes_sent(r), heads = <uint64_t> r.interim_n + r.head_n
+    return n - heads if n > heads else 0
+
+
 cdef inline void write_outcome_var(Out* o, Request* r, Env* env, int var) noexcept nogil:
     if var == V_STATUS:
         if r.status < 100:
@@ -347,9 +363,9 @@ cdef inline void write_outcome_var(Out* o, Request* r, Env* env, int var) noexce
         else:
             out_uint(o, r.status)
     elif var == V_BYTES_SENT:
-        out_uint(o, r.sent)
+        out_uint(o, bytes_sent(r))
     elif var == V_BODY_BYTES_SENT:
-        out_uint(o, r.body_sent)
+        out_uint(o, body_bytes_sent(r))
     elif var == V_REQUEST_LENGTH or var == V_BYTES_RECEIVED:
         out_uint(o, r.received)
     elif var == V_REQUEST_TIME:

@@ -170,7 +170,9 @@ def check_request(raw: bytes) -> None:
     connection = h11.Connection(h11.SERVER)
     target = head["target"]  # h11 wants printable ASCII there; browsers send more
     plain = bytes(0x7E if byte >= 0x80 else byte for byte in target)
-    seen = read_by_h11(connection, raw[head["start"] : head["size"]].replace(b" " + target + b" ", b" " + plain + b" ", 1))
+    seen = read_by_h11(
+        connection, raw[head["start"] : head["size"]].replace(b" " + target + b" ", b" " + plain + b" ", 1)
+    )
     assert isinstance(seen, h11.Request)
     assert (seen.method, seen.target) == (head["method"], plain)
     assert (seen.http_version > b"1.0") == head["minor"]

@@ -1,4 +1,4 @@
-"""Locations without a final slash, with `alias` or a proxy_pass that has a path: nothing beside what was meant is reached."""
+"""Locations without a final slash, with `alias` or proxy_pass and a path: nothing beside what was meant is reached."""
 
 from __future__ import annotations
 
@@ -37,21 +37,24 @@ def statuses(lb, targets):
 
 
 def test_alias(run_lb, site):
-    lb = run_lb(TEXT, inside=f"""
+    lb = run_lb(
+        TEXT,
+        inside=f"""
         location /s {{ alias {site}/in/; }}
         location ^~ /n {{ alias {site}/in; }}
         location /f {{ alias {site}/in/a; }}
         location /t {{ alias {site}/in; try_files $uri $uri/ =404; }}
         location /i {{ alias {site}/in; index d/../../x; }}
         location = /e {{ alias {site}/in/a; }}
-    """)
+    """,
+    )
     lb.expect_log("leads out of its root")
     assert statuses(lb, ["/s/a", "/sa", "/n/a", "/n/d/", "/f", "/t/a", "/e"]) == dict.fromkeys(
         ["/s/a", "/sa", "/n/a", "/n/d/", "/f", "/t/a", "/e"], 200
     )
-    assert statuses(lb, ["/s../x", "/s../in-x/a", "/n-x/a", "/n-x/", "/n.bak", "/n../x", "/f.bak", "/n%2ebak"]) == dict.fromkeys(
-        ["/s../x", "/s../in-x/a", "/n-x/a", "/n-x/", "/n.bak", "/n../x", "/f.bak", "/n%2ebak"], 403
-    )
+    assert statuses(
+        lb, ["/s../x", "/s../in-x/a", "/n-x/a", "/n-x/", "/n.bak", "/n../x", "/f.bak", "/n%2ebak"]
+    ) == dict.fromkeys(["/s../x", "/s../in-x/a", "/n-x/a", "/n-x/", "/n.bak", "/n../x", "/f.bak", "/n%2ebak"], 403)
     assert statuses(lb, ["/t-x/a", "/t.bak"]) == {"/t-x/a": 404, "/t.bak": 404}  # try_files: it is not there
 
 
@@ -72,7 +75,9 @@ BESIDE = (
 
 def test_proxy_pass_with_a_path(run_lb, http_backend):
     back = http_backend(lambda request: Reply(body=request.target.encode()))
-    lb = run_lb(TEXT, inside="""
+    lb = run_lb(
+        TEXT,
+        inside="""
         location /slash { proxy_pass http://BACK/v1/; }
         location /none { proxy_pass http://BACK/v1; }
         location /root { proxy_pass http://BACK/; }
@@ -80,7 +85,8 @@ def test_proxy_pass_with_a_path(run_lb, http_backend):
         location /final/ { proxy_pass http://BACK/v1; }
         location /plain { proxy_pass http://BACK; }
         location /rewritten { rewrite ^/rewritten(.*) /v2$1 break; proxy_pass http://BACK/v1/; }
-    """.replace("BACK", back.address))
+    """.replace("BACK", back.address),
+    )
     lb.expect_log('beside that of "proxy_pass"')
     with lb.client() as client:
         for target, expected in PASSED.items():
@@ -94,7 +100,9 @@ def test_proxy_pass_with_a_path(run_lb, http_backend):
 
 def test_the_pair_is_named_by_the_check_of_a_file(world):
     lb = world.new_lb()
-    lb.write(TEXT, inside="""
+    lb.write(
+        TEXT,
+        inside="""
         location /one { alias /srv/; }
         location ^~ /two { proxy_pass http://127.0.0.1/v1/; }
         location /three { proxy_pass http://127.0.0.1/; }
@@ -105,13 +113,18 @@ def test_the_pair_is_named_by_the_check_of_a_file(world):
         location /quiet4 { proxy_pass http://127.0.0.1; }
         location /quiet5 { proxy_pass http://127.0.0.1/v1; }
         location /quiet6/ { proxy_pass http://127.0.0.1/v1/; }
-    """)
+    """,
+    )
     done = lb.command("-t")
     assert done.returncode == 0
     lines = [line for line in done.stderr.splitlines() if "[warn]" in line]
     where = {text.split()[1]: i for i, text in enumerate(lb.file.read_text().splitlines(), 1) if "location /" in text}
     where["/two"] = where["/one"] + 1
-    expected = (("/one", "alias /srv/"), ("/two", "proxy_pass http://127.0.0.1/v1/"), ("/three", "proxy_pass http://127.0.0.1/"))
+    expected = (
+        ("/one", "alias /srv/"),
+        ("/two", "proxy_pass http://127.0.0.1/v1/"),
+        ("/three", "proxy_pass http://127.0.0.1/"),
+    )
     assert len(lines) == 3
     for line, (name, value) in zip(lines, expected, strict=True):
         assert f'[warn] "{value}" ends with a slash and location "{name}" does not' in line

@@ -1,5 +1,4 @@
-"""An answer that nobody asked for reaches nobody: neither the client that it came with nor the next one; and no request asks a
-server twice."""
+"""An answer that nobody asked for reaches nobody, neither its client nor the next; no request asks a server twice."""
 
 from __future__ import annotations
 
@@ -31,7 +30,7 @@ def ok(body: bytes, head: bytes = b"") -> bytes:
 
 
 class Stray:
-    """Answers the path of each request; behind the first answer goes one that nobody asked for, at once or when released."""
+    """Answers the path of each request; behind the first answer goes one that nobody asked for, or when released."""
 
     def __init__(self, first: bytes | None = None, released: threading.Event | None = None) -> None:
         self.first, self.released = first, released
@@ -223,7 +222,9 @@ def test_the_other_server_answers_when_a_pooled_connection_ends(world, run_lb, h
     good = http_backend(lambda _: Reply(body=b"good"))
     upstreams, places = "", ""
     for i, method in enumerate(METHODS):
-        upstreams += f"upstream u{i} {{ {method} server {bad.address} max_fails=0; server {good.address}; keepalive 8; }}\n"
+        upstreams += (
+            f"upstream u{i} {{ {method} server {bad.address} max_fails=0; server {good.address}; keepalive 8; }}\n"
+        )
         places += f"location /{i}/ {{ proxy_pass http://u{i}; proxy_next_upstream error; }}\n"
     lb = run_lb(TWO, upstreams=upstreams, places=places)
     lb.expect_log("upstream")
@@ -256,7 +257,9 @@ def test_a_server_whose_connection_ended_before_the_request_came_is_asked(world,
     """Both are there when the worker looks: the pooled connection's end, and a request. The other server has failed."""
     back = Dies()
     world.listeners.append(back)
-    upstreams = f"upstream u {{ server {back.address}; server 127.0.0.1:{world.closed_port()} fail_timeout=60; keepalive 8; }}"
+    upstreams = (
+        f"upstream u {{ server {back.address}; server 127.0.0.1:{world.closed_port()} fail_timeout=60; keepalive 8; }}"
+    )
     lb = run_lb(TWO, upstreams=upstreams, places="location / { proxy_pass http://u; }")
     lb.expect_log("connect|upstream")
     (worker,) = lb.workers

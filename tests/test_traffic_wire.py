@@ -1,8 +1,8 @@
 """Every wire case through a real lb, before a backend that records every byte.
 
-Requests of level R and S (but BYTE_EXACT) are refused with not one byte to the backend; A and P arrive in canonical form: parsed and
-written anew.  Answers are passed on, refused or broken off as the case says.  Each request is sent whole, byte by byte,
-and split in two: at a sample of places, or at every one with LB_WIRE=full (`make wire`).
+Requests of level R and S (but BYTE_EXACT) are refused with not one byte to the backend; A and P arrive in canonical
+form: parsed and written anew.  Answers are passed on, refused or broken off as the case says.  Each request is sent
+whole, byte by byte, and split in two: at a sample of places, or at every one with LB_WIRE=full (`make wire`).
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Every message of the wire cases, held against the parsers alone: what is refused, what is taken, with which framing.
 
-The levels are those of tests/data/wire-cases.jsonl: R and S (but BYTE_EXACT) must be refused by the head parser or the chunk
-decoder, A must be taken as the table here says, P is policy of the proxy. Responses (S...) have no level: REFUSED_RESPONSES lists
-the ones that are a 502. What a parser cannot decide is in LEFT_TO_THE_PROXY, with the reason.
+The levels are those of tests/data/wire-cases.jsonl: R and S (but BYTE_EXACT) must be refused by the head parser or the
+chunk decoder, A must be taken as the table here says, P is policy of the proxy. Responses (S...) have no level:
+REFUSED_RESPONSES lists the ones that are a 502. What a parser cannot decide is in LEFT_TO_THE_PROXY, with the reason.
 """
 
 from __future__ import annotations

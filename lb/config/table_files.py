@@ -43,8 +43,8 @@ def warn_of_no_slash(scope: Scope, node: Node) -> None:
     """nginx's best-known trap: what follows the prefix is put behind the slash, also what belongs to its last word."""
     if isinstance(scope, LocationScope) and scope.match in ("prefix", "noregex") and not scope.pattern.endswith("/"):
         scope.reader.warn(
-            f'"{node.name} {node.args[0]}" ends with a slash and location "{scope.pattern}" does not: it takes paths such '
-            f'as "{scope.pattern}x", too; 403 where they would lead beside it',
+            f'"{node.name} {node.args[0]}" ends with a slash and location "{scope.pattern}" does not: it takes paths '
+            f'such as "{scope.pattern}x", too; 403 where they would lead beside it',
             node,
         )
 

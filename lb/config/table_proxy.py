@@ -93,9 +93,9 @@ DIRECTIVES = (
         "",
         "Passes requests to an upstream or an address; with a URI, that replaces the location's part of the path. "
         "With variables the host must come out as an upstream's name or an IP address, else the answer is 502.",
-        "differs: no https://; a host name is resolved once, when the file is read; none that variables made; 403 where, under a "
-        "location without a final slash, a path would lead beside the URI; control bytes, spaces and # that variables "
-        "bring into a request line become escapes",
+        "differs: no https://; a host name is resolved once, when the file is read; none that variables made; 403 "
+        "where, under a location without a final slash, a path would lead beside the URI; control bytes, spaces and # "
+        "that variables bring into a request line become escapes",
         proxy_pass,
     ),
     Directive(

@@ -88,7 +88,6 @@ cdef inline bint write_swapped(
     """The first rule's replacement for what it fits of the n bytes at p, then the rest. `domain`: a rule without a regular
     expression fits the whole, in any case, less a dot before it, which stays. False: no rule fits, nothing is written."""
     cdef uint32_t i, dot, taken = 0
-    cdef char* start = o.p
     for i in range(rules):
         dot = 1 if domain and s[i].regex == NULL and n and p[0] == 46 else 0
         if not swap_fits(o, r, env, &s[i], p + dot, n - dot, domain, &taken):

@@ -81,6 +81,7 @@ include "fast/place.pyx"        # which file a path stands for
 include "fast/file.pyx"         # static files
 include "fast/tcp.pyx"          # TCP sessions
 include "fast/session.pyx"      # what a stream server does before or instead: set, return, a server by a value
+include "fast/pool.pyx"         # upstream connections that wait for the next request
 include "fast/upstream.pyx"     # choose, connect, reuse, fail over
 include "fast/tunnel.pyx"       # 101 and 103
 include "fast/hold.pyx"         # an answer that waits for its client

@@ -24,18 +24,19 @@ from tests import _probe
 # Kind of piece: good ones, bad ones (bad for one of the two parsers at least, or mostly).
 METHODS = [b"GET", b"POST", b"HEAD", b"PUT", b"OPTIONS", b"get", b"X!"], [b"GE(T", b"", b"G\xc9T", b"TRACE", b" GET"]
 TARGETS = (
-    [b"/", b"/a/b.c?d=e&f", b"/%41%2f", b"//x", b"/[]", b"http://b/c", b"http://b:1", b"HTTP://[::1]:8/?q"],
+    [
+        *(b"/", b"/a/b.c?d=e&f", b"/%41%2f", b"//x", b"/[]", b"http://b/c", b"http://b:1", b"HTTP://[::1]:8/?q"),
+        *(b"/\\", b"/\xc3", b"/?%&|^{}", b"http://b/\xc3\xa9?\xff%"),
+    ],
     [
         b"*",
         b"/%4",
         b"/#f",
         b"/a b",
-        b"/\\",
         b"a",
         b"http://u@b/",
         b"http://b%41/",
         b"https://b/",
-        b"/\xc3",
         b"/\x7f",
         b"",
     ],
@@ -167,9 +168,13 @@ def check_request(raw: bytes) -> None:
         return
     assert head["size"] <= len(raw)
     connection = h11.Connection(h11.SERVER)
-    seen = read_by_h11(connection, raw[head["start"] : head["size"]])
+    target = head["target"]  # h11 wants printable ASCII there; browsers send more
+    plain = bytes(0x7E if byte >= 0x80 else byte for byte in target)
+    seen = read_by_h11(
+        connection, raw[head["start"] : head["size"]].replace(b" " + target + b" ", b" " + plain + b" ", 1)
+    )
     assert isinstance(seen, h11.Request)
-    assert (seen.method, seen.target) == (head["method"], head["target"])
+    assert (seen.method, seen.target) == (head["method"], plain)
     assert (seen.http_version > b"1.0") == head["minor"]
     check_fields(head, seen)
     check_framing(head, connection, False)

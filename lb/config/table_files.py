@@ -32,9 +32,21 @@ def root(scope: Scope, node: Node) -> None:
     if not value or isinstance(value[0], str):  # a variable in front: the engine looks at what it gives
         value = (full_path(scope, str(value[0]) if value else "./"), *value[1:])
     last = value[-1]
+    if alias > 0 and isinstance(last, str) and last.endswith("/"):
+        warn_of_no_slash(scope, node)
     if not alias and isinstance(last, str) and last.endswith("/"):
         value = (*value[:-1], last[:-1])
     scope.values["root"] = (node.name, value, alias)
+
+
+def warn_of_no_slash(scope: Scope, node: Node) -> None:
+    """nginx's best-known trap: what follows the prefix is put behind the slash, also what belongs to its last word."""
+    if isinstance(scope, LocationScope) and scope.match in ("prefix", "noregex") and not scope.pattern.endswith("/"):
+        scope.reader.warn(
+            f'"{node.name} {node.args[0]}" ends with a slash and location "{scope.pattern}" does not: it takes paths '
+            f'such as "{scope.pattern}x", too; 403 where they would lead beside it',
+            node,
+        )
 
 
 def _alias(scope: Scope) -> int:
@@ -131,7 +143,7 @@ DIRECTIVES = (
         "",
         "As `root`, but it takes the place of the location's prefix in the path; in a location with a regular "
         "expression it is the whole name, with $1 to $9.",
-        "differs: no `..` leaves it",
+        "differs: 403 for a path that leads beside it: by a `..`, or by going on in its last word (/files-x)",
         root,
     ),
     Directive(

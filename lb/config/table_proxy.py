@@ -9,6 +9,7 @@ from lb.config.directive import AS_NGINX, Context, Directive, enum, flag, msec
 from lb.config.errors import Refused
 from lb.config.model import ProxyPass, Value
 from lb.config.scope import LocationScope, Scope
+from lb.config.table_files import warn_of_no_slash
 from lb.config.tree import Node
 from lb.config.variables import compile_value
 
@@ -39,6 +40,8 @@ def proxy_pass(scope: LocationScope, node: Node) -> None:
     if url.uri and scope.match in ("regex", "named", "none"):
         raise Refused(_NO_URI_HERE)
     scope.content = ProxyPass(upstream, _proxy_host(url), _uri(url.uri))
+    if url.uri.endswith("/"):
+        warn_of_no_slash(scope, node)
 
 
 def _upstream_url(text: str, base: str) -> Url:
@@ -90,7 +93,9 @@ DIRECTIVES = (
         "",
         "Passes requests to an upstream or an address; with a URI, that replaces the location's part of the path. "
         "With variables the host must come out as an upstream's name or an IP address, else the answer is 502.",
-        "differs: no https://; a host name is resolved once, when the file is read; none that variables made",
+        "differs: no https://; a host name is resolved once, when the file is read; none that variables made; 403 "
+        "where, under a location without a final slash, a path would lead beside the URI; control bytes, spaces and # "
+        "that variables bring into a request line become escapes",
         proxy_pass,
     ),
     Directive(
@@ -99,7 +104,8 @@ DIRECTIVES = (
         "NAME VALUE",
         (2, 2),
         "Host $proxy_host; Connection is set by lb",
-        "Sets a field of the request to the server, or removes it if the value is empty; "
+        "Sets a field of the request to the server, or removes it if the value is empty (Host is $proxy_host then, and "
+        "of several Host lines the last counts); "
         "a level with any proxy_set_header inherits none.",
         "differs: a name that is no token and a line break in the value are refused",
         proxy_set_header,

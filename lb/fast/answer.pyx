@@ -148,9 +148,7 @@ cdef void answer(Request* r, int status, const char* kind, const char* body, uin
         out_put(&o, b"\r\n", 2)
     if status != 204 and status != 304:
         if kind != NULL:
-            out_put(&o, b"Content-Type: ", 14)
-            out_text(&o, kind)
-            out_put(&o, b"\r\n", 2)
+            write_line(&o, b"Content-Type", 12, kind, <uint32_t> strlen(kind))
         if has_trailers(r) and r.h.method != M_HEAD:
             out_put(&o, b"Transfer-Encoding: chunked\r\n", 28)
             head_end(&o, r, -1)
@@ -325,11 +323,13 @@ cdef void answer_slash(Request* r) noexcept nogil:
 
 cdef void write_own_location(Out* o, Request* r) noexcept nogil:
     """Location: an absolute URL when the target is a path (absolute_redirect)."""
+    cdef char* value
     out_put(o, b"Location: ", 10)
+    value = o.p
     if r.location.n and r.location.p[0] == c"/" and r.loc.absolute_redirect:
         write_origin(o, r)
     out_str(o, r.location)
-    out_put(o, b"\r\n", 2)
+    end_field(o, value)
 
 
 cdef inline bint same(Str s, const char* p, uint32_t n) noexcept nogil:

@@ -421,6 +421,8 @@ cdef class Engine:
         cdef SetHeader* h
         cdef bytes name
         headers = [(field, text) for field, text in headers if field.lower() not in FRAMING]    # those are lb's own
+        hosts = [i for i, (field, _) in enumerate(headers) if field.lower() == "host"]
+        headers = [one for i, one in enumerate(headers) if i not in hosts[:-1]]     # the last one counts
         l.nsets = len(headers)
         l.sets = <SetHeader*> self.mem(l.nsets * sizeof(SetHeader))
         for i, (header, value) in enumerate(headers):

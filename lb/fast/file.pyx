@@ -286,13 +286,14 @@ cdef void file_answer(Request* r, int fd, Str path, Part* part, int status) noex
 
 
 cdef void file_fields(Out* o, Request* r, Part* part, int status, bint chunked) noexcept nogil:
+    cdef const char* kind
     if status != 204 and status != 304:
-        out_put(o, b"Content-Type: ", 14)
-        out_text(o, media_type(r))
+        kind = media_type(r)
+        write_line(o, b"Content-Type", 12, kind, <uint32_t> strlen(kind))
         if chunked:
-            out_put(o, b"\r\nTransfer-Encoding: chunked\r\n", 30)
+            out_put(o, b"Transfer-Encoding: chunked\r\n", 28)
         else:
-            out_put(o, b"\r\nContent-Length: ", 18)
+            out_put(o, b"Content-Length: ", 16)
             out_uint(o, part.n)
             out_put(o, b"\r\n", 2)
     if part.modified >= 0 and (status == 200 or status == 206 or status == 304):

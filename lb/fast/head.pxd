@@ -11,7 +11,9 @@ for a refusal.
     HTTP-version = "HTTP/" DIGIT "." DIGIT                                   RFC 9112 2.3; 1.x only
 
 Refused though the grammar allows it: CONNECT and TRACE (405, as nginx), https targets, more than EMPTY_LINES empty
-lines, methods longer than METHOD_MAX. Taken though it does not: "[" and "]" in a path or query, which browsers send.
+lines, methods longer than METHOD_MAX. Taken though it does not, because browsers send them: in a path and a query all of
+0x21 to 0x7E but "#", and bytes from 0x80 on; in a query a "%" that begins no escape, for nobody decodes it here. They go
+on as they came.
 """
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
@@ -232,7 +234,10 @@ cdef inline uint16_t odd_target_byte(uint8_t c) noexcept nogil:
 cdef inline const uint8_t* path_and_query(
     const uint8_t* p, const uint8_t* s, const uint8_t* end, Head* h,
 ) noexcept nogil:
-    """absolute-path [ "?" query ], from the first byte on (RFC 3986 3.3, 3.4). Returns where it ends."""
+    """absolute-path [ "?" query ], from the first byte on (RFC 3986 3.3, 3.4). Returns where it ends.
+
+    The path will be decoded (uri.pxd), so its escapes must be some; a query's are its reader's.
+    """
     cdef const uint8_t* start = s
     cdef uint32_t dots = 0, ignored = 0
     cdef uint32_t* pairs = &dots
@@ -247,14 +252,14 @@ cdef inline const uint8_t* path_and_query(
             return s
         if s[0] == c"?":
             pairs = &ignored
-        elif s[0] == c"%":
-            percent |= pairs == &dots
+        elif s[0] == c"%" and pairs == &dots:
+            percent = True
             if (end - s > 1 and not lb_class[s[1]] & LB_HEX) or (end - s > 2 and not lb_class[s[2]] & LB_HEX):
                 return refuse(h, p, s, R_TARGET_PERCENT)
             if end - s < 3:
                 return NULL
             s += 2
-        elif not lb_class[s[0]] & LB_TARGET:
+        elif not lb_class[s[0]] & LB_TARGET and s[0] != c"%":
             break
         s += 1
     h.path_len = <uint32_t> (s - start)

@@ -192,7 +192,10 @@ cdef void handle_by(Request* r, int handler) noexcept nogil:
     if handler == DO_PROXY:
         r.proxy_host = l.proxy_host
         r.proxy_uri = l.uri
-        if l.proxy_url == NULL or proxy_url(r):
+        if l.proxy_url == NULL and proxy_beside(r):
+            log_request(LOG_ERR, r, b"the path leads beside that of \"proxy_pass\": its location has no final slash", 0, b"")
+            answer_status(r, 403)
+        elif l.proxy_url == NULL or proxy_url(r):
             proxy_begin(r)
     elif handler == DO_SHOW:
         answer_show(r)

@@ -35,10 +35,16 @@ cdef int file_path(Request* r, Str uri, Str tail, Str* path) noexcept nogil:
     path[0] = two(r, two(r, root, uri), tail)
     if path.n != root.n + uri.n + tail.n:
         return 500                      # out of memory
-    if leaves(path.p, path.n, trusted) or (f.alias == 0 and path.n > root.n and path.p[root.n] != c"/"):
+    if leaves(path.p, path.n, trusted) or (f.alias >= 0 and path.n > root.n and goes_on(root, path.p[root.n], f.alias > 0)):
         log_file(LOG_ERR, r, b"", path[0], b" leads out of its root", 0)
         return 403
     return 0
+
+
+cdef inline bint goes_on(Str root, char c, bint alias) noexcept nogil:
+    """Would the name of the directory go on with this byte? /files-x of `location /files { alias /srv/files; }` is none of its
+    files, as /srvx is not below /srv."""
+    return c != c"/" and not (alias and root.n and root.p[root.n - 1] == c"/")
 
 
 cdef Str two(Request* r, Str a, Str b) noexcept nogil:

@@ -1,13 +1,16 @@
 """The loop: one epoll, one clock reading a turn, everything else in the order below.
 
-    wait -> events -> posted work -> timers -> what Python threads left -> draining -> logs out -> heartbeat
+    wait -> pooled connections -> events -> posted work -> timers -> what Python threads left -> draining -> logs out -> heartbeat
 
 Events carry (generation, index) of their connection, so that one for an older life of the slot is dropped. Sockets are
 registered once, edge-triggered, for their whole life; listeners are level-triggered and exclusive (accept.pyx).
 """
 
+cdef enum:
+    EVENTS = 512                # of one turn at most
+
 cdef Loop loop                  # the state of this worker; see types.pxd
-cdef epoll_event events[512]    # of the present turn
+cdef epoll_event events[EVENTS] # of the present turn
 
 
 cdef void clock_update() noexcept nogil:
@@ -50,6 +53,14 @@ cdef void dispatch(epoll_event* ev) noexcept nogil:
         if what & (EPOLLHUP | EPOLLERR):
             c.ready |= R_WRITE | R_ERR
     conn_event(c)
+
+
+cdef void pool_watch(epoll_event* ev) noexcept nogil:
+    """Before any request of this turn takes a pooled connection: one that epoll tells something of has ended, or has bytes
+    that nobody asked for."""
+    cdef Conn* c = conn_at(<uint32_t> ev.data.u64)
+    if c.gen == <uint32_t> (ev.data.u64 >> 32) and c.kind == K_UP and c.state == S_IDLE:
+        dispatch(ev)
 
 
 cdef void conn_event(Conn* c) noexcept nogil:
@@ -145,6 +156,7 @@ cdef void take_inbox() noexcept nogil:
             after = first.next
             table_swap(first)
             first = after
+        fresh_leave()
     stop = lb_atomic_load(&loop.inbox.stop)
     if stop > loop.stopping:
         drain_begin(<int> stop)
@@ -170,9 +182,13 @@ cdef int turn_wait() noexcept nogil:
 
 cdef void loop_turn() noexcept nogil:
     cdef int i, n
-    n = epoll_wait(loop.ep, events, 512, turn_wait())
+    n = epoll_wait(loop.ep, events, EVENTS, turn_wait())
     clock_update()
     loop.disk_us = 0
+    loop.looked = n < EVENTS
+    for i in range(n):
+        pool_watch(&events[i])
+    pool_settle()
     for i in range(n):
         dispatch(&events[i])
     run_posted()

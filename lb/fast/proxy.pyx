@@ -10,6 +10,22 @@ body where it lies. One read at most waits for a slow client: then the server is
 
 # ---- request
 
+cdef bint proxy_beside(Request* r) noexcept nogil:
+    """proxy_pass with a path under a location without a final slash: does what follows the prefix lead beside that path?
+
+    location /api { proxy_pass http://b/v1/; }: /api../x would be /v1/../x. With http://b/v1, /api-x would be /v1-x.
+    """
+    cdef Str uri = r.proxy_uri, prefix = r.loc.pattern
+    cdef char* rest = r.uri + prefix.n
+    if uri.n == 0 or r.flags & RQ_NO_LOCATION or prefix.n == 0 or prefix.n >= r.uri_len or prefix.p[prefix.n - 1] == c"/":
+        return False
+    if memchr(uri.p, c"?", uri.n) != NULL:      # it goes on in a query
+        return False
+    if rest[0] != c"/" and uri.p[uri.n - 1] != c"/":
+        return True
+    return path_climbs(rest, r.uri_len - prefix.n)
+
+
 cdef void proxy_send(Request* r) noexcept nogil:
     """Write and send the request: on a new connection, or once more to the next server."""
     cdef Out o
@@ -20,7 +36,9 @@ cdef void proxy_send(Request* r) noexcept nogil:
     if r.spool != NULL:
         r.spool.at = r.spool.size if r.flags & RQ_BODY_DROP else 0
     out_init(&o, loop.heads, HEADS)
-    write_up_head(&o, r, &loop.env)
+    if not write_up_head(&o, r, &loop.env):
+        log_request(LOG_ERR, r, b"invalid method in \"proxy_method\"", 0, b"")
+        r.flags |= RQ_GAVE_UP
     if r.flags & RQ_GAVE_UP:
         up_abandon(r)
         answer_status(r, 500)
@@ -320,10 +338,17 @@ cdef bint lenient_reads(const char* p, uint32_t n, Head* h) noexcept nogil:
 
 cdef void framing_out(Request* r, Head* h) noexcept nogil:
     """How the answer's body is framed (RFC 9112 section 6.3), coming in and going out."""
+    cdef bint unread = False
     r.status = h.status
-    if r.h.method == M_HEAD or h.status == 204 or h.status == 304:
+    if r.flags & RQ_HEAD_SENT and r.h.method != M_HEAD:     # proxy_method: the client expects a body
+        h.flags &= ~H_CHUNKED
+        h.content_length = 0
         r.outb.kind = B_NONE
         r.outb.done = 1
+    elif r.h.method == M_HEAD or h.status == 204 or h.status == 304:
+        r.outb.kind = B_NONE
+        r.outb.done = 1
+        unread = r.h.method == M_HEAD and not r.flags & RQ_HEAD_SENT and not (h.status in (204, 304))
     elif h.flags & H_CHUNKED:
         r.outb.kind = B_CHUNKED
         r.outb.ch.lenient = r.loc.lenient != 0
@@ -340,7 +365,7 @@ cdef void framing_out(Request* r, Head* h) noexcept nogil:
             r.outb.chunk_out = 1
         else:
             r.flags &= ~RQ_KEEP
-    if r.outb.kind != B_CLOSE and not h.flags & H_CLOSE and (h.minor or h.flags & H_KEEP_ALIVE):
+    if r.outb.kind != B_CLOSE and not unread and not h.flags & H_CLOSE and (h.minor or h.flags & H_KEEP_ALIVE):
         r.flags |= RQ_UP_KEEP
     if not r.inb.done or loop.stopping:
         r.flags &= ~RQ_KEEP

@@ -1,5 +1,8 @@
 """Heads written anew: the request to a server, the answer to a client. Nothing of a received head is passed on as it came:
 each line is written from what the parser found (http-strictness rule 1), so that no framing of others gets through.
+
+What variables bring is not what a parser passed: a request line is written by write_up_line alone, a made field's end by
+end_field (swap.pxd), and there it is made clean, whichever directive it came by.
 """
 
 from libc.stdint cimport uint8_t, uint32_t
@@ -7,12 +10,13 @@ from lb.fast.fields cimport field_id
 from lb.fast.types cimport (B_CHUNKED, B_LENGTH, Env, F_AUTHORIZATION, F_CONNECTION, F_CONTENT_LENGTH, F_CONTENT_TYPE, F_DATE,
                             F_EXPECT, F_HOST, F_KEEP_ALIVE, F_LOCATION, F_PROXY, F_PROXY_CONNECTION, F_SERVER, F_SET_COOKIE,
                             F_TE, F_TRAILER, F_TRANSFER_ENCODING, F_UPGRADE, F_X_ACCEL, F_X_PAD, FF_BAD_NAME, FF_HOP, Field,
-                            Head, Location, Out, RQ_NO_LOCATION, RQ_URI_NEW, Request, SetHeader, Str)
+                            Head, Location, Out, RQ_HEAD_SENT, RQ_NO_LOCATION, RQ_URI_NEW, Request, SetHeader, Str)
 from lb.fast.out cimport out_char, out_init, out_int, out_put, out_str, out_uint
 from lb.fast.outcome cimport is_white, up_trailers
 from lb.fast.shape cimport named, write_shaped
-from lb.fast.swap cimport clean, write_line
-from lb.fast.sys cimport memchr, memcpy, memmove, strncasecmp
+from lb.fast.swap cimport end_field, write_line
+from lb.fast.simd cimport LB_TARGET, LB_TCHAR, lb_class, lb_scan_class
+from lb.fast.sys cimport memchr, memcmp, memcpy, memmove, strncasecmp
 from lb.fast.uri cimport uri_escape
 from lb.fast.value cimport write_path, write_value
 
@@ -49,7 +53,8 @@ cdef inline bint is_set(Location* l, const char* head, Field* f) noexcept nogil:
 
 
 cdef inline void write_target(Out* o, Request* r) noexcept nogil:
-    """The target as received (origin form), or with proxy_pass's URI in place of the location's prefix, or as rewritten."""
+    """The target as received (origin form), or with proxy_pass's URI in place of the location's prefix, or as rewritten; what
+    does not begin with a slash then gets one."""
     cdef uint32_t skip = 0
     cdef Location* l = r.loc
     if r.proxy_uri.p == NULL and not r.flags & RQ_URI_NEW:
@@ -60,6 +65,8 @@ cdef inline void write_target(Out* o, Request* r) noexcept nogil:
         if l.proxy_url != NULL:         # made of variables: it is the whole target
             return
         skip = l.pattern.n if l.pattern.n < r.uri_len else r.uri_len
+    elif r.uri_len == 0 or r.uri[0] != c"/":
+        out_char(o, c"/")
     if <size_t> (o.end - o.p) < 3 * <size_t> (r.uri_len - skip):
         o.full = 1
         return
@@ -69,20 +76,75 @@ cdef inline void write_target(Out* o, Request* r) noexcept nogil:
         out_put(o, r.args, r.args_len)
 
 
+cdef inline void quote_target(Out* o, char* start) noexcept nogil:
+    """Makes escapes of what was written since `start` and may not stand in a target: control bytes, SP, DEL, "#"."""
+    cdef const char* digits = b"0123456789ABCDEF"
+    cdef char* p
+    cdef char* to
+    cdef uint32_t odd = 0
+    cdef uint8_t c
+    p = start
+    while p < o.p:
+        odd += not lb_class[<uint8_t> p[0]] & LB_TARGET and p[0] != c"%"
+        p += 1
+    if odd == 0:
+        return
+    if <size_t> (o.end - o.p) < 2 * <size_t> odd:
+        o.full = 1
+        return
+    to = o.p + 2 * odd
+    o.p = to
+    while to > p:                       # from the end, until as many bytes lie before it as were there
+        p -= 1
+        c = <uint8_t> p[0]
+        if lb_class[c] & LB_TARGET or c == c"%":
+            to -= 1
+            to[0] = <char> c
+        else:
+            to -= 3
+            to[0] = c"%"
+            to[1] = digits[c >> 4]
+            to[2] = digits[c & 15]
+
+
+cdef inline bint write_up_line(Out* o, Request* r, Env* env) noexcept nogil:
+    """The request line, and RQ_HEAD_SENT. The only writer of one: what values bring gets no further than its own word.
+
+    False: what proxy_method comes to is no method.
+    """
+    cdef char* start = o.p
+    cdef Location* l = r.loc
+    if l.method.n:
+        write_value(o, r, env, &l.method)
+    else:
+        out_str(o, r.method)
+    if o.p == start or lb_scan_class(<uint8_t*> start, <uint8_t*> o.p, LB_TCHAR) != <uint8_t*> o.p:
+        return o.full                   # there was no room for it: that is told by `full`
+    r.flags &= ~<uint32_t> RQ_HEAD_SENT
+    if o.p - start == 4 and memcmp(start, b"HEAD", 4) == 0:
+        r.flags |= RQ_HEAD_SENT
+    out_char(o, 32)
+    start = o.p
+    write_target(o, r)
+    quote_target(o, start)
+    out_put(o, b" HTTP/1.0\r\n" if l.http10 else b" HTTP/1.1\r\n", 11)
+    return True
+
+
 cdef inline void write_set(Out* o, Request* r, Env* env, SetHeader* s) noexcept nogil:
-    """One proxy_set_header; an empty value leaves the field out (nginx). Decoded values ($uri, $remote_user) may hold line
-    ends: each control byte becomes a space (RFC 9110 section 5.5)."""
+    """One proxy_set_header; an empty value leaves the field out, but Host is $proxy_host then (nginx)."""
     cdef char* start = o.p
     cdef char* value
     out_str(o, s.name)
     out_put(o, b": ", 2)
     value = o.p
     write_value(o, r, env, &s.value)
+    if o.p == value and s.id == F_HOST:
+        out_str(o, r.proxy_host)
     if o.p == value:
         o.p = start
         return
-    clean(value, o.p)
-    out_put(o, b"\r\n", 2)
+    end_field(o, value)
 
 
 cdef inline bint drop_request(Field* f) noexcept nogil:
@@ -93,22 +155,15 @@ cdef inline bint drop_request(Field* f) noexcept nogil:
                     F_TE, F_TRAILER, F_UPGRADE, F_EXPECT)
 
 
-cdef inline void write_up_head(Out* o, Request* r, Env* env) noexcept nogil:
-    """The request head for the chosen upstream."""
+cdef inline bint write_up_head(Out* o, Request* r, Env* env) noexcept nogil:
+    """The request head for the chosen upstream. False: see write_up_line."""
     cdef uint32_t i
     cdef Location* l = r.loc
     cdef Field* f
-    if l.method.n:
-        write_value(o, r, env, &l.method)
-    else:
-        out_str(o, r.method)
-    out_char(o, 32)
-    write_target(o, r)
-    out_put(o, b" HTTP/1.0\r\n" if l.http10 else b" HTTP/1.1\r\n", 11)
+    if not write_up_line(o, r, env):
+        return False
     if not (l.overridden >> F_HOST) & 1:
-        out_put(o, b"Host: ", 6)
-        out_str(o, r.proxy_host)
-        out_put(o, b"\r\n", 2)
+        write_line(o, b"Host", 4, r.proxy_host.p, r.proxy_host.n)
     for i in range(l.nsets):
         write_set(o, r, env, &l.sets[i])
     if l.http10 and not (l.overridden >> F_CONNECTION) & 1:
@@ -119,9 +174,10 @@ cdef inline void write_up_head(Out* o, Request* r, Env* env) noexcept nogil:
             write_field(o, r.head, f)
     if l.has_body:
         write_set_body(o, r, env)
-        return
+        return True
     write_up_framing(o, r)
     out_put(o, b"\r\n", 2)
+    return True
 
 
 cdef inline void write_up_framing(Out* o, Request* r) noexcept nogil:

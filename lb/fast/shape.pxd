@@ -7,7 +7,7 @@ from libc.stdint cimport int64_t, uint32_t
 from lb.fast.types cimport (AddField, Env, EX_ACCESS, EX_DAILY, EX_EPOCH, EX_MAX, EX_MODIFIED, EX_OFF, EX_TEXT, F_LOCATION,
                             F_REFRESH, F_SET_COOKIE, Field, Out, Request, Shape, Str)
 from lb.fast.out cimport out_date_at, out_int, out_put, out_str, out_text
-from lb.fast.swap cimport clean, write_cookie, write_line, write_location
+from lb.fast.swap cimport end_field, write_cookie, write_line, write_location
 from lb.fast.sys cimport memchr, memcmp, memmove, strncasecmp
 from lb.fast.value cimport write_value
 
@@ -64,8 +64,7 @@ cdef inline void write_added(Out* o, Request* r, Env* env, AddField* a, uint32_t
         if o.p == value:
             o.p = start
             continue
-        clean(value, o.p)
-        out_put(o, b"\r\n", 2)
+        end_field(o, value)
 
 
 cdef inline void drop_expires(Out* o, char* start) noexcept nogil:

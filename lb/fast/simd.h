@@ -19,7 +19,7 @@
 
 enum {
     LB_TCHAR = 1,    /* RFC 9110 5.6.2: tchar */
-    LB_TARGET = 2,   /* RFC 9112 3.2, RFC 3986: pchar without pct-encoded, "/", "?"; and "[", "]", which browsers send */
+    LB_TARGET = 2,   /* what browsers send in a target: all but control bytes, SP, DEL, "#"; "%" is the caller's to judge */
     LB_VALUE = 4,    /* RFC 9110 5.5: field-vchar (obs-text with it), SP, HTAB; RFC 9112 4: the reason phrase */
     LB_NAME = 8,     /* the tchars that names are made of: letters, digits, "-" */
     LB_HOST = 16,    /* RFC 3986 unreserved: what is left of reg-name without pct-encoded and sub-delims */
@@ -33,14 +33,10 @@ enum {
 #define LB_IS_ALNUM(c) (LB_IS_DIGIT(c) || LB_IS_ALPHA(c))
 #define LB_IS_HEX(c) (LB_IS_DIGIT(c) || (((c) | 32) >= 'a' && ((c) | 32) <= 'f'))
 #define LB_IS_UNRESERVED(c) (LB_IS_ALNUM(c) || (c) == '-' || (c) == '.' || (c) == '_' || (c) == '~')
-#define LB_IS_SUB_DELIM(c)                                                                                        \
-    ((c) == '!' || (c) == '$' || ((c) >= '&' && (c) <= ',') || (c) == ';' || (c) == '=')
 #define LB_IS_TCHAR(c)                                                                                            \
     (LB_IS_ALNUM(c) || (c) == '!' || ((c) >= '#' && (c) <= '\'') || (c) == '*' || (c) == '+' || (c) == '-' ||     \
      (c) == '.' || ((c) >= '^' && (c) <= '`') || (c) == '|' || (c) == '~')
-#define LB_IS_TARGET(c)                                                                                           \
-    (LB_IS_UNRESERVED(c) || LB_IS_SUB_DELIM(c) || (c) == ':' || (c) == '@' || (c) == '/' || (c) == '?' ||         \
-     (c) == '[' || (c) == ']')
+#define LB_IS_TARGET(c) ((c) > ' ' && (c) != 127 && (c) != '#' && (c) != '%')
 #define LB_IS_VALUE(c) ((c) == '\t' || ((c) >= ' ' && (c) != 127))
 #define LB_IS_QDTEXT(c) (LB_IS_VALUE(c) && (c) != '"' && (c) != '\\')
 #define LB_IS_ESCAPE(c)                                                                                           \
@@ -191,7 +187,7 @@ LB_INLINE const uint8_t *lb_scan_name(const uint8_t *s, const uint8_t *end)
     }
 }
 
-/* Passes "&" to ";", "=", "@" to "[", "_" and small letters; the rare "!", "$", "]", "~" are left to the caller. */
+/* Passes "&" to ";", "=", "@" to "[", "_" and small letters; the rarer bytes are left to the caller. */
 LB_INLINE const uint8_t *lb_scan_target(const uint8_t *s, const uint8_t *end, uint32_t *dots)
 {
     for (;;) {

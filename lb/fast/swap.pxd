@@ -2,30 +2,37 @@
 proxy_cookie_domain, proxy_cookie_path and proxy_cookie_flags for Set-Cookie.
 
 A rule (Swap) is a beginning that is replaced, or a regular expression that makes the whole text anew; the first that fits
-counts. No value gets a line end into a head: `clean` makes spaces of them, for a value may hold what a client sent.
+counts. Every field line whose value lb made itself ends in `end_field`, which lets no line end into a head: a value may hold
+what a client sent. What a parser has passed goes on by rewrite.pxd's write_field.
 """
 
-from libc.stdint cimport uint16_t, uint32_t
+from libc.stdint cimport uint8_t, uint16_t, uint32_t
 from lb.fast.types cimport (CookieRule, Env, F_LOCATION, F_REFRESH, Field, Location, Out, Request, SC_HTTPONLY,
                             SC_NO_HTTPONLY, SC_NO_SAMESITE, SC_NO_SECURE, SC_SAMESITE, SC_SECURE, Shape, Str, Swap)
 from lb.fast.out cimport out_char, out_init, out_put, out_str
+from lb.fast.simd cimport LB_VALUE, lb_class
 from lb.fast.sys cimport memchr, memcmp, memcpy, memmove, strncasecmp
 from lb.fast.value cimport write_host, write_local, write_value
 
 
-cdef inline void clean(char* p, char* end) noexcept nogil:
-    """Control bytes become spaces (RFC 9110 section 5.5)."""
-    while p < end:
-        if 0 <= <signed char> p[0] < 32 or p[0] == 127:
+cdef inline void end_field(Out* o, char* value) noexcept nogil:
+    """The end of a field line whose value is what was written since `value`: its control bytes become spaces (RFC 9110
+    section 5.5), whatever they are made of."""
+    cdef char* p = value
+    while p < o.p:
+        if not lb_class[<uint8_t> p[0]] & LB_VALUE:
             p[0] = 32
         p += 1
+    out_put(o, b"\r\n", 2)
 
 
 cdef inline void write_line(Out* o, const char* name, uint32_t n, const char* value, uint32_t len) noexcept nogil:
+    cdef char* start
     out_put(o, name, n)
     out_put(o, b": ", 2)
+    start = o.p
     out_put(o, value, len)
-    out_put(o, b"\r\n", 2)
+    end_field(o, start)
 
 
 # ---- proxy_redirect
@@ -81,14 +88,12 @@ cdef inline bint write_swapped(
     """The first rule's replacement for what it fits of the n bytes at p, then the rest. `domain`: a rule without a regular
     expression fits the whole, in any case, less a dot before it, which stays. False: no rule fits, nothing is written."""
     cdef uint32_t i, dot, taken = 0
-    cdef char* start = o.p
     for i in range(rules):
         dot = 1 if domain and s[i].regex == NULL and n and p[0] == 46 else 0
         if not swap_fits(o, r, env, &s[i], p + dot, n - dot, domain, &taken):
             continue
         out_put(o, p, dot)
         write_value(o, r, env, &s[i].replacement)
-        clean(start, o.p)
         out_put(o, p + dot + taken, n - dot - taken)
         return True
     return False
@@ -126,7 +131,7 @@ cdef inline void write_location(Out* o, Request* r, Env* env, const char* head, 
         memmove(value + k, value, n)
         memcpy(value, room, k)
         o.p += k
-    out_put(o, b"\r\n", 2)
+    end_field(o, value)
 
 
 # ---- Set-Cookie
@@ -254,9 +259,11 @@ cdef inline void write_cookie(Out* o, Request* r, Env* env, const char* head, Fi
     cdef uint16_t flags = 0
     cdef bint changed = False, first = True
     cdef char* begin = o.p
+    cdef char* value
     cdef CookieRule* rule
     out_put(o, head + f.name, f.name_len)
     out_put(o, b": ", 2)
+    value = o.p
     while i < f.value_len:
         while i < f.value_len and (p[i] == 32 or p[i] == 9):
             i += 1
@@ -283,4 +290,4 @@ cdef inline void write_cookie(Out* o, Request* r, Env* env, const char* head, Fi
         write_line(o, head + f.name, f.name_len, p, f.value_len)
         return
     write_cookie_flags(o, flags)
-    out_put(o, b"\r\n", 2)
+    end_field(o, value)

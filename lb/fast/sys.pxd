@@ -145,6 +145,13 @@ cdef extern from "<arpa/inet.h>" nogil:
     const char* inet_ntop(int family, const void* addr, char* out, socklen_t n) noexcept
     int inet_pton(int family, const char* text, void* out) noexcept
 
+cdef extern from "<sys/ioctl.h>" nogil:
+    int ioctl(int fd, unsigned long what, ...) noexcept
+
+cdef extern from "<linux/sockios.h>" nogil:
+    enum:
+        SIOCOUTQ            # bytes sent and not yet acknowledged
+
 cdef extern from "<sys/un.h>" nogil:
     struct sockaddr_un:
         unsigned short sun_family

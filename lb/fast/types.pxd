@@ -275,6 +275,7 @@ ctypedef struct Conn:       # a socket; in a slab, never moves; written by the l
     uint64_t number         # $connection
     Location* loc           # client: of its last exchange, for how it idles and lingers; NULL: none yet
     uint32_t served         # requests begun
+    uint32_t fresh          # upstream: pooled in this turn; epoll has not looked at it since
     Buf* greeting           # client: what its PROXY header said (a Greeting), or NULL
     uint32_t addr_len       # of addr
     char addr[28]           # client: sockaddr_in or sockaddr_in6; realip replaces it for the length of a request
@@ -317,7 +318,9 @@ cdef enum ReqFlag:
     RQ_HOLD = 65536         # the answer may wait in memory and on disk for its client (hold.pyx)
     RQ_KEPT = 131072        # fields of an answer with X-Accel-Redirect go with it (accel.pyx)
     RQ_ALIAS_URI = 262144   # try_files found a file of an `alias` in a regular expression's location: the path is behind it
-    RQ_GAVE_UP = 524288     # a regular expression could not say whether it matches: the answer is 500 (regex.pyx)
+    RQ_HEAD_SENT = 1 << 19  # the method that went to the server is HEAD: its answer has no body
+    RQ_CONNECT = 1 << 20    # no pooled connection any more: one had ended when it was used
+    RQ_GAVE_UP = 1 << 21    # a regular expression could not say whether it matches: the answer is 500 (regex.pyx)
     RQ_INTERNAL = 1 << 24   # an internal redirect or a rewrite made the present path
     RQ_URI_NEW = 1 << 25    # the target as received is no longer what goes to a server
     RQ_NO_LOCATION = 1 << 26    # rewrite ... break: proxy_pass's URI is not used
@@ -458,7 +461,7 @@ ctypedef struct Peer:       # a server's address; outlives the tables that list 
     uint32_t fails          # failures within fail_timeout
     int64_t checked         # when it was last tried after failing
     int64_t failed          # when it failed last
-    Conn* idle              # pooled connections, newest first
+    Conn* idle              # pooled connections, newest first; those of this turn are in Loop.fresh
     uint32_t nidle
     uint32_t heap           # place in the least_conn heap
     double turn             # least_conn: when its next one is due; breaks ties as weighted round robin
@@ -1100,6 +1103,8 @@ ctypedef struct Loop:       # one per worker; the only state of the machine room
     Conn* posted            # to run before the next wait, newest first
     Conn* idle_first        # idle clients, oldest first
     Conn* idle_last
+    Conn* fresh             # upstream connections pooled in this turn, newest first (linked by pnext, pprev)
+    uint8_t looked          # epoll told in this turn of all there was to tell
     Peer* dead              # removed peers without users: freed at the end of the turn (linked by `ups`)
     Listener* listeners
     uint32_t nlisteners

@@ -1,9 +1,9 @@
 """Servers of upstreams, for HTTP requests and TCP sessions alike: choose, reuse or connect, fail over, give back.
 
-    up_start -> choose -> pool_take -> up_ready
+    up_start -> choose -> pool_take_for -> up_ready
                        -> connect -> S_CONNECT -> up_event -> up_ready        (proxy_send or tcp_connected)
                              failed: up_failed -> peer_fail -> up_start again, or the final status
-    up_release -> pool_put (S_IDLE) or conn_close;  a byte or an end on a pooled connection closes it
+    up_release -> pool_put (S_IDLE) or conn_close (pool.pyx)
 
 `Peer.active` counts the requests that hold a peer; a removed peer goes when neither they nor pooled connections are left.
 """
@@ -66,71 +66,6 @@ cdef void peer_ok(Peer* p) noexcept nogil:
     if p.fails and p.failed < p.checked:
         p.fails = 0
         tally_condition(p)
-
-
-# ---- pooled connections
-
-cdef void pool_unlink(Conn* u) noexcept nogil:
-    cdef Upstream* ups = u.peer.ups
-    if u.prev != NULL:
-        u.prev.next = u.next
-    else:
-        ups.idle_first = u.next
-    if u.next != NULL:
-        u.next.prev = u.prev
-    else:
-        ups.idle_last = u.prev
-    if u.pprev != NULL:
-        u.pprev.pnext = u.pnext
-    else:
-        u.peer.idle = u.pnext
-    if u.pnext != NULL:
-        u.pnext.pprev = u.pprev
-    u.prev = u.next = u.pprev = u.pnext = NULL
-    ups.nidle -= 1
-    u.peer.nidle -= 1
-    loop.st.up_idle -= 1
-
-
-cdef void pool_close(Conn* u) noexcept nogil:
-    cdef Peer* p = u.peer
-    pool_unlink(u)
-    conn_close(u)
-    peer_gone(p)
-
-
-cdef void pool_put(Conn* u) noexcept nogil:
-    """Keep an upstream connection for the next request to its peer; the one idle longest makes room."""
-    cdef Upstream* ups = u.peer.ups
-    u.prev = ups.idle_last
-    u.next = NULL
-    if ups.idle_last != NULL:
-        ups.idle_last.next = u
-    else:
-        ups.idle_first = u
-    ups.idle_last = u
-    u.pprev = NULL
-    u.pnext = u.peer.idle
-    if u.pnext != NULL:
-        u.pnext.pprev = u
-    u.peer.idle = u
-    ups.nidle += 1
-    u.peer.nidle += 1
-    loop.st.up_idle += 1
-    u.req = NULL
-    u.flags |= CF_USED
-    conn_state(u, S_IDLE)
-    timer_set(&loop.wheel, &u.timer, loop.now + ups.keepalive_timeout)
-    if ups.nidle > ups.keepalive:
-        pool_close(ups.idle_first)
-
-
-cdef Conn* pool_take(Peer* p) noexcept nogil:
-    cdef Conn* u = p.idle
-    if u != NULL:
-        pool_unlink(u)
-        timer_clear(&u.timer)
-    return u
 
 
 # ---- one try
@@ -196,32 +131,6 @@ cdef void up_attach(Request* r, Conn* u) noexcept nogil:
     r.up_put = r.told_put = u.put
     u.served += 1
     conn_state(u, S_BUSY)
-
-
-cdef Conn* pool_take_for(Request* r) noexcept nogil:
-    """A pooled connection for this request. One that cannot be sent again is not risked on a connection that has just ended."""
-    cdef Conn* u
-    while not r.flags & RQ_TCP:
-        u = pool_take(r.peer)
-        if u == NULL or idempotent(r) or nothing_came(u):
-            return u
-        conn_close(u)
-    return NULL
-
-
-cdef bint nothing_came(Conn* u) noexcept nogil:
-    cdef char c
-    return recv(u.fd, &c, 1, MSG_PEEK) < 0 and errno == EAGAIN
-
-
-cdef bint up_quiet(Conn* u) noexcept nogil:
-    """After a whole answer: neither a byte nor the end has come behind it. A splice does not see that it took the last byte."""
-    if not u.ready & (R_READ | R_HUP):
-        return True
-    if u.ready & R_HUP or not nothing_came(u):
-        return False
-    u.ready &= ~R_READ
-    return True
 
 
 cdef int up_connect(Request* r) noexcept nogil:
@@ -403,8 +312,23 @@ cdef void up_failed(Request* r, int why) noexcept nogil:
         up_start(r)
 
 
+cdef bint unasked(Request* r) noexcept nogil:
+    """A pooled connection ended under the request: had its server gone before the request came to it? Then it did not
+    acknowledge all of it (a server that did may have acted on it). Of a reset nobody can tell; nor of a unix socket."""
+    cdef Conn* u = r.up
+    cdef int left = 0
+    if u.put == r.up_put:
+        return True
+    return u.flags & CF_EOF and not u.flags & CF_UNIX and ioctl(u.fd, SIOCOUTQ, &left) == 0 and left > 0
+
+
 cdef bint up_next(Request* r, int why) noexcept nogil:
-    """Let go of the failed server. True: another try is due; False: the request has got its final answer."""
+    """Let go of the failed server. True: another try is due; False: the request has got its final answer.
+
+    A pooled connection may always have ended: its server is not to blame, and another is asked whatever proxy_next_upstream
+    says. It itself is asked again only if the request did not get there, or if it is the only one (as nginx); so one request
+    asks a server once.
+    """
     cdef bint stale = why == WHY_BROKEN and r.flags & RQ_REUSED
     cdef uint32_t bit = next_bit(why, r.up_status)
     cdef bint again = may_retry(r, bit, stale)
@@ -414,9 +338,11 @@ cdef bint up_next(Request* r, int why) noexcept nogil:
     status = r.up_status
     if not stale and not bit & (NX_403 | NX_404):
         peer_fail(r)
-    if again and not stale:         # a pooled connection may always have ended: the server is not to blame
+    if again and stale:
+        r.flags |= RQ_CONNECT
+    if again and not (stale and (r.peer.single or unasked(r))):
         again = tried_add(r, r.peer)
-        r.left -= 1
+        r.left -= r.left > 0
     r.peer.tally.retries += again
     up_release(r, False)
     try_add(r, r.peer)

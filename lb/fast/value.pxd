@@ -7,7 +7,7 @@ a variable here by the name of its enum: V_REQUEST_URI is $request_uri.
 from libc.stdint cimport uint32_t, uint64_t
 from lb.fast.address cimport write_address, write_port
 from lb.fast.types cimport (Conn, Env, F_AUTHORIZATION, F_CONTENT_TYPE, F_X_FORWARDED_FOR, FF_BAD_NAME,
-                            FF_HOP, Field, Out, Piece, Request, Str, Value)
+                            FF_HOP, Field, Out, Piece, Request, Str, T_ABSOLUTE, Value)
 from lb.fast.out cimport (out_char, out_int, out_iso, out_local, out_put, out_seconds, out_str, out_text, out_uint)
 from lb.fast.origin cimport V_ORIGIN, write_client_origin
 from lb.fast.outcome cimport V_OUTCOME, write_body, write_body_file, write_missing, write_outcome, write_tries
@@ -65,9 +65,15 @@ cdef inline bint same_name(const char* field, const char* var, uint32_t n) noexc
 
 
 cdef inline void write_http(Out* o, Request* r, Str name) noexcept nogil:
-    """$http_NAME: all fields of that name, joined as nginx does: `; ` for Cookie, else `, `."""
+    """$http_NAME: all fields of that name, joined as nginx does: `; ` for Cookie, else `, `.
+
+    $http_host of a target in absolute form is the target's: it stands in place of the field (RFC 9112 section 3.2.2).
+    """
     cdef uint32_t i, found = 0
     cdef Field* f
+    if r.h.form == T_ABSOLUTE and name.n == 4 and memcmp(name.p, b"host", 4) == 0:
+        out_put(o, r.head + r.h.authority, r.h.authority_len)
+        return
     for i in range(r.h.nfields):
         f = &r.h.fields[i]
         if f.name_len != name.n or f.flags & FF_BAD_NAME or not same_name(r.head + f.name, name.p, name.n):

@@ -414,7 +414,7 @@ class StreamServer:
     access_logs: tuple[AccessLog, ...] = ()
     error_logs: tuple[ErrorLog, ...] = ()  # (): those of Config
     next_upstream: bool = True
-    half_close: bool = True
+    half_close: bool = False
     access: tuple[AccessRule, ...] = ()
     realip: RealIp | None = None
     proxy_protocol: bool = False  # servers get a PROXY header

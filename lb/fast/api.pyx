@@ -187,7 +187,7 @@ cdef class Engine:
                 conns += 1
         for registry in self.registries:
             for p in registry.values():
-                active += (<Peer*> <size_t> p).active
+                active += (<Peer*> <size_t> p).active + (<Peer*> <size_t> p).ended
         return {"connections": conns, "buffers": loop.pool.out, "active": active, "clients": loop.clients,
                 "pipes": loop.pipes_out, "upstream_idle": loop.st.up_idle}
 

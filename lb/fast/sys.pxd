@@ -139,7 +139,7 @@ cdef extern from "<netinet/in.h>" nogil:
 
 cdef extern from "<netinet/tcp.h>" nogil:
     enum:
-        TCP_NODELAY
+        TCP_NODELAY, TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_KEEPCNT
 
 cdef extern from "<arpa/inet.h>" nogil:
     const char* inet_ntop(int family, const void* addr, char* out, socklen_t n) noexcept

@@ -309,6 +309,7 @@ cdef enum ReqFlag:
     RQ_URI_CHANGED = 1 << 27    # a rewrite asks for another look for a location
     RQ_ERROR_PAGE = 1 << 28     # an error_page was taken: no further one, unless recursive
     RQ_DELAYED = 1 << 30    # limit_req: it waits (limit.pyx)
+    RQ_UP_ENDED = 1 << 19       # a session's server has ended: peer.ended counts us, no longer peer.active
     RQ_BODY_LEFT = 1 << 29      # part of the client's body will not be read: linger at the end
 
 ctypedef struct TempPath:   # client_body_temp_path, proxy_temp_path
@@ -437,6 +438,7 @@ ctypedef struct Peer:       # a server's address; outlives the tables that list 
     uint8_t single          # the only server: never taken for unavailable
     uint8_t listed          # a table that lists it has been swapped in
     uint32_t active         # requests and sessions that use it
+    uint32_t ended          # sessions that it has ended and that go on for their clients
     uint32_t fails          # failures within fail_timeout
     int64_t checked         # when it was last tried after failing
     int64_t failed          # when it failed last

@@ -5,7 +5,7 @@
                              failed: up_failed -> peer_fail -> up_start again, or the final status
     up_release -> pool_put (S_IDLE) or conn_close;  a byte or an end on a pooled connection closes it
 
-`Peer.active` counts the requests that hold a peer; a removed peer goes when neither they nor pooled connections are left.
+`Peer.active` and `ended` count the requests that hold a peer; a removed peer goes when neither they nor pooled connections are left.
 """
 
 cdef enum Why:                  # why a try failed
@@ -35,7 +35,7 @@ cdef void peer_leave(Peer* p) noexcept nogil:
 
 cdef void peer_gone(Peer* p) noexcept nogil:
     """Bury a removed peer that nobody uses any more; its memory is freed at the end of the turn."""
-    if p.removed and p.active == 0 and p.nidle == 0:
+    if p.removed and p.active == 0 and p.ended == 0 and p.nidle == 0:
         p.removed = 2
         p.ups = <Upstream*> loop.dead
         loop.dead = p
@@ -333,9 +333,12 @@ cdef void up_release(Request* r, bint keep) noexcept nogil:
             pool_put(u)
         else:
             conn_close(u)
-    if r.flags & RQ_HELD:
-        r.flags &= ~RQ_HELD
+    if r.flags & RQ_UP_ENDED:
+        p.ended -= 1
+        peer_gone(p)
+    elif r.flags & RQ_HELD:
         peer_leave(p)
+    r.flags &= ~(RQ_HELD | RQ_UP_ENDED)
 
 
 cdef void up_abandon(Request* r) noexcept nogil:

@@ -1,4 +1,4 @@
-"""proxy_half_close, and what a session costs whose server has ended: no count, no stop that waits, no end at proxy_timeout."""
+"""proxy_half_close: a session whose server has ended counts no more, holds up no stop, does not wait for a timeout."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_max_conns_does_not_count_it(relay, raw_backend, connect):
 
 
 def test_a_removed_server_is_kept_for_it(relay, raw_backend, connect):
-    """The peer's memory outlives its list as long as a session is left, and no longer: open_handles() tells at the end."""
+    """The peer's memory outlives its list as long as a session is left, and no longer: see open_handles()."""
     one, two = raw_backend(ends_first), raw_backend(raw.echo)
     lb = relay(one)
     left = connect(lb.port("tcp"))

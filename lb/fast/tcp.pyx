@@ -113,6 +113,7 @@ cdef void tcp_count(Conn* a, int64_t n) noexcept nogil:
         if a.req.up_header < 0 and n:
             a.req.up_header = loop.now - a.req.up_start
             tally_time(a.req.peer.tally.header, &a.req.peer.tally.header_ms, a.req.up_header)
+            time_seen(a.req, TIMED_HEADER, a.req.up_header)
 
 
 cdef bint tcp_pump(Conn* a, Conn* b) noexcept nogil:
@@ -132,15 +133,6 @@ cdef bint tcp_pump(Conn* a, Conn* b) noexcept nogil:
         if a.kind == K_UP and not a.req.flags & RQ_TUNNEL:
             tcp_up_ended(a)
     return True
-
-
-cdef void peer_ended(Request* r) noexcept nogil:
-    """The server is done with this session, which goes on for its client: balancing and max_conns count it no more."""
-    cdef Peer* p = r.peer
-    BUG_ON(not r.flags & RQ_HELD or r.flags & RQ_UP_ENDED)
-    r.flags |= RQ_UP_ENDED
-    p.ended += 1                        # before peer_leave: it holds the peer
-    peer_leave(p)
 
 
 cdef void tcp_up_ended(Conn* u) noexcept nogil:

@@ -56,6 +56,7 @@ cdef void tunnel_begin(Request* r, const char* head, Head* h, const char* rest, 
     r.status = r.up_status = 101
     r.up_header = loop.now - r.up_start
     tally_head(r)
+    time_seen(r, TIMED_HEADER, r.up_header)
     r.flags = (r.flags | RQ_TUNNEL | RQ_UP_HEAD | RQ_STARTED) & ~(RQ_KEEP | RQ_UP_KEEP)
     out_init(&o, loop.heads, HEADS)
     head_start(&o, r, 101, head + h.target, h.target_len, 0)

@@ -65,7 +65,8 @@ DIRECTIVES = (
         "",
         "The local address that connections to servers come from; ADDRESS may use variables, and nothing is bound "
         "where they come to an empty text. `transparent` allows an address of another machine, as $remote_addr: "
-        "workers keep CAP_NET_RAW for it, and the routing must bring the answers back. An address that cannot be bound is 500.",
+        "workers keep CAP_NET_RAW for it, and the routing must bring the answers back. An address that cannot be bound "
+        "is 500.",
         "differs: a pooled connection goes only to requests with the same address; unix sockets are not bound",
         proxy_bind,
     ),

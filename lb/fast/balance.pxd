@@ -73,16 +73,16 @@ cdef inline uint64_t timed_load(Peer* p, int64_t now) noexcept nogil:
 
 cdef inline void timed_refresh(Group* g, uint32_t* pos, int64_t now) noexcept nogil:
     """Estimates change with the clock, too: look at some again, in turn, and at those on top. Up to TIMED_LOOKS servers: at all."""
-    cdef uint32_t i
+    cdef uint32_t _i
     cdef uint32_t looks = g.n if g.n < TIMED_LOOKS else TIMED_LOOKS
     cdef Peer* p
-    for i in range(looks):
+    for _i in range(looks):
         pos[0] = (pos[0] + 1) % g.n
         p = g.peers[pos[0]]
         peer_load(p, now)
         heap_up(g.heap, p.heap)
         heap_down(g.heap, g.n, p.heap)
-    for i in range(looks):
+    for _i in range(looks):
         p = g.heap[0]
         peer_load(p, now)
         heap_down(g.heap, g.n, 0)

@@ -1,4 +1,4 @@
-"""Where a good guess at what nginx, HAProxy and Consul do is wrong: what lb does there. Each was seen with the real program."""
+"""Where a good guess at what nginx, HAProxy and Consul do is wrong: what lb does there. Seen with the real programs."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ Callback = Callable[[Any], Any]  # py-consul's: the response in, what the call r
 
 
 class Busy(ConsulException):  # type: ignore[misc]  # py-consul has no types
-    """Too many requests or connections from this address: 429, or a new connection that is closed without a byte (1.8)."""
+    """Too many requests or connections from this address: 429, or a new connection closed without a byte (1.8)."""
 
 
 class Unshareable(ConsulException):  # type: ignore[misc]

@@ -1,7 +1,8 @@
 """Choosing a server: arithmetic on a table, the same cost with 3 and with 10,000 servers.
 
 Round robin follows a sequence that was worked out when the table was built (nginx's smooth weighted order for small lists),
-least_conn and least_time keep a heap by (load / weight), ip_hash and hash are nginx's with a binary search instead of its walk. A server that
+least_conn and least_time keep a heap by (load / weight),
+ip_hash and hash are nginx's with a binary search instead of its walk. A server that
 may not be used now is stepped over; only when many in a row may not, the list is walked once.
 
     choose -> one method over the primaries -> the same over the backups -> NULL: no live upstreams
@@ -56,7 +57,7 @@ cdef inline void peer_load(Peer* p, int64_t now) noexcept nogil:
 
 
 cdef inline uint64_t timed_load(Peer* p, int64_t now) noexcept nogil:
-    """nginx's estimate: the mean time, halved with each fail_timeout without a try, in steps of 20 ms, times its requests and one."""
+    """As nginx: the mean time, halved with each fail_timeout without a try, in steps of 20 ms, times its requests and one."""
     cdef double ms = p.mean
     cdef int64_t idle = now - p.checked, waited
     if idle > p.fail_timeout:
@@ -72,7 +73,7 @@ cdef inline uint64_t timed_load(Peer* p, int64_t now) noexcept nogil:
 
 
 cdef inline void timed_refresh(Group* g, uint32_t* pos, int64_t now) noexcept nogil:
-    """Estimates change with the clock, too: look at some again, in turn, and at those on top. Up to TIMED_LOOKS servers: at all."""
+    """Estimates change with the clock, too: look at some again, in turn, and on top. Up to TIMED_LOOKS servers: at all."""
     cdef uint32_t _i
     cdef uint32_t looks = g.n if g.n < TIMED_LOOKS else TIMED_LOOKS
     cdef Peer* p

@@ -1,7 +1,8 @@
 """What comes before an answer's final head: 101, which makes a tunnel of the exchange, and 103, which may be passed on.
 
 A tunnel begins only after a 101 whose Upgrade is one that the client asked for, in a location that forwards Upgrade and
-Connection (proxy_set_header). Then bytes go both ways as in a TCP session (tcp.pyx); the server's end and silence for proxy_read_timeout end it.
+Connection (proxy_set_header). Then bytes go both ways as in a TCP session (tcp.pyx); the server's end, and silence for
+proxy_read_timeout, end it.
 """
 
 

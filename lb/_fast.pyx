@@ -31,9 +31,9 @@ from lb.fast.rules cimport refusal_text, rule_text
 from lb.fast.chunk cimport TRAILER_MAX, chunk_decode, lenient_takes
 from lb.fast.uri cimport uri_normalise
 from lb.fast.cidr cimport cidr_find
-from lb.fast.forwarded cimport forwarded
+from lb.fast.forwarded cimport address_of, forwarded, plain_address
 from lb.fast.limit cimport *
-from lb.fast.greeting cimport GREETING_MOST, parse_greeting
+from lb.fast.greeting cimport GREETING_MOST, greeting_write, parse_greeting
 from lb.fast.origin cimport *
 from lb.fast.outcome cimport *
 from lb.fast.simd cimport LB_NAME, LB_VALUE, lb_class, lb_hex
@@ -81,7 +81,9 @@ include "fast/place.pyx"        # which file a path stands for
 include "fast/file.pyx"         # static files
 include "fast/tcp.pyx"          # TCP sessions
 include "fast/session.pyx"      # what a stream server does before or instead: set, return, a server by a value
+include "fast/peer.pyx"         # a server: its life, passive health, how long it takes
 include "fast/pool.pyx"         # upstream connections that wait for the next request
+include "fast/outgoing.pyx"     # sockets to servers: options, proxy_bind
 include "fast/upstream.pyx"     # choose, connect, reuse, fail over
 include "fast/tunnel.pyx"       # 101 and 103
 include "fast/hold.pyx"         # an answer that waits for its client

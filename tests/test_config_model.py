@@ -479,6 +479,39 @@ def test_bad_globals(read: Read, globals: str, expected: str) -> None:
         ("http { server { ssl_certificate x; } }", '"ssl_certificate": TLS is not there yet'),
         ("http { server { location / { autoindex on; } } }", '"autoindex": lb lists no directories: leave it out'),
         ("http { keepalive 5; }", '"keepalive" may stand in: upstream'),
+        (
+            "http { upstream u { sticky cookie x; server 127.0.0.1; } }",
+            '"sticky": it comes with the checks of servers: `ip_hash` and `hash $cookie_NAME consistent` are there',
+        ),
+        (
+            "http { server { tunnel_pass; } }",
+            '"tunnel_pass": lb is no forward proxy: it answers CONNECT with 405, whoever may ask for whatever address',
+        ),
+        (
+            "http { server { tunnel_socket_rcvbuf 1k; } }",
+            '"tunnel_socket_rcvbuf": lb is no forward proxy: it answers CONNECT with 405, whoever may ask for whatever '
+            "address",
+        ),
+        (
+            "http { proxy_bind_dynamic on; }",
+            '"proxy_bind_dynamic": a directive of nginx\'s commercial version; proxy_bind is worked out once for a '
+            "request",
+        ),
+        ("http { server { http3 on; } }", '"http3": lb speaks no QUIC'),
+        (
+            "http { upstream u { server 127.0.0.1 resolve; server 127.0.0.1:1; } }",
+            '"resolve" of "server": names are looked up when the file is read, and by upsync while lb runs',
+        ),
+        (
+            "http { upstream u { server 127.0.0.1 route=a; server 127.0.0.1:1; } }",
+            '"route" of "server": it is for `sticky`, which lb does not have yet',
+        ),
+        ("http { server { listen 8099 ssl; } }", '"ssl" of "listen": TLS is not there yet'),
+        (
+            "stream { server { listen 127.0.0.1:8099 deferred; return x; } }",
+            '"deferred" of "listen": lb accepts at once and counts who is silent: leave it out',
+        ),
+        ("http { server { listen 8099 sticky; } }", ""),
         ("xyzzy;", ""),
         ("http { server { return 200 $requst_uri; } }", 'did you mean "$request_uri"?'),
         ("http { server { set $backend 1; return 200 $bakend; } }", 'did you mean "$backend"?'),

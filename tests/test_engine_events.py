@@ -27,7 +27,7 @@ http {
 STREAM = """
 stream {
     upstream u { @servers@ }
-    server { listen 127.0.0.1:@tcp@; proxy_pass u; }
+    server { listen 127.0.0.1:@tcp@; proxy_pass u; proxy_half_close on; }
 }
 """
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"

@@ -40,7 +40,7 @@ STREAM = """
 worker_processes 2;
 stream {
     upstream u { @servers@ }
-    server { listen 127.0.0.1:@tcp@; proxy_pass u; }
+    server { listen 127.0.0.1:@tcp@; proxy_pass u; proxy_half_close on; }
 }
 """
 

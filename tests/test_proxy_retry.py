@@ -183,7 +183,7 @@ def test_stream(run_lb, raw_backend, connect, inside, served):
         wait_for(lambda: backend.accepted == 0)
 
 
-@pytest.mark.parametrize(("inside", "answered"), [("", True), ("proxy_half_close off;", False)])
+@pytest.mark.parametrize(("inside", "answered"), [("proxy_half_close on;", True), ("", False)])
 def test_the_end_of_one_direction(run_lb, raw_backend, connect, inside, answered):
     def script(connection):
         connection.recv_to_end()

@@ -52,7 +52,7 @@ def test_client_half_close_reaches_the_server(relay, raw_backend, connect):
     def count(connection):
         connection.send(b"%d" % len(connection.recv_to_end()))
 
-    client = connect(relay(raw_backend(count)).port("tcp"))
+    client = connect(relay(raw_backend(count), inside="proxy_half_close on;").port("tcp"))
     client.send(b"x" * 10_000).half_close()
     assert client.recv_to_end() == b"10000"
 
@@ -64,7 +64,7 @@ def test_server_half_close_reaches_the_client(relay, raw_backend, connect):
         connection.recv_to_end()
 
     backend = raw_backend(close_then_read)
-    client = connect(relay(backend).port("tcp"))
+    client = connect(relay(backend, inside="proxy_half_close on;").port("tcp"))
     assert client.recv_to_end() == b"bye"
     client.send(b"still here").half_close()
     wait_for(lambda: backend.received == b"still here")
@@ -103,7 +103,7 @@ def test_bulk_to_the_client(relay, raw_backend, connect, size):
 @pytest.mark.parametrize("size", [65_536, 8 << 20])
 def test_bulk_both_ways_at_once(relay, raw_backend, connect, size):
     data = hashlib.sha256(b"both").digest() * (size // 32)
-    client = connect(relay(raw_backend(raw.echo)).port("tcp"))
+    client = connect(relay(raw_backend(raw.echo), inside="proxy_half_close on;").port("tcp"))
     sender = threading.Thread(target=lambda: client.send(data).half_close())
     sender.start()
     got = client.recv_to_end()

@@ -320,6 +320,25 @@ def test_a_busy_consul_is_given_time(consul: FakeConsul, follow: Callable[..., F
     assert one.log.having("429 Something: Your IP is issuing too many concurrent connections")
 
 
+def test_a_consul_at_its_limit_is_given_time(consul: FakeConsul, follow: Callable[..., Following]) -> None:
+    """Consul 1.8 has no 429: above http_max_conns_per_client it closes a new connection without a byte."""
+    consul.put("127.0.0.1:8001")
+    consul.fault(send(b"", more=False))
+    one = follow(interval_ms=600).wait_names("127.0.0.1:8001")
+    first, second = consul.queries[:2]
+    assert second.at - first.at >= 0.29, "asked again at once"
+    assert one.log.having("limits.http_max_conns_per_client of Consul?")
+
+
+def test_a_wait_is_never_zero(consul: FakeConsul, follow: Callable[..., Following]) -> None:
+    """`wait=0s` and negative ones would block for Consul's own default."""
+    consul.put("127.0.0.1:8001")
+    follow(interval_ms=200).wait_names("127.0.0.1:8001")
+    wait_for(lambda: len(consul.queries) >= 4, "some blocking queries")
+    waits = [query.params["wait"] for query in consul.queries if query.index]
+    assert waits and all(wait.endswith("ms") and int(wait.removesuffix("ms")) > 0 for wait in waits), waits
+
+
 @pytest.mark.parametrize("empty", ["gone", "no entries", "unusable"])
 def test_an_empty_answer_keeps_the_last_good_list_and_says_so_once(
     consul: FakeConsul, follow: Callable[..., Following], empty: str

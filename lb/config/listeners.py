@@ -34,6 +34,7 @@ class ListenOptions:
     so_keepalive: tuple[int, int, int] | bool | None = None
     fastopen: int = 0
     proxy_protocol: bool = False
+    multipath: bool = False
     given: bool = False  # any of the socket's options was written
 
 
@@ -75,6 +76,7 @@ class Listeners:
             draft.ipv6only, draft.options_set = options.ipv6only, True
             draft.sndbuf, draft.rcvbuf = options.sndbuf, options.rcvbuf
             draft.so_keepalive, draft.fastopen = options.so_keepalive, options.fastopen
+            draft.multipath = options.multipath
 
     def warn_of_conflicts(self) -> None:
         """At the end of http{}: names that a second server of one address repeats."""

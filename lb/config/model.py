@@ -79,7 +79,7 @@ class Upsync:
     resolve_ms: int = 30_000  # how often host names among the servers are looked up; 0: they are skipped
 
 
-Balancer = Literal["round_robin", "least_conn", "ip_hash", "hash", "random"]
+Balancer = Literal["round_robin", "least_conn", "least_time", "ip_hash", "hash", "random"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,10 @@ class Upstream:
     hash_key: Value = ()  # of `hash`
     hash_consistent: bool = False
     random_two: bool = False  # `random two`: the one with fewer connections of two
+    least_time: Literal["connect", "header", "last_byte"] = "last_byte"  # which time; a stream's first_byte is "header"
+    least_time_inflight: bool = False  # the time that unanswered requests have waited counts as well
     keepalive: int = 32  # idle connections kept per worker, all servers together; 0: none
+    keepalive_local: bool = True  # only a request of the location that a connection served before may have it
     keepalive_timeout_ms: int = 60_000
     keepalive_requests: int = 1000
     keepalive_time_ms: int = 3_600_000
@@ -298,6 +301,14 @@ class TryFiles:
 
 
 @dataclass(frozen=True, slots=True)
+class Bind:
+    """`proxy_bind`: where connections to servers come from."""
+
+    address: Value  # ADDRESS or ADDRESS:PORT; "" where variables come to nothing: the system's choice
+    transparent: bool = False  # the address need not be this machine's
+
+
+@dataclass(frozen=True, slots=True)
 class HttpSettings:
     """Everything that http, server and location inherit from each other."""
 
@@ -307,6 +318,9 @@ class HttpSettings:
     proxy_read_timeout_ms: int = 60_000
     proxy_send_timeout_ms: int = 60_000
     proxy_socket_keepalive: bool = False
+    proxy_socket_rcvbuf: int = 0  # bytes; 0: the kernel's choice, as for sndbuf
+    proxy_socket_sndbuf: int = 0
+    proxy_bind: Bind | None = None
     keepalive_timeout_ms: int = 75_000  # 0: no keep-alive with clients
     keepalive_requests: int = 1000
     client_header_timeout_ms: int = 60_000
@@ -417,12 +431,15 @@ class StreamServer:
     access_logs: tuple[AccessLog, ...] = ()
     error_logs: tuple[ErrorLog, ...] = ()  # (): those of Config
     next_upstream: bool = True
-    half_close: bool = True
+    half_close: bool = False
     access: tuple[AccessRule, ...] = ()
     realip: RealIp | None = None
-    proxy_protocol: bool = False  # servers get a PROXY header
+    proxy_protocol: Literal["off", "on", "v2"] = "off"  # servers get a PROXY header: of version 1, of version 2
     proxy_protocol_timeout_ms: int = 30_000
-    socket_keepalive: bool = False
+    proxy_socket_keepalive: bool = False
+    proxy_socket_rcvbuf: int = 0  # bytes; 0: the kernel's choice, as for sndbuf
+    proxy_socket_sndbuf: int = 0
+    proxy_bind: Bind | None = None
     buffer_size: int = 64 << 10  # the most that one read takes
     next_upstream_tries: int = 0  # 0: no limit
     next_upstream_timeout_ms: int = 0  # 0: no limit
@@ -443,6 +460,7 @@ class Listener:
     so_keepalive: tuple[int, int, int] | bool | None = None  # idle s, interval s, probes (0: the kernel's)
     fastopen: int = 0  # length of the queue; 0: off
     proxy_protocol: bool = False  # connections begin with a PROXY header
+    multipath: bool = False  # Multipath TCP
     http: tuple[HttpServer, ...] = ()  # servers in file order
     default_server: int = 0  # position in http
     stream: StreamServer | None = None
@@ -475,4 +493,5 @@ class Config:
     variables: tuple[str, ...] = ()  # those that set, map and named captures define
     maps: tuple[Map, ...] = ()
     limit_zones: tuple[LimitZone, ...] = ()
+    transparent: bool = False  # some proxy_bind is: workers keep CAP_NET_RAW
     warnings: tuple[str, ...] = field(default=())  # complete lines for the log, without "lb: [warn] "

@@ -49,6 +49,7 @@ class Reader:
         self.maps: list[Map] = []
         self.limit_zones: dict[str, tuple[LimitZone, str]] = {}  # with the key as written
         self.limits_used: list[str] = []  # zones that must be there in the end
+        self.transparent = False  # some proxy_bind is
         self.unknown: list[tuple[str, Node]] = []  # names that must be among them in the end, and where
         self.where = ""  # FILE:LINE of the statement that is being read
         self.syntax_error = False  # something may be missing only because a file was cut short

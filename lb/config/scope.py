@@ -85,6 +85,8 @@ class UpstreamScope(Scope):
     hash_key: Value = ()
     hash_consistent: bool = False
     random_two: bool = False
+    least_time: Literal["connect", "header", "last_byte"] = "last_byte"
+    least_time_inflight: bool = False
     upsync: Upsync | None = None
 
 
@@ -157,6 +159,7 @@ class ListenerDraft:
     so_keepalive: tuple[int, int, int] | bool | None = None
     fastopen: int = 0
     proxy_protocol: bool = False
+    multipath: bool = False
     options_set: bool = False  # by one `listen`; a second one that sets options is refused
     servers: list[HttpServerScope] = field(default_factory=list)
     default: HttpServerScope | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from lb.config import regexes
-from lb.config.directive import AS_NGINX, LB_ONLY, Context, Directive, flag, once
+from lb.config.directive import AS_NGINX, LB_ONLY, Context, Directive, enum, flag, once
 from lb.config.errors import Refused
 from lb.config.model import AddField, CookieFlags, Expires, Regex, Shape, Swap, Var
 from lb.config.scope import LocationScope, Scope
@@ -76,6 +76,9 @@ def _add(scope: Scope, node: Node) -> None:
     value = compile_value(text)
     check_one_line(value, "header value")
     scope.values.setdefault(node.name, []).append(AddField(name, value, bool(rest)))
+
+
+inherit = enum("on", "off", "merge")
 
 
 def _off(scope: Scope, node: Node) -> bool:
@@ -178,6 +181,15 @@ def parse_expires(text: str, modified: bool) -> Expires:
     return Expires(kind, -seconds if match[1] == "-" else seconds)  # type: ignore[arg-type]
 
 
+def _added(scope: Scope, name: str) -> tuple[AddField, ...]:
+    """add_header or add_trailer of this level, with those of the level around as `add_header_inherit` has it."""
+    own = tuple(scope.values.get(name, ()))
+    how = scope.inherited(f"{name}_inherit", "on")
+    if scope.parent is None or how == "off" or (how == "on" and own):
+        return own
+    return own + _added(scope.parent, name)
+
+
 def shape(scope: Scope) -> Shape:
     """Everything of this scope; `proxy_redirect default` and its absence mean the location's own proxy_pass."""
     off = Expires("off")
@@ -189,8 +201,8 @@ def shape(scope: Scope) -> Shape:
         cookie_domains=tuple(scope.inherited("proxy_cookie_domain", ())),
         cookie_paths=tuple(scope.inherited("proxy_cookie_path", ())),
         cookie_flags=tuple(scope.inherited("proxy_cookie_flags", ())),
-        add=tuple(scope.inherited("add_header", ())),
-        trailers=tuple(scope.inherited("add_trailer", ())),
+        add=_added(scope, "add_header"),
+        trailers=_added(scope, "add_trailer"),
         expires=None if expiry == off else expiry,
     )
 
@@ -322,6 +334,19 @@ DIRECTIVES = (
         "Adds a field behind the body of a chunked response, worked out when the body has ended.",
         "differs: the fields that frame a message are refused",
         _add,
+    ),
+    *(
+        Directive(
+            f"{name}_inherit",
+            (*_LEVELS, "if"),
+            "on | off | merge",
+            (1, 1),
+            "on",
+            f"Whether a level has the {name} of the one around: if it has none itself (on), never, or behind its own.",
+            AS_NGINX,
+            inherit,
+        )
+        for name in ("add_header", "add_trailer")
     ),
     Directive(
         "proxy_pass_trailers",

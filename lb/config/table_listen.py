@@ -9,12 +9,12 @@ from lb.config.directive import LB_ONLY, Directive
 from lb.config.errors import Refused
 from lb.config.listeners import ListenOptions
 from lb.config.model import Address
+from lb.config.nginx import parameter_reason
 from lb.config.scope import HttpServerScope, Scope, StreamServerScope
 from lb.config.tree import Node
 from lb.config.values import parse_number, parse_seconds, parse_size
 
 _HOST = re.compile(r"\.?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
-_NOT_YET = ("ssl", "http2", "quic", "udp", "deferred", "setfib", "accept_filter")
 
 
 def listen_http(scope: HttpServerScope, node: Node) -> None:
@@ -62,9 +62,8 @@ def _options(node: Node, http: bool) -> ListenOptions:
         elif word == "proxy_protocol":
             options.proxy_protocol = True
         elif not _socket_option(options, word):
-            key = word.partition("=")[0]
-            hint = f'"{key}" of "listen": lb does not have it yet' if key in _NOT_YET else ""
-            raise Refused(f'invalid parameter "{word}"' if http else f'the invalid "{word}" parameter', hint)
+            complaint = f'invalid parameter "{word}"' if http else f'the invalid "{word}" parameter'
+            raise Refused(complaint, parameter_reason("listen", word))
     return options
 
 
@@ -74,6 +73,8 @@ def _socket_option(options: ListenOptions, word: str) -> bool:
     options.given = True
     if word == "reuseport":
         options.reuseport = True
+    elif word == "multipath":
+        options.multipath = True
     elif key == "backlog" and equals:
         backlog = parse_number(value)
         if not backlog:
@@ -143,7 +144,7 @@ def _status_host(word: str) -> str:
 _SYNTAX = (
     "ADDRESS[:PORT] | PORT | unix:PATH [default_server] [backlog=NUMBER] [reuseport] [ipv6only=on|off] [bind] "
     "[rcvbuf=SIZE] [sndbuf=SIZE] [so_keepalive=on|off|[IDLE]:[INTERVAL]:[COUNT]] [fastopen=NUMBER] "
-    "[proxy_protocol]"
+    "[multipath] [proxy_protocol]"
 )
 
 DIRECTIVES = (
@@ -154,9 +155,9 @@ DIRECTIVES = (
         (1, None),
         "*:80 as root, else *:8000",
         "An address that the server accepts connections on; PORT may be a range, FIRST-LAST. With `proxy_protocol` "
-        "every connection begins with a PROXY header (version 1 or 2).",
+        "every connection begins with a PROXY header (version 1 or 2); with `multipath` clients may use Multipath TCP.",
         'differs: one address and a wildcard of the same port need "reuseport" on both; a relative unix path starts '
-        "from the prefix; the other parameters of nginx are refused",
+        "from the prefix; a change of `multipath` waits for a new start; the other parameters of nginx are refused",
         listen_http,
     ),
     Directive(

@@ -104,9 +104,12 @@ DIRECTIVES = (
         _STREAM,
         "on | off",
         (1, 1),
-        "on",
-        "Whether the end of one direction is passed on while the other goes on; off: it ends the session.",
-        "differs: on by default",
+        "off",
+        "Whether the end of one direction is passed on while the other goes on; off: it ends the session. A session "
+        "whose server has ended counts no longer for least_conn and max_conns; it ends with its client, when the "
+        "server's machine does not know the connection any more (probes after 5 s of silence), and in a stop after "
+        "1 s of silence.",
+        AS_NGINX,
         flag,
     ),
     Directive(

@@ -222,7 +222,7 @@ DIRECTIVES = (
         "",
         "Replaces the path (and adds to the query, unless REPLACEMENT ends in ?) of a request whose path matches, and "
         "looks for its location anew, at most 10 times; or redirects it (302, 301), also when REPLACEMENT is a URL.",
-        AS_NGINX,
+        "differs: a REGEX that does not match leaves $1 and the others as they were; in nginx they are empty then",
         rewrite,
     ),
     Directive(
@@ -232,7 +232,7 @@ DIRECTIVES = (
         (1, None),
         "",
         "Operations, and in a location settings and a handler, for requests that the condition holds for.",
-        "differs: a relative FILE starts from the directory that lb runs in",
+        "differs: a relative FILE starts from the directory that lb runs in; captures as for rewrite",
         if_,
         True,
     ),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lb.config import regexes
 from lb.config.address import AddressError, parse
-from lb.config.directive import AS_NGINX, AS_UPSYNC, Context, Directive, flag, msec, once, size
+from lb.config.directive import AS_NGINX, AS_UPSYNC, Context, Directive, enum, msec, once, size
 from lb.config.errors import Refused
 from lb.config.model import Set
 from lb.config.scope import Scope, StreamScope, StreamServerScope
@@ -65,6 +65,9 @@ def set_(scope: StreamServerScope, node: Node) -> None:
     scope.sets.append(Set(name, compile_value(node.args[1], "stream")))
 
 
+proxy_protocol = enum("on", "v2", "off")
+
+
 DIRECTIVES = (
     Directive(
         "stream", ("main",), "{ ... }", (0, 0), "", "The block for TCP servers and upstreams.", AS_NGINX, stream, True
@@ -123,16 +126,6 @@ DIRECTIVES = (
         size,
     ),
     Directive(
-        "proxy_socket_keepalive",
-        ("http", "server", "location", "stream", "stream server"),
-        "on | off",
-        (1, 1),
-        "off",
-        "Whether the kernel probes idle connections to servers (SO_KEEPALIVE).",
-        AS_NGINX,
-        flag,
-    ),
-    Directive(
         "proxy_connect_timeout",
         _LEVELS,
         "TIME",
@@ -155,12 +148,13 @@ DIRECTIVES = (
     Directive(
         "proxy_protocol",
         _LEVELS,
-        "on | off",
+        "on | v2 | off",
         (1, 1),
         "off",
-        "Sends a PROXY header (version 1) with the client's address to the server before anything else.",
+        "Sends a PROXY header with the client's address to the server before anything else: of version 1 (on), or of "
+        "version 2 with a CRC32c.",
         AS_NGINX,
-        flag,
+        proxy_protocol,
     ),
     Directive(
         "proxy_protocol_timeout",

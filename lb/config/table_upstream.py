@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import resource
-from typing import Any
+from typing import Any, Literal
 
 from lb.config.address import AddressError, parse
 from lb.config.directive import AS_NGINX, Apply, Context, Directive, msec, number, once
 from lb.config.errors import Refused
 from lb.config.model import Balancer, Server
+from lb.config.nginx import parameter_reason
 from lb.config.scope import Kind, Scope, UpstreamScope
 from lb.config.table_upsync import finish as finish_upsync
 from lb.config.tree import Node
@@ -16,7 +17,14 @@ from lb.config.values import parse_number, parse_seconds, parse_size
 from lb.config.variables import compile_value
 
 _BOTH: tuple[Context, ...] = ("upstream", "stream upstream")
-_NOT_YET = ("resolve", "service", "slow_start", "route", "drain", "sticky")
+_TIMES: dict[Kind, dict[str, Literal["connect", "header", "last_byte"]]] = {
+    "http": {"header": "header", "last_byte": "last_byte"},
+    "stream": {"connect": "connect", "first_byte": "header", "last_byte": "last_byte"},
+}
+_LEAST_TIME: tuple[tuple[Kind, Context, str], ...] = (
+    ("http", "upstream", "the times until the head or the last byte of an answer"),
+    ("stream", "stream upstream", "the times until a connection, its first byte or its last"),
+)
 
 
 def upstream(kind: Kind) -> Apply:
@@ -55,15 +63,14 @@ def _options(words: tuple[str, ...]) -> dict[str, Any]:
     for word in words:
         key, equals, text = word.partition("=")
         value: int | None = None
-        if word in ("backup", "down"):
-            value = True
+        if word in ("backup", "down", "drain"):
+            key, value = "down" if word == "drain" else word, True
         elif equals and key in ("weight", "max_fails", "max_conns"):
             value = parse_number(text)
         elif equals and key == "fail_timeout":
             key, value = "fail_timeout_s", parse_seconds(text)
         if value is None or (key == "weight" and value == 0):
-            hint = f'"{key}": lb does not have it yet' if key in _NOT_YET else ""
-            raise Refused(f'invalid parameter "{word}"', hint)
+            raise Refused(f'invalid parameter "{word}"', parameter_reason("server", word))
         options[key] = value
     return options
 
@@ -95,6 +102,18 @@ def random(scope: UpstreamScope, node: Node) -> None:
     scope.random_two = bool(node.args)
 
 
+def least_time(scope: UpstreamScope, node: Node) -> None:
+    """header | last_byte [inflight]; in stream: connect | first_byte | last_byte [inflight]"""
+    balancer("least_time")(scope, node)
+    times = _TIMES[scope.kind]
+    if node.args[0] not in times:
+        raise Refused(f'invalid parameter "{node.args[0]}"', f"it may be {' or '.join(times)}")
+    if len(node.args) == 2 and node.args[1] != "inflight":
+        raise Refused(f'invalid parameter "{node.args[1]}"')
+    scope.least_time = times[node.args[0]]
+    scope.least_time_inflight = len(node.args) == 2
+
+
 def zone(scope: UpstreamScope, node: Node) -> None:
     """zone NAME [SIZE]: checked as nginx does; the memory is not needed."""
     once(scope, node)
@@ -114,7 +133,10 @@ def keepalive(scope: UpstreamScope, node: Node) -> None:
     value = parse_number(node.args[0])
     if value is None:
         raise Refused(f'invalid value "{node.args[0]}" in "keepalive" directive')
+    if len(node.args) == 2 and node.args[1] != "local":
+        raise Refused(f'invalid parameter "{node.args[1]}"')
     scope.values[node.name] = value
+    scope.values["keepalive_local"] = len(node.args) == 2
 
 
 def _block(kind: Kind) -> Directive:
@@ -137,13 +159,14 @@ DIRECTIVES = (
     Directive(
         "server",
         _BOTH,
-        "ADDRESS [weight=NUMBER] [max_fails=NUMBER] [fail_timeout=TIME] [max_conns=NUMBER] [backup] [down]",
+        "ADDRESS [weight=NUMBER] [max_fails=NUMBER] [fail_timeout=TIME] [max_conns=NUMBER] [backup] [down] [drain]",
         (1, None),
         "weight=1 max_fails=1 fail_timeout=10s max_conns=0",
         "A server of the upstream: HOST[:PORT] (the port is 80 in http and must be given in stream) or unix:PATH; "
         "a host name stands for all its addresses. After `max_fails` failures (0: never) the server is left out for "
-        "`fail_timeout`; they add up until a request succeeds that was sent more than `fail_timeout` after the last.",
-        "differs: a relative unix path starts from the prefix",
+        "`fail_timeout`; they add up until a request succeeds that was sent more than `fail_timeout` after the last. "
+        "`drain` is `down`: what runs goes on, nothing new comes.",
+        "differs: a relative unix path starts from the prefix; no `sticky` yet whose sessions `drain` would let in",
         server,
     ),
     Directive(
@@ -155,6 +178,23 @@ DIRECTIVES = (
         "Chooses the server with the fewest connections for its weight.",
         AS_NGINX,
         balancer("least_conn"),
+    ),
+    *(
+        Directive(
+            "least_time",
+            (context,),
+            f"{' | '.join(_TIMES[kind])} [inflight]",
+            (1, 2),
+            "round robin",
+            f"Chooses the server that answers soonest: the mean of {times}, in steps of 20 ms up to 5 s, times its "
+            "connections and one, for its weight; equals in turn. A mean is of the last answers (each counts an "
+            "eighth), halves with each fail_timeout without a try, and begins anew with a reload. With `inflight` the "
+            "time that unanswered ones have waited counts where it is longer.",
+            "differs: nginx's mean is another; a worker knows its own answers only; of more than 4 servers some times "
+            "are looked at again with each choice, not all",
+            least_time,
+        )
+        for kind, context, times in _LEAST_TIME
     ),
     Directive(
         "ip_hash",
@@ -203,10 +243,11 @@ DIRECTIVES = (
     Directive(
         "keepalive",
         ("upstream",),
-        "NUMBER",
-        (1, 1),
-        "32",
-        "How many idle connections to all servers of the upstream a worker keeps; 0 keeps none.",
+        "NUMBER [local]",
+        (1, 2),
+        "32 local",
+        "How many idle connections to all servers of the upstream a worker keeps; 0 keeps none. With `local` a "
+        "connection is kept for the location whose request it served, else for any.",
         AS_NGINX,
         keepalive,
     ),

@@ -45,8 +45,8 @@ cdef dict VARIABLE_IDS = {
     "realip_remote_addr": V_REALIP_REMOTE_ADDR, "realip_remote_port": V_REALIP_REMOTE_PORT,
 }
 VARIABLES = frozenset(VARIABLE_IDS)
-cdef dict METHODS = {"round_robin": LB_ROUND_ROBIN, "least_conn": LB_LEAST_CONN, "ip_hash": LB_IP_HASH, "hash": LB_HASH,
-                     "random": LB_RANDOM}
+cdef dict METHODS = {"round_robin": LB_ROUND_ROBIN, "least_conn": LB_LEAST_CONN, "least_time": LB_LEAST_TIME,
+                     "ip_hash": LB_IP_HASH, "hash": LB_HASH, "random": LB_RANDOM}
 cdef tuple COUNTERS = ("pid", "heartbeat_ms", "accepting", "clients", "accepts", "handled", "requests", "sessions", "reading",
                        "writing", "waiting", "upstream_connects", "upstream_reuses", "upstream_open", "upstream_idle",
                        "retries", "failures", "no_live", "bytes_in", "bytes_out", "refused", "status_none", "status_1xx",
@@ -180,7 +180,7 @@ cdef class Engine:
                 conns += 1
         for registry in self.registries:
             for p in registry.values():
-                active += (<Peer*> <size_t> p).active
+                active += (<Peer*> <size_t> p).active + (<Peer*> <size_t> p).ended
         return {"connections": conns, "buffers": loop.pool.out, "active": active, "clients": loop.clients,
                 "pipes": loop.pipes_out, "upstream_idle": loop.st.up_idle}
 
@@ -294,6 +294,10 @@ cdef class Engine:
             u.keepalive_time = upstream.keepalive_time_ms
             u.tcp = upstream.kind == "stream"
             u.keepalive = upstream.keepalive
+            u.local = upstream.keepalive_local
+            if u.method == LB_LEAST_TIME:
+                u.timed = TIMED[upstream.least_time]
+                u.inflight = upstream.least_time_inflight
             u.keepalive_requests = upstream.keepalive_requests
             u.keepalive_timeout = upstream.keepalive_timeout_ms
             self.registries.append({})
@@ -338,7 +342,7 @@ cdef class Engine:
         s.ops = ops_new(self, server.sets, &s.nops, [])
         s.show = server.show
         s.plain = s.ups != NULL and not s.show and s.nops == 0 and not server.access and server.realip is None
-        s.keepalive = server.socket_keepalive
+        compile_outgoing(self, &s.out, server)
         s.buffer = min(server.buffer_size or SCRATCH, SCRATCH)    # nginx would hang with 0
         s.connect_timeout = server.proxy_connect_timeout_ms
         s.timeout = server.proxy_timeout_ms
@@ -348,7 +352,7 @@ cdef class Engine:
         s.errors = compile_errors(self, server.error_logs)
         access_fill(self, &s.access, server.access)
         s.realip = realip_new(self, server.realip)
-        s.greet = server.proxy_protocol
+        s.greet = {"off": 0, "on": 1, "v2": 2}[server.proxy_protocol]
         s.next.mask = NX_ERROR | NX_TIMEOUT if server.next_upstream else 0
         s.cut = not server.half_close
         s.next.tries = min(server.next_upstream_tries, 65535)
@@ -372,7 +376,7 @@ cdef class Engine:
         l.connect_timeout = settings.proxy_connect_timeout_ms
         l.read_timeout = settings.proxy_read_timeout_ms
         l.write_timeout = settings.proxy_send_timeout_ms
-        l.up_keepalive = settings.proxy_socket_keepalive
+        compile_outgoing(self, &l.out, settings)
         l.keepalive_timeout = settings.keepalive_timeout_ms
         l.keepalive_requests = settings.keepalive_requests
         l.header_timeout = settings.client_header_timeout_ms

@@ -1,15 +1,16 @@
 """Choosing a server: arithmetic on a table, the same cost with 3 and with 10,000 servers.
 
 Round robin follows a sequence that was worked out when the table was built (nginx's smooth weighted order for small lists),
-least_conn keeps a heap by (active / weight), ip_hash and hash are nginx's with a binary search instead of its walk. A server that
+least_conn and least_time keep a heap by (load / weight),
+ip_hash and hash are nginx's with a binary search instead of its walk. A server that
 may not be used now is stepped over; only when many in a row may not, the list is walked once.
 
     choose -> one method over the primaries -> the same over the backups -> NULL: no live upstreams
 """
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
-from lb.fast.types cimport (Alike, Conn, Env, Group, LB_HASH, LB_HASH_RING, LB_IP_HASH, LB_LEAST_CONN, LB_RANDOM,
-                            LB_RANDOM_TWO, Peer, Request, Table, Upstream)
+from lb.fast.types cimport (Alike, Conn, Env, Group, LB_HASH, LB_HASH_RING, LB_IP_HASH, LB_LEAST_CONN, LB_LEAST_TIME,
+                            LB_RANDOM, LB_RANDOM_TWO, Peer, Request, Table, Upstream)
 from lb.fast.hash cimport HASH_TRIES, crc_text, hash_step
 from lb.fast.ring cimport ring_find, ring_next
 from lb.fast.sys cimport AF_INET, AF_INET6, sockaddr, sockaddr_in, sockaddr_in6
@@ -17,6 +18,13 @@ from lb.fast.sys cimport AF_INET, AF_INET6, sockaddr, sockaddr_in, sockaddr_in6
 cdef enum:
     NO_HEAP = 0xFFFFFFFF    # Peer.heap of a server outside any heap
     STEPS = 64              # servers stepped over in the sequence before the list is walked
+    TIMED_LOOKS = 4         # servers whose estimate is worked out anew for a choice
+    TIMED_STEP = 20         # ms that make no difference
+    TIMED_MOST = 5000       # ms from which on all are equally slow
+
+
+cdef inline bint has_heap(Upstream* u) noexcept nogil:
+    return u.method == LB_LEAST_CONN or u.method == LB_LEAST_TIME
 
 
 cdef inline bint peer_failed(Peer* p, int64_t now) noexcept nogil:
@@ -42,12 +50,51 @@ cdef inline bint may_take(Request* r, Peer* p, int64_t now) noexcept nogil:
     return peer_usable(p, now) and not (r.ntried and was_tried(r, p))
 
 
-# ---- least_conn: a binary heap of the usable servers
+# ---- least_conn and least_time: a binary heap of the usable servers
+
+cdef inline void peer_load(Peer* p, int64_t now) noexcept nogil:
+    p.load = timed_load(p, now) if p.ups.method == LB_LEAST_TIME else p.active
+
+
+cdef inline uint64_t timed_load(Peer* p, int64_t now) noexcept nogil:
+    """As nginx: the mean time, halved with each fail_timeout without a try, in steps of 20 ms, times its requests and one."""
+    cdef double ms = p.mean
+    cdef int64_t idle = now - p.checked, waited
+    if idle > p.fail_timeout:
+        idle //= p.fail_timeout + 1000
+        ms = ms / <double> (1 << idle) if idle < 31 else 0
+    if p.pending:
+        waited = now - p.pending_since // p.pending
+        if waited > ms:
+            ms = <double> waited
+    if ms > TIMED_MOST:
+        ms = TIMED_MOST - TIMED_STEP
+    return <uint64_t> (<int64_t> ms // TIMED_STEP + 1) * (1 + p.active)
+
+
+cdef inline void timed_refresh(Group* g, uint32_t* pos, int64_t now) noexcept nogil:
+    """Estimates change with the clock, too: look at some again, in turn, and on top. Up to TIMED_LOOKS servers: at all."""
+    cdef uint32_t _i
+    cdef uint32_t looks = g.n if g.n < TIMED_LOOKS else TIMED_LOOKS
+    cdef Peer* p
+    for _i in range(looks):
+        pos[0] = (pos[0] + 1) % g.n
+        p = g.peers[pos[0]]
+        peer_load(p, now)
+        heap_up(g.heap, p.heap)
+        heap_down(g.heap, g.n, p.heap)
+    for _i in range(looks):
+        p = g.heap[0]
+        peer_load(p, now)
+        heap_down(g.heap, g.n, 0)
+        if g.heap[0] == p:
+            return
+
 
 cdef inline bint heap_less(Peer* a, Peer* b) noexcept nogil:
-    """Fewer connections per weight first; among equals, the one whose weighted turn is due."""
-    cdef uint64_t x = <uint64_t> a.active * b.weight
-    cdef uint64_t y = <uint64_t> b.active * a.weight
+    """Less load per weight first; among equals, the one whose weighted turn is due."""
+    cdef uint64_t x = a.load * b.weight
+    cdef uint64_t y = b.load * a.weight
     if x != y:
         return x < y
     return a.turn < b.turn
@@ -85,10 +132,11 @@ cdef inline void heap_down(Peer** heap, uint32_t n, uint32_t i) noexcept nogil:
     p.heap = i
 
 
-cdef inline void heap_build(Group* g) noexcept nogil:
+cdef inline void heap_build(Group* g, int64_t now) noexcept nogil:
     """After a swap: `active` and `turn` of the servers are what they are now."""
     cdef uint32_t i
     for i in range(g.n):
+        peer_load(g.peers[i], now)
         g.heap[i] = g.peers[i]
         g.heap[i].heap = i
     i = g.n // 2
@@ -97,9 +145,10 @@ cdef inline void heap_build(Group* g) noexcept nogil:
         heap_down(g.heap, g.n, i)
 
 
-cdef inline void peer_moved(Peer* p) noexcept nogil:
-    """`active` has changed: put the server where it belongs."""
+cdef inline void peer_moved(Peer* p, int64_t now) noexcept nogil:
+    """`active`, or what least_time knows, has changed: put the server where it belongs."""
     cdef Group* g
+    peer_load(p, now)
     if p.heap == NO_HEAP:
         return
     g = &p.ups.table.rank[p.backup]
@@ -282,7 +331,9 @@ cdef inline Peer* pick_random(Group* g, uint32_t* pos, Request* r, Env* env, bin
 cdef inline Peer* pick(Upstream* u, Table* t, int rank, Request* r, Env* env) noexcept nogil:
     cdef Group* g = &t.rank[rank]
     cdef int method = u.method
-    if method == LB_LEAST_CONN:
+    if method == LB_LEAST_TIME and g.n:
+        timed_refresh(g, &u.pos[rank], env.now)
+    if has_heap(u):
         return pick_least(g, &u.turn, r, env.now)
     if method != 0 and g.n > 1:
         if method == LB_IP_HASH:

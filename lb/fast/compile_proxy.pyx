@@ -5,6 +5,7 @@ Memory and texts come from the Engine and live as long as it does.
 
 cdef frozenset FRAMING = frozenset({"content-length", "transfer-encoding"})
 cdef dict BODY_FILES = {"off": BODY_FILE_OFF, "on": BODY_FILE_ON, "clean": BODY_FILE_CLEAN}
+cdef dict TIMED = {"connect": TIMED_CONNECT, "header": TIMED_HEADER, "last_byte": TIMED_LAST}
 cdef dict NEXT = {"error": NX_ERROR, "timeout": NX_TIMEOUT, "invalid_header": NX_INVALID, "http_500": NX_500,
                   "http_502": NX_502, "http_503": NX_503, "http_504": NX_504, "http_403": NX_403, "http_404": NX_404,
                   "http_429": NX_429, "non_idempotent": NX_NON_IDEMPOTENT}
@@ -43,6 +44,18 @@ cdef int compile_proxy(Engine e, Location* l, settings) except -1:
     l.next.tries = min(settings.next_upstream_tries, 65535)
     l.next.timeout = settings.next_upstream_timeout_ms
     compile_shape(e, l, settings.shape)
+    return 0
+
+
+cdef int compile_outgoing(Engine e, Outgoing* o, settings) except -1:
+    """Of a location or of a stream server: their fields have the same names."""
+    o.keepalive = settings.proxy_socket_keepalive
+    o.rcvbuf = settings.proxy_socket_rcvbuf
+    o.sndbuf = settings.proxy_socket_sndbuf
+    if settings.proxy_bind is not None:
+        o.bound = 1
+        o.transparent = settings.proxy_bind.transparent
+        o.local = e.value(settings.proxy_bind.address)
     return 0
 
 

@@ -31,6 +31,16 @@ cdef void drain_begin(int how) noexcept nogil:
         drain_quit_all()
     elif how == STOP_NOW_:
         loop.done = 1
+    drain_sessions()
+
+
+cdef void drain_sessions() noexcept nogil:
+    cdef uint32_t i
+    cdef Conn* c
+    for i in range(loop.nchunks << SLAB_SHIFT):
+        c = conn_at(i)
+        if c.kind == K_TCP and c.req != NULL:
+            tcp_stop(c.req)
 
 
 cdef void drain_quit_all() noexcept nogil:

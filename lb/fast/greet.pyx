@@ -4,7 +4,7 @@
                                  not whole: the next event looks again; no PROXY header, its end, or silence: closed
 
 The header is taken from the socket to the byte, so that what follows it is read by the room whose it is. What it says lives
-with the connection (Conn.greeting). greet_server writes a header of our own (proxy_protocol on, version 1).
+with the connection (Conn.greeting). greet_server writes a header of our own (proxy_protocol on, v2).
 """
 
 
@@ -86,7 +86,7 @@ cdef void log_greeting(Conn* c, const char* p, uint32_t n) noexcept nogil:
 # ---- to servers
 
 cdef bint greet_server(Request* r) noexcept nogil:
-    """The version 1 header for r.up; UNKNOWN for what it cannot say. False: the connection failed."""
+    """Our header for r.up, in one write; UNKNOWN for what it cannot say. False: the connection failed."""
     cdef char line[128]
     cdef char local[128]
     cdef socklen_t n = sizeof(local)
@@ -95,6 +95,10 @@ cdef bint greet_server(Request* r) noexcept nogil:
     cdef int family = (<sockaddr*> c.addr).sa_family if c.addr_len else AF_UNIX
     out_init(&o, line, sizeof(line))
     if family == AF_UNIX or getsockname(c.fd, <sockaddr*> local, &n) != 0 or (<sockaddr*> local).sa_family != family:
+        family = AF_UNIX
+    if r.stream.greet == 2:
+        return conn_send(r.up, line, greeting_write(line, c.addr, local, family))
+    if family == AF_UNIX:
         return conn_send(r.up, b"PROXY UNKNOWN\r\n", 15)
     out_put(&o, b"PROXY TCP4 " if family == AF_INET else b"PROXY TCP6 ", 11)
     write_address(&o, c.addr, c.addr_len)

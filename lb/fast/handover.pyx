@@ -25,7 +25,7 @@ cdef list handover_read(list registries):
     cdef bint turns
     for i, registry in enumerate(registries):
         u = &loop.ups[<int> i]
-        turns = u.method == LB_LEAST_CONN and len(registry) <= HANDOVER_TURNS
+        turns = has_heap(u) and len(registry) <= HANDOVER_TURNS
         peers = {}
         for key, at in list(registry.items()):
             p = <Peer*> <size_t> at
@@ -53,6 +53,6 @@ cdef int handover_apply(list registries, dict learned) except -1:
         for rank in range(2):
             if u.table.rank[rank].nseq:
                 u.pos[rank] = <uint32_t> positions[rank] % u.table.rank[rank].nseq
-            if u.method == LB_LEAST_CONN:
-                heap_build(&u.table.rank[rank])
+            if has_heap(u):
+                heap_build(&u.table.rank[rank], loop.now)
     return 0

@@ -72,12 +72,12 @@ cdef void fresh_leave() noexcept nogil:
         u = after
 
 
-cdef Conn* fresh_of(Peer* p) noexcept nogil:
-    """One of the last few of this turn, if it is this server's."""
+cdef Conn* fresh_of(Request* r) noexcept nogil:
+    """One of the last few of this turn, if it is of this request's server and fits it."""
     cdef int _i
     cdef Conn* u = loop.fresh
     for _i in range(FRESH_LOOK):
-        if u == NULL or u.peer == p:
+        if u == NULL or (u.peer == r.peer and fits(u, r)):
             return u
         u = u.pnext
     return NULL
@@ -113,9 +113,11 @@ cdef Conn* pool_take_for(Request* r) noexcept nogil:
     cdef bint sure
     while not r.flags & (RQ_TCP | RQ_CONNECT):
         u = r.peer.idle
+        while u != NULL and not fits(u, r):
+            u = u.pnext
         sure = u != NULL and loop.looked and idempotent(r)
         if u == NULL:
-            u = fresh_of(r.peer)
+            u = fresh_of(r)
         if u == NULL:
             return NULL
         pool_unlink(u)

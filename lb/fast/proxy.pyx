@@ -281,6 +281,7 @@ cdef bint answer_head(Request* r, char* p, uint32_t n) noexcept nogil:
     if h.status >= 403 and r.loc.next.mask > NX_INVALID and may_retry(r, next_bit(WHY_STATUS, h.status), False):
         up_failed(r, WHY_STATUS)
         return False
+    time_seen(r, TIMED_HEADER, r.up_header)
     r.flags |= RQ_UP_HEAD
     if r.loc.uses & USES_UP_HEAD:
         keep_up_head(r, p - h.size, &h)

@@ -156,7 +156,7 @@ cdef int group_build(Table* t, int rank, uint32_t before) except -1:
     cdef uint32_t i
     cdef Entry* e
     g.peers = <Peer**> need(t.n * sizeof(Peer*))
-    if t.ups.method == LB_LEAST_CONN:
+    if has_heap(t.ups):
         g.heap = <Peer**> need((t.n + before) * sizeof(Peer*))
     g.all = <Peer**> need(t.n * sizeof(Peer*))
     g.upto = <uint64_t*> need(t.n * sizeof(uint64_t))

@@ -112,10 +112,11 @@ cdef extern from "<sys/socket.h>" nogil:
     int shutdown(int fd, int how) noexcept
     int getsockopt(int fd, int level, int name, void* value, socklen_t* n) noexcept
     int setsockopt(int fd, int level, int name, const void* value, socklen_t n) noexcept
+    int bind(int fd, const sockaddr* sa, socklen_t n) noexcept
     int getsockname(int fd, sockaddr* sa, socklen_t* n) noexcept
     enum:
         AF_INET, AF_INET6, AF_UNIX, SOCK_STREAM, SOCK_DGRAM, SOCK_NONBLOCK, SOCK_CLOEXEC, SOL_SOCKET, SO_ERROR, SO_KEEPALIVE
-        SO_LINGER
+        SO_LINGER, SO_RCVBUF, SO_SNDBUF
         SHUT_WR, SHUT_RDWR, MSG_NOSIGNAL, MSG_PEEK, MSG_DONTWAIT, MSG_MORE
 
 cdef extern from "<netinet/in.h>" nogil:
@@ -135,11 +136,11 @@ cdef extern from "<netinet/in.h>" nogil:
     uint16_t ntohs(uint16_t x) noexcept
     uint16_t htons(uint16_t x) noexcept
     enum:
-        IPPROTO_TCP, IPPROTO_IP
+        IPPROTO_TCP, IPPROTO_IP, IPPROTO_IPV6, IP_TRANSPARENT, IPV6_TRANSPARENT, IP_BIND_ADDRESS_NO_PORT
 
 cdef extern from "<netinet/tcp.h>" nogil:
     enum:
-        TCP_NODELAY
+        TCP_NODELAY, TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_KEEPCNT
 
 cdef extern from "<arpa/inet.h>" nogil:
     const char* inet_ntop(int family, const void* addr, char* out, socklen_t n) noexcept

@@ -14,7 +14,7 @@ cdef void table_swap(Table* t) noexcept nogil:
     cdef uint32_t i
     cdef int rank
     BUG_ON(t.base != NULL and t.base != old)
-    if u.method == LB_LEAST_CONN:
+    if has_heap(u):
         heaps_follow(t, old)
     else:
         entries_apply(t)
@@ -76,7 +76,7 @@ cdef uint32_t position(Upstream* u, Table* t, int rank) noexcept nogil:
     return <uint32_t> (<uint64_t> g.nseq * loop.worker // loop.workers)     # workers begin at different servers
 
 
-# ---- least_conn
+# ---- least_conn and least_time
 
 cdef void heaps_follow(Table* t, Table* old) noexcept nogil:
     """Apply the entries, and order the servers: all anew, or only those that are touched."""
@@ -85,8 +85,8 @@ cdef void heaps_follow(Table* t, Table* old) noexcept nogil:
     cdef int rank
     if t.base == NULL:
         entries_apply(t)
-        heap_build(&t.rank[0])
-        heap_build(&t.rank[1])
+        heap_build(&t.rank[0], loop.now)
+        heap_build(&t.rank[1], loop.now)
         return
     for rank in range(2):
         n[rank] = old.rank[rank].n
@@ -120,6 +120,7 @@ cdef void heap_take(Table* t, uint32_t* n, Peer* p) noexcept nogil:
 cdef void heap_give(Table* t, uint32_t* n, Peer* p) noexcept nogil:
     if p.down:
         return
+    peer_load(p, loop.now)
     t.rank[p.backup].heap[n[p.backup]] = p
     heap_up(t.rank[p.backup].heap, n[p.backup])
     n[p.backup] += 1

@@ -3,8 +3,14 @@
     accepted -> up_start -> (S_CONNECT) -> tcp_connected -> pump both ways -> both ends seen, an error, or silence -> tcp_end
 
 A direction reads only while nothing waits to be sent on the other side, so what is held is one read at most. The end of one
-direction is passed on as a half-close; the session ends when both have ended.
+direction ends the session once all that came before it was passed on. With proxy_half_close it is passed on as a half-close,
+and the session ends when both have ended. One whose server has ended is then no longer its server's (peer_ended); the kernel
+asks whether the server is still there, and a stop gives it one more second of silence.
 """
+
+cdef enum:
+    HALF_PROBE = 5              # s of silence before a server that has ended is probed, and between probes
+    HALF_PROBES = 3
 
 
 cdef void tcp_begin(Conn* c) noexcept nogil:
@@ -56,7 +62,7 @@ cdef void tcp_event(Conn* c) noexcept nogil:
 cdef void tcp_pump_both(Request* r) noexcept nogil:
     cdef Conn* c = r.client
     cdef Conn* u = r.up
-    if not (tcp_pump(c, u) and tcp_pump(u, c)) or tcp_ended(c, u) or tcp_ended(u, c):
+    if not (tcp_pump(c, u) and tcp_pump(u, c)) or tcp_done(r):
         if not (c.flags | u.flags) & CF_FAILED:
             peer_ok(r.peer)
         if r.flags & RQ_TCP:            # a tunnel's end is its request's
@@ -65,7 +71,26 @@ cdef void tcp_pump_both(Request* r) noexcept nogil:
         return
     tally_bytes(r)                  # now, not at the end: a session may last for days
     sent_tell(r)
-    timer_set(&loop.wheel, &c.timer, loop.now + (r.loc.read_timeout if r.flags & RQ_TUNNEL else r.stream.timeout))
+    timer_set(&loop.wheel, &c.timer, loop.now + tcp_silence(r))
+
+
+cdef int64_t tcp_silence(Request* r) noexcept nogil:
+    """How long nothing may flow."""
+    if r.flags & RQ_TUNNEL:
+        return r.loc.read_timeout
+    if loop.stopping and r.flags & RQ_UP_ENDED and r.stream.timeout > LAST_CHANCE:
+        return LAST_CHANCE
+    return r.stream.timeout
+
+
+cdef bint tcp_done(Request* r) noexcept nogil:
+    """A tunnel ends with its server, as RFC 9110 (9.3.6) has it for CONNECT: only a client's half-close is passed on there."""
+    cdef Conn* c = r.client
+    cdef Conn* u = r.up
+    cdef bint cut = not r.flags & RQ_TUNNEL and r.stream.cut
+    if (cut and tcp_over(c, u)) or ((cut or r.flags & RQ_TUNNEL) and tcp_over(u, c)):
+        return True
+    return tcp_ended(c, u) or tcp_ended(u, c)
 
 
 cdef bint tcp_over(Conn* a, Conn* b) noexcept nogil:
@@ -86,6 +111,7 @@ cdef void tcp_count(Conn* a, int64_t n) noexcept nogil:
     elif a.req.up_header < 0 and n:
         a.req.up_header = loop.now - a.req.up_start
         tally_time(a.req.peer.tally.header, &a.req.peer.tally.header_ms, a.req.up_header)
+        time_seen(a.req, TIMED_HEADER, a.req.up_header)
 
 
 cdef bint tcp_pump(Conn* a, Conn* b) noexcept nogil:
@@ -99,12 +125,24 @@ cdef bint tcp_pump(Conn* a, Conn* b) noexcept nogil:
         ok = tcp_bulk(a, b)
     if not ok:
         return False
-    if tcp_over(a, b) and not b.flags & CF_SHUT:
-        if not a.req.flags & RQ_TUNNEL and a.req.stream.cut:
-            return False
+    if tcp_over(a, b) and not b.flags & CF_SHUT and (a.req.flags & RQ_TUNNEL or not a.req.stream.cut):
         b.flags |= CF_SHUT
         shutdown(b.fd, SHUT_WR)
+        if a.kind == K_UP and not a.req.flags & RQ_TUNNEL:
+            tcp_up_ended(a)
     return True
+
+
+cdef void tcp_up_ended(Conn* u) noexcept nogil:
+    """The server has ended and the client knows. Has it gone? Its kernel answers a probe with a reset then."""
+    cdef int one = 1, idle = HALF_PROBE, most = HALF_PROBES
+    peer_ended(u.req)
+    if u.flags & CF_UNIX:               # there the next write tells
+        return
+    setsockopt(u.fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof(one))
+    setsockopt(u.fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof(idle))
+    setsockopt(u.fd, IPPROTO_TCP, TCP_KEEPINTVL, &idle, sizeof(idle))
+    setsockopt(u.fd, IPPROTO_TCP, TCP_KEEPCNT, &most, sizeof(most))
 
 
 cdef bint tcp_copy(Conn* a, Conn* b) noexcept nogil:
@@ -156,6 +194,12 @@ cdef void tcp_end(Request* r) noexcept nogil:
     cdef Conn* c = r.client
     tcp_forget(r)
     conn_close(c)
+
+
+cdef void tcp_stop(Request* r) noexcept nogil:
+    """A stop has begun: a session whose server has ended does not hold it up until proxy_timeout."""
+    if r.flags & RQ_UP_ENDED:
+        timer_set(&loop.wheel, &r.client.timer, loop.now + tcp_silence(r))
 
 
 cdef void tcp_forget(Request* r) noexcept nogil:

@@ -1,7 +1,8 @@
 """What comes before an answer's final head: 101, which makes a tunnel of the exchange, and 103, which may be passed on.
 
 A tunnel begins only after a 101 whose Upgrade is one that the client asked for, in a location that forwards Upgrade and
-Connection (proxy_set_header). Then bytes go both ways as in a TCP session (tcp.pyx); silence for proxy_read_timeout ends it.
+Connection (proxy_set_header). Then bytes go both ways as in a TCP session (tcp.pyx); the server's end, and silence for
+proxy_read_timeout, end it.
 """
 
 
@@ -56,6 +57,7 @@ cdef void tunnel_begin(Request* r, const char* head, Head* h, const char* rest, 
     r.status = r.up_status = 101
     r.up_header = loop.now - r.up_start
     tally_head(r)
+    time_seen(r, TIMED_HEADER, r.up_header)
     r.flags = (r.flags | RQ_TUNNEL | RQ_UP_HEAD | RQ_STARTED) & ~(RQ_KEEP | RQ_UP_KEEP)
     out_init(&o, loop.heads, HEADS)
     head_start(&o, r, 101, head + h.target, h.target_len, 0)

@@ -273,12 +273,12 @@ ctypedef struct Conn:       # a socket; in a slab, never moves; written by the l
     int64_t began           # client: when the first byte of its present head came
     uint8_t piped           # client: that came behind another request's
     uint64_t number         # $connection
-    Location* loc           # client: of its last exchange, for how it idles and lingers; NULL: none yet
+    Location* loc           # client: of its last exchange, for how it idles and lingers; upstream: the same, for `local`
     uint32_t served         # requests begun
     uint32_t fresh          # upstream: pooled in this turn; epoll has not looked at it since
     Buf* greeting           # client: what its PROXY header said (a Greeting), or NULL
     uint32_t addr_len       # of addr
-    char addr[28]           # client: sockaddr_in or sockaddr_in6; realip replaces it for the length of a request
+    char addr[28]           # client: sockaddr_in or sockaddr_in6; realip replaces it for a request. upstream: proxy_bind's
 
 
 # ---------------------------------------------------------------- one exchange
@@ -327,6 +327,8 @@ cdef enum ReqFlag:
     RQ_URI_CHANGED = 1 << 27    # a rewrite asks for another look for a location
     RQ_ERROR_PAGE = 1 << 28     # an error_page was taken: no further one, unless recursive
     RQ_DELAYED = 1 << 30    # limit_req: it waits (limit.pyx)
+    RQ_PENDING = 1 << 22        # peer.pending counts us
+    RQ_UP_ENDED = 1 << 23       # a session's server has ended: peer.ended counts us, no longer peer.active
     RQ_BODY_LEFT = 1 << 29      # part of the client's body will not be read: linger at the end
 
 ctypedef struct TempPath:   # client_body_temp_path, proxy_temp_path
@@ -392,6 +394,8 @@ ctypedef struct Request:    # one exchange of a client with an upstream; lies at
     uint16_t up_status      # of the last upstream answer
     uint16_t tries          # servers tried
     uint16_t ntried         # of tried[]
+    uint32_t local_len      # of local
+    char* local             # proxy_bind: the sockaddr that connections come from
     OwnAddress* own         # the client's own address, where realip has replaced it; or NULL
     Peer* direct            # the one server of a proxy_pass whose variables gave an address
     Peer** tried            # servers that failed this request (compared, never followed)
@@ -458,6 +462,11 @@ ctypedef struct Peer:       # a server's address; outlives the tables that list 
     uint8_t single          # the only server: never taken for unavailable
     uint8_t listed          # a table that lists it has been swapped in
     uint32_t active         # requests and sessions that use it
+    uint64_t load           # what the heap goes by: `active`, or least_time's estimate
+    double mean             # least_time: ms that its answers take; 0: none yet
+    uint32_t pending        # least_time inflight: requests that are not answered, and the sum of the times when they began
+    int64_t pending_since
+    uint32_t ended          # sessions that it has ended and that go on for their clients
     uint32_t fails          # failures within fail_timeout
     int64_t checked         # when it was last tried after failing
     int64_t failed          # when it failed last
@@ -525,7 +534,13 @@ cdef enum Balance:
     LB_HASH_RING = 4        # hash consistent
     LB_RANDOM = 5
     LB_RANDOM_TWO = 6
-    LB_METHODS = 7
+    LB_LEAST_TIME = 7
+    LB_METHODS = 8
+
+cdef enum Timed:            # least_time: what is measured
+    TIMED_CONNECT = 1
+    TIMED_HEADER = 2        # of a stream: the first byte
+    TIMED_LAST = 3
 
 ctypedef struct Upstream:
     Str name
@@ -533,6 +548,9 @@ ctypedef struct Upstream:
     Tally* rest             # of servers without a tally of their own
     uint8_t method          # Balance
     uint8_t tcp
+    uint8_t timed           # Timed; 0: not least_time
+    uint8_t inflight        # least_time ... inflight
+    uint8_t local           # keepalive ... local
     Table* table            # present servers; NULL before the first publish
     uint32_t pos[2]         # next place in each rank's sequence
     double turn             # least_conn: of the server that was chosen last, or later
@@ -841,6 +859,14 @@ ctypedef struct Routes:     # the locations of one level
     Location** regex        # in file order
     uint32_t nregex
 
+ctypedef struct Outgoing:   # how connections to servers are made
+    uint8_t keepalive       # proxy_socket_keepalive
+    uint8_t bound           # proxy_bind: `local`
+    uint8_t transparent
+    int32_t rcvbuf          # 0: the kernel's choice
+    int32_t sndbuf
+    Value local
+
 ctypedef struct Location:
     uint8_t exact
     uint8_t handler         # Handler
@@ -879,7 +905,7 @@ ctypedef struct Location:
     int64_t connect_timeout
     int64_t read_timeout
     int64_t write_timeout
-    uint8_t up_keepalive    # proxy_socket_keepalive
+    Outgoing out
     int64_t keepalive_timeout
     uint32_t keepalive_requests
     int64_t header_timeout
@@ -957,10 +983,10 @@ ctypedef struct StreamServer:
     uint32_t buffer         # bytes of one read
     uint8_t plain           # nothing before ups
     uint8_t show            # upstream_show
-    uint8_t keepalive       # proxy_socket_keepalive
+    Outgoing out
     NextRule next
     uint8_t cut             # proxy_half_close off: the end of one direction ends the session
-    uint8_t greet           # proxy_protocol on: servers get a PROXY header
+    uint8_t greet           # proxy_protocol: servers get a PROXY header of this version; 0: none
     int64_t connect_timeout
     int64_t timeout
     uint8_t delay           # tcp_nodelay off

@@ -4,8 +4,6 @@
                        -> connect -> S_CONNECT -> up_event -> up_ready        (proxy_send or tcp_connected)
                              failed: up_failed -> peer_fail -> up_start again, or the final status
     up_release -> pool_put (S_IDLE) or conn_close (pool.pyx)
-
-`Peer.active` counts the requests that hold a peer; a removed peer goes when neither they nor pooled connections are left.
 """
 
 cdef enum Why:                  # why a try failed
@@ -14,58 +12,6 @@ cdef enum Why:                  # why a try failed
     WHY_TIMEOUT = 2             # connect or read timeout
     WHY_INVALID = 3             # its answer is no HTTP
     WHY_STATUS = 4              # its answer has a status that proxy_next_upstream names
-
-
-# ---- passive health and the life of a peer
-
-cdef void peer_take(Peer* p) noexcept nogil:
-    p.active += 1
-    p.tally.active += 1
-    p.tally.requests += 1
-    peer_moved(p)
-
-
-cdef void peer_leave(Peer* p) noexcept nogil:
-    BUG_ON(p.active == 0)
-    p.active -= 1
-    p.tally.active -= 1
-    peer_moved(p)
-    peer_gone(p)
-
-
-cdef void peer_gone(Peer* p) noexcept nogil:
-    """Bury a removed peer that nobody uses any more; its memory is freed at the end of the turn."""
-    if p.removed and p.active == 0 and p.nidle == 0:
-        p.removed = 2
-        p.ups = <Upstream*> loop.dead
-        loop.dead = p
-
-
-cdef void peers_bury() noexcept nogil:
-    cdef Peer* p
-    while loop.dead != NULL:
-        p = loop.dead
-        loop.dead = <Peer*> p.ups
-        tally_left(p.tally)
-        peer_free(p)
-
-
-cdef void peer_fail(Request* r) noexcept nogil:
-    cdef Peer* p = r.peer
-    p.fails += 1
-    p.tally.failures += 1
-    p.failed = p.checked = loop.now
-    loop.st.failures += 1
-    tally_condition(p)
-    if p.max_fails and p.fails == p.max_fails and not p.single:
-        log_request(LOG_WARN, r, b"upstream server temporarily disabled", 0, try_phase(r))
-
-
-cdef void peer_ok(Peer* p) noexcept nogil:
-    """A try that did not fail: after fail_timeout it clears the failures, as nginx."""
-    if p.fails and p.failed < p.checked:
-        p.fails = 0
-        tally_condition(p)
 
 
 # ---- one try
@@ -94,6 +40,7 @@ cdef void up_start(Request* r) noexcept nogil:
         r.up_sent = r.up_received = 0
         r.flags |= RQ_HELD
         peer_take(p)
+        pending_begin(r)
         u = pool_take_for(r)
         if u != NULL:
             up_attach(r, u)
@@ -104,8 +51,9 @@ cdef void up_start(Request* r) noexcept nogil:
         e = up_connect(r)
         if e == 0:
             return
-        log_connect(r, e)
-        if e in (ENOMEM, EMFILE, ENFILE, ENOBUFS):      # our want, not the server's fault
+        if e > 0:
+            log_connect(r, e)
+        if e < 0 or e in (ENOMEM, EMFILE, ENFILE, ENOBUFS):      # our want, not the server's fault
             up_release(r, False)
             up_final(r, 500)
             return
@@ -127,6 +75,7 @@ cdef void hash_key(Request* r) noexcept nogil:
 cdef void up_attach(Request* r, Conn* u) noexcept nogil:
     r.up = u
     u.req = r
+    u.loc = r.loc
     r.up_got = r.told_got = u.got
     r.up_put = r.told_put = u.put
     u.served += 1
@@ -134,14 +83,16 @@ cdef void up_attach(Request* r, Conn* u) noexcept nogil:
 
 
 cdef int up_connect(Request* r) noexcept nogil:
-    """Begin a connection to r.peer. 0, or the errno."""
+    """Begin a connection to r.peer. 0, or the errno; -1: proxy_bind's address cannot be had (logged)."""
     cdef Peer* p = r.peer
     cdef int e
-    cdef int one = 1
     cdef Conn* u
     cdef int fd = socket(p.family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)
     if fd < 0:
         return errno
+    if not outgoing_set(fd, r):
+        close(fd)
+        return -1
     if connect(fd, <sockaddr*> p.sa, p.sa_len) != 0 and errno != EINPROGRESS:
         e = errno
         close(fd)
@@ -153,8 +104,7 @@ cdef int up_connect(Request* r) noexcept nogil:
     if p.family == AF_UNIX:
         u.flags |= CF_UNIX
     u.peer = p
-    if r.stream.keepalive if r.flags & RQ_TCP else r.loc.up_keepalive:
-        setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof(one))
+    local_keep(u, r)
     up_attach(r, u)
     conn_state(u, S_CONNECT)
     if not poll_add(u, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET):
@@ -197,6 +147,7 @@ cdef void up_event(Conn* u) noexcept nogil:
         timer_clear(&u.timer)
         conn_state(u, S_BUSY)
         tally_time(u.peer.tally.connect, &u.peer.tally.connect_ms, loop.now - r.up_start)
+        time_seen(r, TIMED_CONNECT, loop.now - r.up_start)
         up_ready(r)
         return
     if r.flags & (RQ_TCP | RQ_TUNNEL):
@@ -231,6 +182,8 @@ cdef void up_release(Request* r, bint keep) noexcept nogil:
     cdef Conn* u = r.up
     cdef Peer* p = r.peer
     if u != NULL:
+        if (r.flags & RQ_TCP and r.up_connect >= 0) or (not r.flags & RQ_TCP and r.outb.done):
+            time_seen(r, TIMED_LAST, loop.now - r.up_start)
         r.up_response = loop.now - r.up_start
         r.up_sent = u.put - r.up_put
         r.up_received = u.got - r.up_got
@@ -244,9 +197,13 @@ cdef void up_release(Request* r, bint keep) noexcept nogil:
             pool_put(u)
         else:
             conn_close(u)
-    if r.flags & RQ_HELD:
-        r.flags &= ~RQ_HELD
+    pending_end(r)
+    if r.flags & RQ_UP_ENDED:
+        p.ended -= 1
+        peer_gone(p)
+    elif r.flags & RQ_HELD:
         peer_leave(p)
+    r.flags &= ~(RQ_HELD | RQ_UP_ENDED)
 
 
 cdef void up_abandon(Request* r) noexcept nogil:
@@ -304,6 +261,7 @@ cdef void tries_begin(Request* r) noexcept nogil:
         most = n.tries
     r.left = <uint16_t> most
     r.up_first = loop.now
+    local_begin(r)
 
 
 cdef void up_failed(Request* r, int why) noexcept nogil:

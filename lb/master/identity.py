@@ -6,9 +6,11 @@ default, `nobody`.
 
 from __future__ import annotations
 
+import ctypes
 import grp
 import os
 import pwd
+import struct
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,6 +18,24 @@ from lb.config.model import Config
 
 DEFAULT_USER: Final = "nobody"
 DEFAULT_GROUPS: Final = ("nobody", "nogroup")  # the second is Debian's
+
+
+_PR_SET_KEEPCAPS: Final = 8  # linux/prctl.h
+_CAP_NET_RAW: Final = 13  # linux/capability.h
+_CAP_VERSION_3: Final = 0x20080522
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def _check(result: int) -> None:
+    if result != 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+
+
+def _keep_net_raw() -> None:
+    """Of the capabilities that setuid() left as permitted, only this one: permitted and in effect (capset(2))."""
+    header = struct.pack("=Ii", _CAP_VERSION_3, 0)
+    bit = 1 << _CAP_NET_RAW
+    _check(_libc.capset(header, struct.pack("=6I", bit, bit, 0, 0, 0, 0)))
 
 
 class UnknownName(Exception):
@@ -28,11 +48,15 @@ class Identity:
     uid: int
     gid: int
 
-    def assume(self) -> None:
-        """Become it, for good: group, supplementary groups, user. Raises OSError."""
+    def assume(self, transparent: bool = False) -> None:
+        """Become it, for good: group, supplementary groups, user. `transparent`: keep CAP_NET_RAW. Raises OSError."""
         os.setgid(self.gid)
         os.initgroups(self.user, self.gid)
+        if transparent:
+            _check(_libc.prctl(_PR_SET_KEEPCAPS, 1, 0, 0, 0))
         os.setuid(self.uid)
+        if transparent:
+            _keep_net_raw()
 
 
 def resolve(config: Config) -> Identity | None:

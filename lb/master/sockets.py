@@ -142,7 +142,7 @@ def bind(want: Want) -> socket.socket:
     """A listening, non-blocking socket. Raises OSError whose `filename` says what was tried."""
     address = want.address
     call = f"bind() to {want.text}"
-    sock = socket.socket(address.family, socket.SOCK_STREAM)
+    sock = _socket(want)
     try:
         _set_options(sock, want)
         _bind(sock, address)
@@ -154,6 +154,14 @@ def bind(want: Want) -> socket.socket:
         sock.close()
         raise OSError(error.errno, error.strerror, call) from error
     return sock
+
+
+def _socket(want: Want) -> socket.socket:
+    multipath = want.listener is not None and want.listener.multipath and want.address.family != socket.AF_UNIX
+    try:
+        return socket.socket(want.address.family, socket.SOCK_STREAM, socket.IPPROTO_MPTCP if multipath else 0)
+    except OSError as error:  # a kernel without Multipath TCP
+        raise OSError(error.errno, error.strerror, f"socket() {want.text}") from error
 
 
 def failed(error: OSError) -> str:

@@ -21,13 +21,14 @@ from lb.upsync.wire import Connection
 MAX_BODY: Final = 64 << 20  # bytes (the module crashed beyond 4 MiB)
 LEAST_ROOM: Final = 16 << 10  # bytes of a Body that has no Content-Length to go by
 INDEX: Final = "X-Consul-Index"
+_AT_ITS_LIMIT: Final = "a new connection was closed without an answer; limits.http_max_conns_per_client of Consul?"
 _SHOWN: Final = 200  # characters of an error's body
 
 Callback = Callable[[Any], Any]  # py-consul's: the response in, what the call returns out
 
 
 class Busy(ConsulException):  # type: ignore[misc]  # py-consul has no types
-    """429: too many requests or connections from this address."""
+    """Too many requests or connections from this address: 429, or a new connection closed without a byte (1.8)."""
 
 
 class Unshareable(ConsulException):  # type: ignore[misc]
@@ -133,6 +134,7 @@ class HTTPClient(consul.base.HTTPClient):  # type: ignore[misc]
         The answer's body is a text, or the view of the Body that was given.
         """
         body = Body() if into is None else into
+        fresh = self._connection.sock is None
         try:
             self._connection.extend(time.monotonic() + self.budget_s)
             target = self.target(path, params)
@@ -143,8 +145,10 @@ class HTTPClient(consul.base.HTTPClient):  # type: ignore[misc]
             response = self._connection.getresponse()
             self._connection.lasts = not response.will_close
             body.fill(response)
-        except BaseException:
+        except BaseException as error:
             self.close()
+            if fresh and isinstance(error, http.client.RemoteDisconnected):
+                raise Busy(_AT_ITS_LIMIT) from error
             raise
         _check(response, body)
         if not (response.headers.get(INDEX) or "").isdecimal():

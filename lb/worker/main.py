@@ -90,7 +90,7 @@ class Worker:
         tls.keep(one.upsync.tls for one in job.config.upstreams if one.upsync is not None)
         self._make_temp_dirs()
         if job.identity is not None:
-            job.identity.assume()
+            job.identity.assume(job.config.transparent)
         access, error_fd = self._files_of_engine()
         self._engine = _fast.Engine(
             job.config,

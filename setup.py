@@ -95,7 +95,7 @@ INPLACE = "--inplace" in sys.argv or "-i" in sys.argv
 
 def rooms() -> list[str]:
     """Every file whose change must rebuild, relative to ROOT: cythonize misses included ones now and then."""
-    found = [path for suffix in ("pyx", "pxd", "h") for path in (ROOT / "lb/fast").glob(f"*.{suffix}")]
+    found = [path for suffix in ("pyx", "pxd", "h") for path in (ROOT / "lb/fast").rglob(f"*.{suffix}")]
     return sorted(str(path.relative_to(ROOT)) for path in found)
 
 
@@ -111,7 +111,7 @@ def extension(name: str, source: str) -> Extension:
         name,
         [source],
         depends=[*rooms(), "setup.py"],
-        include_dirs=["lb/fast"],
+        include_dirs=["lb/fast/c"],
         libraries=LIBRARIES,
         extra_compile_args=[*BASE_CFLAGS, *mode.cflags, *march_flags(), *named(mode)],
         extra_link_args=list(mode.ldflags),

@@ -1,11 +1,11 @@
-"""The Python face of the engine (`lb/fast/api.pyx`): everything that a worker and the master call."""
+"""The Python face of the engine (`lb/fast/compile/engine.pyx`): everything that a worker and the master call."""
 
 import mmap
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 from lb.config.model import Config, ErrorLog, Server
-from lb.upsync.order import Change
+from lb.upsync.merge import Change
 
 T = TypeVar("T")
 

@@ -14,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 
 from lb import _fast
 from lb.config.model import Address, Server, Upstream
-from lb.master.ledger import Snapshot
+from lb.master.server_stats import Snapshot
 from lb.status import metrics
 from lb.status import server as status_server
 from lb.status.families import families, reference

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-HOT = sorted([*(ROOT / "lb/fast").glob("*.pyx"), *(ROOT / "lb/fast").glob("*.pxd"), ROOT / "lb/_fast.pyx"])
+HOT = sorted([*(ROOT / "lb/fast").rglob("*.pyx"), *(ROOT / "lb/fast").rglob("*.pxd"), ROOT / "lb/_fast.pyx"])
 LONGEST = 500  # lines of a file
 LONGER = {"types.pxd": 1200, "http.pyx": 600}  # every struct of the engine in one place; a room has 600 at most
 LONGEST_LIST = 700  # tables of directives and of test cases

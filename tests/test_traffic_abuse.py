@@ -115,7 +115,7 @@ def test_t05_no_descriptors(run_lb, connect):
 
 def test_t16_only_the_logs_know_the_wall_clock():
     """All deadlines are monotonic: the wall clock is read in one place, for logs, fields and the status port."""
-    rooms = [*Path("lb/fast").glob("*.pyx"), *Path("lb/fast").glob("*.pxd")]
+    rooms = [*Path("lb/fast").rglob("*.pyx"), *Path("lb/fast").rglob("*.pxd")]
     found = {
         room.name: re.findall(r"clock_gettime\(CLOCK_REALTIME|\btime\(NULL\)|gettimeofday", room.read_text())
         for room in rooms

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from lb.config.model import Address, Server
 from lb.upsync import dump, show
 from lb.upsync.entries import listing
-from lb.upsync.order import merge
+from lb.upsync.merge import merge
 from lb.upsync.report import Report
 from tests.upsync_fakes import names, server
 

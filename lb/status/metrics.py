@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from prometheus_client import Metric
 from prometheus_client.exposition import choose_encoder
 
-from lb.master.ledger import DIRECT, STATES, Snapshot
+from lb.master.server_stats import DIRECT, STATES, Snapshot
 from lb.status.families import (
     BACKUP,
     FEW,

@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from lb.config.model import Server, Upstream
-from lb.master.ledger import Snapshot
+from lb.master.server_stats import Snapshot
 from lb.status import metrics, page, state
 from lb.upsync import show, source, start
 from lb.upsync.report import Report
@@ -106,7 +106,7 @@ class View:
     stopping: bool
     workers: tuple[WorkerView, ...]
     upstreams: tuple[UpstreamView, ...]
-    totals: Mapping[str, int]  # lb.master.totals: counters of all workers since the start, gauges of now
+    totals: Mapping[str, int]  # lb.master.worker_stats: counters of all workers since the start, gauges of now
     last_reload: tuple[float, str] | None  # Unix time, and the error or ""
     dump_errors: Mapping[str, str]  # path -> why this dump file cannot be written
     waiting: tuple[BackOff, ...] = ()  # the crash loops there are

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from lb import _fast
 from lb.config.model import Server
-from lb.master.ledger import STATES, Snapshot, UpstreamKey
+from lb.master.server_stats import STATES, Snapshot, UpstreamKey
 from lb.upsync import start
 
 if TYPE_CHECKING:

@@ -19,9 +19,9 @@ from lb.config.model import Upsync
 from lb.upsync import tls
 from lb.upsync.consul_http import Body, Busy, Consul, Unshareable
 from lb.upsync.entries import Listing
-from lb.upsync.pulse import parameter
+from lb.upsync.path_probe import parameter
 from lb.upsync.query import Query, parse
-from lb.upsync.share import common
+from lb.upsync.query_groups import common
 from lb.upsync.source import Answer, SourceError, place
 from lb.upsync.stop import Stop, Stopped
 from lb.upsync.values import printable

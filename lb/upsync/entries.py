@@ -28,7 +28,7 @@ class Listing:
     """One upstream's part of an answer: servers in Consul's (lexicographic) order, and what is wrong with the rest.
 
     A server of a host name has an address of family AF_UNSPEC; `hosts` are these names.  One that was made of the last
-    one (lb.upsync.carry) says what has changed `since` then: `gone` and `fresh`, in the order of keys; a server that is
+    one (lb.upsync.incremental) says what has changed `since` then: `gone` and `fresh`, in the order of keys; a server that is
     altered is in both.
     """
 

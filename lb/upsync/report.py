@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, Literal, Self
 
 from lb.config.model import Address, Server
-from lb.upsync.roll import Key, Roll, key_of
+from lb.upsync.indexed_list import IndexedList, Key, key_of
 
 Origin = Literal["consul", "dump", "file"]
 _ORIGINS = ("consul", "dump", "file")
@@ -23,14 +23,14 @@ MOST_CHANGES: Final = 1000  # servers in a Delta; with more, the list itself is 
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """From the list of digest `of` to the one reported, as lb.upsync.order orders it."""
+    """From the list of digest `of` to the one reported, as lb.upsync.merge orders it."""
 
     of: int
     gone: tuple[Address, ...]
     head: tuple[Server, ...]  # new ones, before all others
     altered: tuple[Server, ...]  # as they are now, in their places
 
-    def applied(self, servers: Roll) -> tuple[Roll, int]:
+    def applied(self, servers: IndexedList) -> tuple[IndexedList, int]:
         """(the list after it, its digest)."""
         after: dict[Key, Server | None] = {(one.host, one.port): None for one in self.gone}
         after |= {key_of(one): one for one in self.altered}

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from lb.config.model import Address, Server, Upstream
 from lb.upsync import dump, show
-from lb.upsync.order import Order
+from lb.upsync.merge import Order
 from lb.upsync.report import Report
 from lb.upsync.source import watched
 

@@ -1,0 +1,493 @@
+"""Servers of upstreams, for HTTP requests and TCP sessions alike: choose, reuse or connect, fail over, give back.
+
+    up_start -> choose -> pool_take -> up_ready
+                       -> connect -> S_CONNECT -> up_event -> up_ready        (proxy_send or tcp_connected)
+                             failed: up_failed -> peer_fail -> up_start again, or the final status
+    up_release -> pool_put (S_IDLE) or conn_close;  a byte or an end on a pooled connection closes it
+
+`Peer.active` counts the requests that hold a peer; a removed peer goes when neither they nor pooled connections are left.
+"""
+
+cdef enum Why:                  # why a try failed
+    WHY_CONNECT = 0             # connect() failed
+    WHY_BROKEN = 1              # it broke before it answered
+    WHY_TIMEOUT = 2             # connect or read timeout
+    WHY_INVALID = 3             # its answer is no HTTP
+    WHY_STATUS = 4              # its answer has a status that proxy_next_upstream names
+
+
+# ---- passive health and the life of a peer
+
+cdef void peer_take(Peer* p) noexcept nogil:
+    p.active += 1
+    p.stats.active += 1
+    p.stats.requests += 1
+    peer_moved(p)
+
+
+cdef void peer_leave(Peer* p) noexcept nogil:
+    BUG_ON(p.active == 0)
+    p.active -= 1
+    p.stats.active -= 1
+    peer_moved(p)
+    peer_gone(p)
+
+
+cdef void peer_gone(Peer* p) noexcept nogil:
+    """Bury a removed peer that nobody uses any more; its memory is freed at the end of the turn."""
+    if p.removed and p.active == 0 and p.nidle == 0:
+        p.removed = 2
+        p.ups = <Upstream*> loop.dead
+        loop.dead = p
+
+
+cdef void peer_reap() noexcept nogil:
+    cdef Peer* p
+    while loop.dead != NULL:
+        p = loop.dead
+        loop.dead = <Peer*> p.ups
+        stats_left(p.stats)
+        peer_free(p)
+
+
+cdef void peer_fail(Request* r) noexcept nogil:
+    cdef Peer* p = r.peer
+    p.fails += 1
+    p.stats.failures += 1
+    p.failed = p.checked = loop.now
+    loop.st.failures += 1
+    stats_condition(p)
+    if p.max_fails and p.fails == p.max_fails and not p.single:
+        log_request(LOG_WARN, r, b"upstream server temporarily disabled", 0, error_try_phase(r))
+
+
+cdef void peer_ok(Peer* p) noexcept nogil:
+    """A try that did not fail: after fail_timeout it clears the failures, as nginx."""
+    if p.fails and p.failed < p.checked:
+        p.fails = 0
+        stats_condition(p)
+
+
+# ---- pooled connections
+
+cdef void pool_unlink(Conn* u) noexcept nogil:
+    cdef Upstream* ups = u.peer.ups
+    if u.prev != NULL:
+        u.prev.next = u.next
+    else:
+        ups.idle_first = u.next
+    if u.next != NULL:
+        u.next.prev = u.prev
+    else:
+        ups.idle_last = u.prev
+    if u.pprev != NULL:
+        u.pprev.pnext = u.pnext
+    else:
+        u.peer.idle = u.pnext
+    if u.pnext != NULL:
+        u.pnext.pprev = u.pprev
+    u.prev = u.next = u.pprev = u.pnext = NULL
+    ups.nidle -= 1
+    u.peer.nidle -= 1
+    loop.st.up_idle -= 1
+
+
+cdef void pool_close(Conn* u) noexcept nogil:
+    cdef Peer* p = u.peer
+    pool_unlink(u)
+    conn_close(u)
+    peer_gone(p)
+
+
+cdef void pool_put(Conn* u) noexcept nogil:
+    """Keep an upstream connection for the next request to its peer; the one idle longest makes room."""
+    cdef Upstream* ups = u.peer.ups
+    u.prev = ups.idle_last
+    u.next = NULL
+    if ups.idle_last != NULL:
+        ups.idle_last.next = u
+    else:
+        ups.idle_first = u
+    ups.idle_last = u
+    u.pprev = NULL
+    u.pnext = u.peer.idle
+    if u.pnext != NULL:
+        u.pnext.pprev = u
+    u.peer.idle = u
+    ups.nidle += 1
+    u.peer.nidle += 1
+    loop.st.up_idle += 1
+    u.req = NULL
+    u.flags |= CF_USED
+    conn_state(u, S_IDLE)
+    timer_set(&loop.wheel, &u.timer, loop.now + ups.keepalive_timeout)
+    if ups.nidle > ups.keepalive:
+        pool_close(ups.idle_first)
+
+
+cdef Conn* pool_take(Peer* p) noexcept nogil:
+    cdef Conn* u = p.idle
+    if u != NULL:
+        pool_unlink(u)
+        timer_clear(&u.timer)
+    return u
+
+
+# ---- one try
+
+cdef void up_start(Request* r) noexcept nogil:
+    """Find a server for the request and a connection to it; ends with up_ready, in S_CONNECT, or with the final status."""
+    cdef Peer* p
+    cdef Conn* u
+    cdef int e
+    if r.ups.key.n and r.key.p == NULL:
+        up_hash_key(r)
+    if r.tries == 0:
+        up_tries_begin(r)
+    while True:
+        p = balance_choose(r.ups, r, &loop.env) if r.ups != &loop.direct else proxy_pass_take(r)
+        if p == NULL:
+            up_exhausted(r)
+            return
+        r.peer = p
+        r.tries += 1
+        r.up_start = loop.now
+        r.up_connect = r.up_header = r.up_response = -1
+        r.up_status = 0
+        r.up_sent = r.up_received = 0
+        r.flags |= RQ_HELD
+        peer_take(p)
+        u = pool_take_for(r)
+        if u != NULL:
+            up_attach(r, u)
+            r.flags |= RQ_REUSED
+            loop.st.up_reuses += 1
+            up_ready(r)
+            return
+        e = up_connect(r)
+        if e == 0:
+            return
+        log_connect(r, e)
+        if e in (ENOMEM, EMFILE, ENFILE, ENOBUFS):      # our want, not the server's fault
+            up_release(r, False)
+            up_final(r, 500)
+            return
+        if not up_next(r, WHY_CONNECT):
+            return
+
+
+cdef void up_hash_key(Request* r) noexcept nogil:
+    """r.key: the value of `hash`, once for all tries; cut where it is longer than a head may be."""
+    cdef Out o
+    out_init(&o, loop.heads, HEADS)
+    var_write_value(&o, r, &loop.env, &r.ups.key)
+    r.key.p = <char*> request_memory(r, <uint32_t> (o.p - loop.heads) + 1)
+    if r.key.p != NULL:
+        r.key.n = <uint32_t> (o.p - loop.heads)
+        memcpy(r.key.p, loop.heads, r.key.n)
+
+
+cdef void up_attach(Request* r, Conn* u) noexcept nogil:
+    r.up = u
+    u.req = r
+    r.up_got = r.told_got = u.got
+    r.up_put = r.told_put = u.put
+    u.served += 1
+    conn_state(u, S_BUSY)
+
+
+cdef Conn* pool_take_for(Request* r) noexcept nogil:
+    """A pooled connection for this request. One that cannot be sent again is not risked on a connection that has just ended."""
+    cdef Conn* u
+    while not r.flags & RQ_TCP:
+        u = pool_take(r.peer)
+        if u == NULL or up_idempotent(r) or pool_nothing_came(u):
+            return u
+        conn_close(u)
+    return NULL
+
+
+cdef bint pool_nothing_came(Conn* u) noexcept nogil:
+    cdef char c
+    return recv(u.fd, &c, 1, MSG_PEEK) < 0 and errno == EAGAIN
+
+
+cdef bint up_quiet(Conn* u) noexcept nogil:
+    """After a whole answer: neither a byte nor the end has come behind it. A splice does not see that it took the last byte."""
+    if not u.ready & (R_READ | R_HUP):
+        return True
+    if u.ready & R_HUP or not pool_nothing_came(u):
+        return False
+    u.ready &= ~R_READ
+    return True
+
+
+cdef int up_connect(Request* r) noexcept nogil:
+    """Begin a connection to r.peer. 0, or the errno."""
+    cdef Peer* p = r.peer
+    cdef int e
+    cdef int one = 1
+    cdef Conn* u
+    cdef int fd = socket(p.family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)
+    if fd < 0:
+        return errno
+    if connect(fd, <sockaddr*> p.sa, p.sa_len) != 0 and errno != EINPROGRESS:
+        e = errno
+        close(fd)
+        return e
+    u = conn_new(fd, K_UP)
+    if u == NULL:
+        close(fd)
+        return ENOMEM
+    if p.family == AF_UNIX:
+        u.flags |= CF_UNIX
+    u.peer = p
+    if r.stream.keepalive if r.flags & RQ_TCP else r.loc.up_keepalive:
+        setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof(one))
+    up_attach(r, u)
+    conn_state(u, S_CONNECT)
+    if not loop_add(u, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET):
+        e = errno
+        r.up = NULL
+        u.req = NULL
+        conn_close(u)
+        return e
+    r.flags &= ~RQ_REUSED
+    loop.st.up_connects += 1
+    p.stats.connects += 1
+    timer_set(&loop.wheel, &u.timer, loop.now + (r.stream.connect_timeout if r.flags & RQ_TCP else r.loc.connect_timeout))
+    return 0
+
+
+cdef void up_ready(Request* r) noexcept nogil:
+    r.up_connect = loop.now - r.up_start
+    if r.flags & RQ_TCP:
+        tcp_connected(r)
+    else:
+        proxy_send(r)
+
+
+cdef void up_event(Conn* u) noexcept nogil:
+    cdef Request* r = u.req
+    cdef int e
+    if u.state == S_IDLE:
+        if u.ready & R_READ:        # the server ended it, or sent what nobody asked for
+            pool_close(u)
+        return
+    if u.state == S_CONNECT:
+        if u.ready & R_ERR:
+            e = conn_error(u)           # 0: a unix socket that was connected, and left by the server since
+            if e:
+                log_try(r, b"connect() failed", e, b"while connecting to upstream")
+                up_failed(r, WHY_CONNECT)
+                return
+        if not u.ready & R_WRITE:
+            return
+        timer_clear(&u.timer)
+        conn_state(u, S_BUSY)
+        stats_time(u.peer.stats.connect, &u.peer.stats.connect_ms, loop.now - r.up_start)
+        up_ready(r)
+        return
+    if r.flags & (RQ_TCP | RQ_TUNNEL):
+        tcp_event(u)
+    else:
+        proxy_event(r)
+
+
+cdef void up_timeout(Conn* u) noexcept nogil:
+    cdef Request* r = u.req
+    if u.state == S_IDLE:
+        pool_close(u)
+        return
+    if u.state == S_CONNECT:
+        log_try(r, b"upstream timed out", ETIMEDOUT, b"while connecting to upstream")
+    elif u.out != NULL or r.client.pipe != NULL:
+        log_try(r, b"upstream timed out", ETIMEDOUT, b"while sending request to upstream")
+    else:
+        log_try(r, b"upstream timed out", ETIMEDOUT, b"while reading response header from upstream"
+                if not r.flags & RQ_UP_HEAD else b"while reading upstream")
+    if r.flags & RQ_UP_HEAD:        # too late for another server: the client sees the break
+        peer_fail(r)
+        client_cut(r)
+        return
+    up_failed(r, WHY_TIMEOUT)
+
+
+# ---- the end of a try
+
+cdef void up_release(Request* r, bint keep) noexcept nogil:
+    """The request lets go of its server: the connection is pooled or closed."""
+    cdef Conn* u = r.up
+    cdef Peer* p = r.peer
+    if u != NULL:
+        r.up_response = loop.now - r.up_start
+        r.up_sent = u.put - r.up_put
+        r.up_received = u.got - r.up_got
+        stats_bytes(r)
+        if r.up_header >= 0 or (r.flags & RQ_TCP and r.up_connect >= 0):
+            stats_time(p.stats.response, &p.stats.response_ms, r.up_response)
+        r.up = NULL
+        u.req = NULL
+        if (keep and not p.removed and not loop.stopping and u.served < r.ups.keepalive_requests and r.ups.keepalive
+                and loop.now - u.born <= r.ups.keepalive_time):
+            pool_put(u)
+        else:
+            conn_close(u)
+    if r.flags & RQ_HELD:
+        r.flags &= ~RQ_HELD
+        peer_leave(p)
+
+
+cdef void up_abandon(Request* r) noexcept nogil:
+    """The exchange ends without a failure of the server: let go of it, if it is still held."""
+    if r.flags & RQ_HELD:
+        up_release(r, False)
+
+
+cdef bint up_idempotent(Request* r) noexcept nogil:
+    """May it be sent again after bytes of it went out? Not POST, LOCK, PATCH (nginx), nor a method we do not know."""
+    return r.h.method not in (M_OTHER, M_POST, M_PATCH, M_LOCK)
+
+
+cdef bint up_may_retry(Request* r, uint32_t why, bint stale) noexcept nogil:
+    """Does proxy_next_upstream let another server be asked? `stale`: a pooled connection may always have ended."""
+    cdef NextRule* n = &r.stream.next if r.flags & RQ_TCP else &r.loc.next
+    if r.flags & (RQ_STARTED | RQ_NO_REPLAY):
+        return False
+    if r.flags & RQ_TCP:
+        if r.flags & RQ_SENT:
+            return False
+    elif r.flags & RQ_SENT and not up_idempotent(r) and not n.mask & NX_NON_IDEMPOTENT:
+        return False
+    if stale:
+        return True
+    return n.mask & why and r.left > 1 and not (n.timeout and loop.now - r.up_first >= n.timeout)
+
+
+cdef uint32_t up_next_bit(int why, int status) noexcept nogil:
+    """The condition of proxy_next_upstream (Next) that has come true."""
+    if why == WHY_TIMEOUT:
+        return NX_TIMEOUT
+    if why == WHY_INVALID:
+        return NX_INVALID
+    if why != WHY_STATUS:
+        return NX_ERROR
+    if status == 500: return NX_500
+    if status == 502: return NX_502
+    if status == 503: return NX_503
+    if status == 504: return NX_504
+    if status == 403: return NX_403
+    if status == 404: return NX_404
+    if status == 429: return NX_429
+    return 0
+
+
+cdef void up_tries_begin(Request* r) noexcept nogil:
+    """As nginx: no more tries than there are servers, backup ones included, or than proxy_next_upstream_tries."""
+    cdef Table* t = r.ups.table
+    cdef NextRule* n = &r.stream.next if r.flags & RQ_TCP else &r.loc.next
+    cdef uint32_t most = 1 if r.ups == &loop.direct else 65535
+    if t != NULL and t.rank[0].n + t.rank[1].n < most:
+        most = t.rank[0].n + t.rank[1].n
+    if n.tries and n.tries < most:
+        most = n.tries
+    r.left = <uint16_t> most
+    r.up_first = loop.now
+
+
+cdef void up_failed(Request* r, int why) noexcept nogil:
+    """This try has failed before anything of an answer reached the client."""
+    if up_next(r, why):
+        up_start(r)
+
+
+cdef bint up_next(Request* r, int why) noexcept nogil:
+    """Let go of the failed server. True: another try is due; False: the request has got its final answer."""
+    cdef bint stale = why == WHY_BROKEN and r.flags & RQ_REUSED
+    cdef uint32_t bit = up_next_bit(why, r.up_status)
+    cdef bint again = up_may_retry(r, bit, stale)
+    cdef int status
+    if why != WHY_STATUS:
+        r.up_status = 504 if why == WHY_TIMEOUT else 502
+    status = r.up_status
+    if not stale and not bit & (NX_403 | NX_404):
+        peer_fail(r)
+    if again and not stale:         # a pooled connection may always have ended: the server is not to blame
+        again = up_tried_add(r, r.peer)
+        r.left -= 1
+    r.peer.stats.retries += again
+    up_release(r, False)
+    up_try_add(r, r.peer)
+    if again:
+        r.flags &= ~(RQ_SENT | RQ_REUSED)
+        loop.st.retries += 1
+        return True
+    up_final(r, status)
+    return False
+
+
+cdef void up_exhausted(Request* r) noexcept nogil:
+    """No server is left to try: the group's name stands for it in $upstream_addr."""
+    loop.st.no_live += 1
+    r.ups.rest.no_live += 1
+    r.peer = NULL
+    log_request(LOG_ERR, r, b"no live upstreams while connecting to upstream", 0, b"")
+    up_try_none(r)
+    up_final(r, 502)
+
+
+cdef void up_final(Request* r, int status) noexcept nogil:
+    up_try_add(r, r.peer)
+    if r.flags & RQ_TCP:
+        r.status = status
+        tcp_end(r)
+    else:
+        reply_status(r, status)
+
+
+cdef bint up_tried_add(Request* r, Peer* p) noexcept nogil:
+    """Remember that this server failed this request. False: enough servers were tried (64)."""
+    if r.tried == NULL:
+        r.tried = <Peer**> request_memory(r, 64 * sizeof(Peer*))
+    if r.tried == NULL or r.ntried == 64:
+        return False
+    r.tried[r.ntried] = p
+    r.ntried += 1
+    return True
+
+
+cdef void up_try_add(Request* r, Peer* p) noexcept nogil:
+    """The server was let go of: keep what $upstream_* tell of it. 64 tries at most are kept (up_tried_add)."""
+    cdef Try* t
+    if r.peer == NULL:
+        return
+    t = <Try*> request_memory(r, sizeof(Try) + p.name.n)
+    if t != NULL:
+        var_try_now(r, loop.now, t)
+        t.addr.p = <char*> t + sizeof(Try)
+        memcpy(t.addr.p, p.name.p, p.name.n)
+        up_try_link(r, t)
+    r.peer = NULL
+
+
+cdef void up_try_link(Request* r, Try* t) noexcept nogil:
+    t.next = NULL
+    t.redirect = r.redirected
+    r.redirected = 0
+    if r.last_try != NULL:
+        r.last_try.next = t
+    else:
+        r.first_try = t
+    r.last_try = t
+
+
+cdef void up_try_none(Request* r) noexcept nogil:
+    """No server could be chosen: the upstream's name stands for it, as in nginx."""
+    cdef Try* t = <Try*> request_memory(r, sizeof(Try))
+    if t == NULL:
+        return
+    memset(t, 0, sizeof(Try))
+    t.addr = r.ups.name
+    t.status = 502
+    t.connect = t.header = -1
+    up_try_link(r, t)

@@ -4,7 +4,7 @@ import mmap
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
-from lb.config.model import Config, ErrorLog, Server
+from lb.model import Config, ErrorLog, Server
 from lb.upsync.merge import Change
 
 T = TypeVar("T")
@@ -37,7 +37,7 @@ class Engine:
     def publish(self, upstream: int, servers: Sequence[Server], show: bytes, change: Change | None = None) -> None:
         """Replace the servers of upstream number `upstream`. Any thread; returns at once, the loop swaps soon after.
 
-        `show` is the text of this upstream for /upstream_show (see lb.upsync.show.block).  `change`: how they differ
+        `show` is the text of this upstream for /upstream_show (see lb.upstream_show.block).  `change`: how they differ
         from the last list that was published: (*reversed(added), *kept), altered ones in place. It spares the work for
         the others.
         """

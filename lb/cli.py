@@ -17,11 +17,12 @@ from pathlib import Path
 from typing import Final
 
 from lb import __version__, _fast
+from lb.config.consul_path import hide_tokens
 from lb.log import Log, print_error, targets
-from lb.master import boot, logfiles, pidfile
+from lb.master import boot, pidfile
 from lb.master.reload import Loaded
-from lb.master.source import Source
-from lb.upsync.query import hide_tokens
+from lb.process import logfiles
+from lb.process.source import Source
 
 PREFIX: Final = "/usr/local/lb/"
 CONF: Final = "conf/lb.conf"

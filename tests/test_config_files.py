@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lb.config import ConfigError, load
-from lb.config.model import Config, ProxyPass, UpstreamShow
+from lb.model import Config, ProxyPass, UpstreamShow
 
 CONF = Path(__file__).parent.parent / "conf"
 EXAMPLES = sorted(path for path in CONF.rglob("*.conf") if path.parent.name != "sites")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from lb.config.model import Server
+from lb.model import Server
 from lb.upsync.merge import Change
 from tests.lone_engine import LoneEngine, in_child
 

@@ -12,12 +12,12 @@ from pathlib import Path
 import psutil
 import pytest
 
-from lb.config.model import Address, Server
 from lb.log import Log
 from lb.master import reports
 from lb.master.dump_writer import DumpWriter
-from lb.master.loop import Loop
 from lb.master.reports import Dumps
+from lb.model import Address, Server
+from lb.process.loop import Loop
 from lb.upsync import dump
 from tests.harness.wait import wait_for
 

@@ -18,18 +18,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lb.config.model import Address, Config, Server, Upstream, Upsync
 from lb.log import MAX_LINE, Log, Target
 from lb.master import inherit, worker_stats
 from lb.master.child import Child
 from lb.master.generation import delay_after_death
 from lb.master.handover import Handover
-from lb.master.loop import Loop
 from lb.master.reports import Reports
+from lb.model import Address, Config, Server, Upstream, Upsync
+from lb.process import channel
+from lb.process.channel import ChannelError, Decoder, Endpoint, encode
+from lb.process.loop import Loop
 from lb.upsync.report import Delta, Report
 from lb.upsync.source import watched
-from lb.worker import channel
-from lb.worker.channel import ChannelError, Decoder, Endpoint, encode
 from lb.worker.control import Control, Orders
 from lb.worker.main import Worker
 from tests.harness.wait import wait_for

@@ -274,7 +274,8 @@ NEXT = {  # what the upstream block holds -> who answers one request after the o
 }
 HASHES = {
     "hash $arg_k; server 127.0.0.1:8081; server 127.0.0.1:8082; server 127.0.0.1:8083;": "3 2 3 2 1 2 1 1 3 3 1 3",
-    "hash $arg_k; server 127.0.0.1:8081 weight=3; server 127.0.0.1:8082; server 127.0.0.1:8083 down;": "1 2 1 1 1 1 2 1 1 1 1 1",
+    "hash $arg_k; server 127.0.0.1:8081 weight=3; server 127.0.0.1:8082; server 127.0.0.1:8083 down;":
+        "1 2 1 1 1 1 2 1 1 1 1 1",
     "hash $arg_k; server 127.0.0.1:8099; server 127.0.0.1:8082; server 127.0.0.1:8083;": "3 2 3 2 3 2 3 2 3 3 2 3",
 }
 

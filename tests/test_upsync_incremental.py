@@ -10,9 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lb import _fast
-from lb.config.model import Server, ShrinkGuard
-from lb.upsync import show
+from lb import _fast, upstream_show
+from lb.model import Server, ShrinkGuard
 from lb.upsync.entries import Entry, Listing, listing
 from lb.upsync.guard import Guard
 from lb.upsync.incremental import Incremental
@@ -175,7 +174,7 @@ def test_an_order_gives_the_change_and_the_text_of_the_plain_way(seed: int) -> N
         assert same(quick, plain)
         assert bool(quick) == bool(plain)
         current = quick.servers
-        assert order.text("u") == show.block("u", current, from_file=False)
+        assert order.text("u") == upstream_show.block("u", current, from_file=False)
         assert order.usable == sum(not one.down for one in current)
 
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lb.config.model import Address, Server
+from lb.model import Address, Server
 from lb.upsync import dump, indexed_list
 from lb.upsync.indexed_list import FEW, IndexedList, dump_of, key_of
 from lb.upsync.merge import change
@@ -43,7 +43,7 @@ def test_any_changes(answers: list[dict[int, tuple[int, int]]], asked: int, few:
     """`asked`: after how many changes the dump is asked for the first time. `few`: as many are made one by one."""
     first, *others = ([made(number, *rest) for number, rest in answer.items()] for answer in answers)
     following = IndexedList(first)
-    with mock.patch.object(roll, "FEW", few):
+    with mock.patch.object(indexed_list, "FEW", few):
         for number, answer in enumerate(others):
             before = following
             kept = tuple(before), before.dump() if number >= asked else None

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from lb.config.model import ShrinkGuard
+from lb.model import ShrinkGuard
 from tests.harness.backend import RawConnection
 from tests.harness.consul import KeySpace
 from tests.harness.wait import wait_for

@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterator
 import pytest
 
 import lb.upsync.consul as consul_source
-from lb.config.model import Address, Server
+from lb.config.consul_path import parse
 from lb.master.reports import Reports
+from lb.model import Address, Server
 from lb.upsync.connection import PlainSocket
-from lb.upsync.query import parse
 from lb.upsync.report import Report
 from lb.upsync.stop import Stop
 from tests.harness.wait import DEADLINE, free_port, wait_for

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from lb.config.model import Upsync
+from lb.config.consul_path import parse
+from lb.model import Upsync
 from lb.upsync import consul_kv
 from lb.upsync.consul_services import ConsulServices
 from lb.upsync.puller import Puller
-from lb.upsync.query import parse
 from lb.upsync.query_groups import common, groups
 from lb.upsync.start import initial
 from lb.upsync.stop import Stop

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lb.config.address import AddressError
-from lb.config.model import Address
+from lb.model import Address
 from lb.upsync import dump
 from lb.upsync.report import Report
 from lb.upsync.resolver import Found, Resolver

@@ -24,8 +24,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from lb.config.model import Address, Server, Upstream, Upsync
 from lb.log import Log
+from lb.model import Address, Server, Upstream, Upsync
 from lb.upsync.merge import Change
 from lb.upsync.puller import Puller
 from lb.upsync.report import Report

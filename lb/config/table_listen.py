@@ -6,10 +6,10 @@ from lb.config.address import AddressError, Url, parse
 from lb.config.directive import LB_ONLY, Directive
 from lb.config.errors import Refused
 from lb.config.listeners import ListenOptions
-from lb.config.model import Address
 from lb.config.scope import HttpServerScope, Scope, StreamServerScope
 from lb.config.tree import Node
 from lb.config.values import parse_number, parse_seconds, parse_size
+from lb.model import Address
 
 _NOT_YET = ("ssl", "http2", "quic", "udp", "deferred", "setfib", "accept_filter")
 

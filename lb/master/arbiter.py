@@ -14,20 +14,21 @@ from dataclasses import dataclass
 from typing import Final
 
 from lb import _fast
-from lb.config.model import Upstream
 from lb.log import Log, targets
-from lb.master import logfiles, pidfile, sockets, upgrade, worker_stats
+from lb.master import pidfile, sockets, upgrade, worker_stats
 from lb.master.generation import Worker
 from lb.master.generations import Generations, exit_text
 from lb.master.heartbeat import Pulse
 from lb.master.inherit import Inherited
-from lb.master.loop import READ, Loop
 from lb.master.reload import Loaded, Prepared, Reload, prepare
 from lb.master.reports import Dumps, Key, Reports, key_of
-from lb.master.signals import Caught, SignalQueue
-from lb.master.source import Source
 from lb.master.systemd import Notifier, status_line
 from lb.master.view import make_health, make_view
+from lb.model import Upstream
+from lb.process import logfiles
+from lb.process.loop import READ, Loop
+from lb.process.signals import Caught, SignalQueue
+from lb.process.source import Source
 from lb.status.pages import View
 from lb.status.server import StatusServer
 from lb.upsync.report import Report

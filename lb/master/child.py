@@ -16,8 +16,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from lb.master import title
-from lb.master.loop import READ, Loop
+from lb.process import title
+from lb.process.loop import READ, Loop
 
 READ_SIZE: Final = 1 << 16
 

@@ -25,7 +25,7 @@ from collections.abc import Mapping
 from typing import Final, NoReturn
 
 from lb.master.child import READ_SIZE, Outcome, begin
-from lb.master.loop import READ, Loop
+from lb.process.loop import READ, Loop
 from lb.upsync import dump
 
 NAME: Final = "writing dump files"

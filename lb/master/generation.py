@@ -1,7 +1,7 @@
 """One generation of workers: the processes that serve one configuration, each in its slot.
 
-A Generation knows who lives, who is ready, who has to be forked again and when, who was told to stop and by when it must
-be gone.  It forks through the function it is given and kills by pid; it never waits.  Dead processes are reaped by the
+It knows who lives, who is ready, who has to be forked again and when, who was told to stop and by when it must be
+gone.  It forks through the function it is given and kills by pid; it never waits.  Dead processes are reaped by the
 arbiter (one waitpid for all children), which tells the generation.
 """
 
@@ -16,11 +16,11 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from lb._fast import STOP_NOW, STOP_QUIT, STOP_RELOAD
-from lb.config.model import Config, ErrorLog
-from lb.master.identity import Identity
-from lb.master.logfiles import Files, close_all
-from lb.master.loop import doubled
-from lb.worker.channel import ChannelError, Endpoint
+from lb.model import Config, ErrorLog
+from lb.process.channel import ChannelError, Endpoint
+from lb.process.identity import Identity
+from lb.process.logfiles import Files, close_all
+from lb.process.loop import doubled
 
 YOUNG_S: Final = 5.0  # a worker that dies before this age counts as part of a crash loop
 START_DELAY_S: Final = 0.5  # after the first death before "ready"; doubles with each

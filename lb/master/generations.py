@@ -1,8 +1,8 @@
 """All worker processes: generations one after the other, their channels, and the sockets and files they inherit.
 
 The last generation is the current one.  The older ones serve until every worker of the current one is ready, then they
-are told to finish.  A generation is forgotten when its last process is reaped.  The listening sockets of the older generations
-stay open until then, so that a worker of theirs that dies meanwhile can be replaced.
+are told to finish.  A generation is forgotten when its last process is reaped.  The listening sockets of the older
+ones stay open until then, so that a worker of theirs that dies meanwhile can be replaced.
 """
 
 from __future__ import annotations
@@ -18,17 +18,18 @@ from functools import partial
 from typing import Final
 
 from lb import _fast
-from lb.config.model import Upstream
 from lb.log import Log
-from lb.master import logfiles, sockets, worker_stats
+from lb.master import sockets, worker_stats
 from lb.master.generation import KILL_AFTER_S, Generation, Slot, Worker
 from lb.master.handover import Handover
-from lb.master.loop import READ, WRITE, Loop
 from lb.master.reload import Prepared
 from lb.master.reports import Reports
 from lb.master.server_stats import ServerStats
+from lb.model import Upstream
+from lb.process import logfiles
+from lb.process.channel import ChannelError, Endpoint, Frame
+from lb.process.loop import READ, WRITE, Loop
 from lb.upsync.report import Report
-from lb.worker.channel import ChannelError, Endpoint, Frame
 from lb.worker.main import Job, become_worker
 
 DEATHS: Final = 10  # of workers, that the status port tells of

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from lb.config.model import Config, Upstream
 from lb.master.generation import Generation
+from lb.model import Config, Upstream
 
 ANSWER_S: Final = 0.25
 

@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from typing import Final
 
 from lb.config import ConfigError, Problem, load
-from lb.config.model import Config, ErrorLog
 from lb.log import Log
-from lb.master import logfiles
 from lb.master.child import Child
-from lb.master.identity import Identity, UnknownName, resolve
-from lb.master.loop import Loop
 from lb.master.sockets import BindError, Binding, Sockets, wants
-from lb.master.source import Source
+from lb.model import Config, ErrorLog
+from lb.process import logfiles
+from lb.process.identity import Identity, UnknownName, resolve
+from lb.process.loop import Loop
+from lb.process.source import Source
 
 READ_WITHIN_S: Final = 60.0  # a configuration of thousands of names behind a slow resolver
 

@@ -15,11 +15,11 @@ from collections.abc import Container
 from dataclasses import dataclass, replace
 from typing import Final
 
-from lb.config.model import Config, Server, Upstream
 from lb.log import Log
 from lb.master.child import Outcome
 from lb.master.dump_writer import DumpWriter
-from lb.master.loop import Loop, doubled
+from lb.model import Config, Server, Upstream
+from lb.process.loop import Loop, doubled
 from lb.upsync.indexed_list import IndexedList, dump_of
 from lb.upsync.report import Report
 from lb.upsync.source import watched
@@ -131,7 +131,7 @@ class Reports:
 
 
 def _completed(lists: dict[int, IndexedList], report: Report) -> Report:
-    """With its list as a IndexedList, if that is here, follows from one that is here, or came with it. Without its delta."""
+    """With its list indexed, if that is here, follows from one that is here, or came with it. Without its delta."""
     here = lists.get(report.digest)
     if here is not None and len(here) == report.count:  # of all workers but the first one
         return replace(report, servers=here, delta=None)

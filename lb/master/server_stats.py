@@ -1,8 +1,9 @@
 """What servers and upstreams have counted, over all workers, reloads and deaths; and since when a server is what it is.
 
-Workers count in their tallies (lb/fast/upstream/stats.pxd); here they are summed: what the dead had counted (`_base`), and what
-the living have.  An upstream is known by its kind and name, which a reload keeps; a server by its address.  The sums
-of an upstream never fall.  Those of a server begin again when it was gone and its worker with it.
+Workers count in memory that the master shares (lb/fast/upstream/stats.pxd); here it is summed: what the dead had
+counted (`_base`), and what the living have.  An upstream is known by its kind and name, which a reload keeps; a server
+by its address.  The sums of an upstream never fall.  Those of a server begin again when it was gone and its worker
+with it.
 
 A snapshot is made at most once a second: with 10,000 servers and 4 workers it takes 16 to 33 ms (measured).
 """
@@ -11,29 +12,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from typing import Final
 
 from lb import _fast
-from lb.config.model import Config
 from lb.master.generation import Generation, Worker
-
-UpstreamKey = tuple[str, str]  # kind and name
-Rows = dict[bytes, bytearray]  # address -> row of tallies_add; b"": the upstream
-Sums = dict[UpstreamKey, Rows]
+from lb.model import Config
+from lb.status.snapshot import DIRECT, Rows, Snapshot, Sums, UpstreamKey
 
 FRESH_S: Final = 1.0  # how long a snapshot is good enough
-DIRECT: Final = ("direct", "")  # servers of addresses that variables of proxy_pass gave
-
-STATES: Final = ("up", "down", "failed", "draining")  # of TALLY_STATE, from 1 on
-
-
-@dataclass(slots=True)
-class Snapshot:
-    """All sums of one moment."""
-
-    at: float  # time.monotonic()
-    sums: Sums = field(default_factory=dict)
 
 
 class ServerStats:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import psutil
 
 from lb import _fast
-from lb.config.model import Upstream
 from lb.master.generation import Generation, Worker
 from lb.master.heartbeat import MISSED_DOUBT
+from lb.model import Upstream
 from lb.status.pages import BackOff, Death, UpstreamView, View, WorkerView
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from lb import _fast
-from lb.config.model import Config
+from lb.model import Config
 
 GAUGES: Final = ("clients", "reading", "writing", "waiting", "upstream_open", "upstream_idle")  # what is there now
 PRIVATE: Final = ("pid", "heartbeat_ms", "accepting")  # a worker's own: a sum says nothing

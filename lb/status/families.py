@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from lb import __version__, _fast
-from lb.master.server_stats import STATES
+from lb.status.snapshot import STATES
 from lb.upsync.report import Report
 
 if TYPE_CHECKING:

@@ -18,10 +18,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from lb.config.model import Server, Upstream
-from lb.master.server_stats import Snapshot
+from lb.model import Server, Upstream
 from lb.status import metrics, page, state
-from lb.upsync import show, source, start
+from lb.status.snapshot import Snapshot
+from lb.upstream_show import page as show_page
+from lb.upsync import source, start
 from lb.upsync.report import Report
 
 TEXT: Final = "text/plain"
@@ -150,7 +151,7 @@ def upstream_show(view: View, query: str, accept: str) -> Answer:
     if _wants_json(accept):
         return upstream_json(view, query, accept)
     blocks = [(one.upstream.name, _block(one)) for one in view.upstreams]
-    return Answer(200, show.page(blocks, query.encode("utf-8", "surrogateescape")))
+    return Answer(200, show_page(blocks, query.encode("utf-8", "surrogateescape")))
 
 
 def _wants_json(accept: str) -> bool:

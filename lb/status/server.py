@@ -20,7 +20,7 @@ import h11
 
 from lb import __version__
 from lb.log import Log
-from lb.master.loop import READ, WRITE, Loop
+from lb.process.loop import READ, WRITE, Loop
 from lb.status.pages import Answer, View, respond
 
 MAX_CONNECTIONS: Final = 64

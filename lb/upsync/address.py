@@ -15,7 +15,7 @@ import socket
 import urllib.parse
 from typing import Final
 
-from lb.config.model import Address
+from lb.model import Address
 
 MAX_TEXT: Final = 128  # characters of an address; the module's buffer overran at 110
 MAX_UNIX_PATH: Final = 107  # bytes: sun_path without its NUL

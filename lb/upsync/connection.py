@@ -136,7 +136,7 @@ def wrap(wire: PlainSocket, context: ssl.SSLContext, name: str) -> TlsSocket:
 
 
 class Connection(http.client.HTTPConnection):
-    """http.client's connection over a PlainSocket. `context`: https, for the certificate name `tls_name`, or else the host.
+    """http.client's connection over a PlainSocket. `context`: https, for the certificate name `tls_name`, or the host.
 
     `interval_s`: how long the path may be dead, unnoticed.
     """

@@ -11,7 +11,7 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from typing import Any, Final
 
-from lb.config.model import Upsync
+from lb.model import Upsync
 from lb.upsync.consul import ConsulSource
 from lb.upsync.consul_http import INDEX, Body, Unshareable
 from lb.upsync.entries import Entry, Listing

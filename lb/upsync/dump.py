@@ -17,7 +17,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
-from lb.config.model import Server
+from lb.model import Server
 from lb.upsync.address import AddressError, parse_dumped
 from lb.upsync.values import INT_MAX, printable
 

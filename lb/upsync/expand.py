@@ -11,7 +11,7 @@ import socket
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from lb.config.model import Address, Server
+from lb.model import Address, Server
 from lb.upsync.entries import Listing
 from lb.upsync.resolver import Found
 

@@ -1,10 +1,10 @@
 """A list of servers as the master keeps it: with the text of its dump and an index, which the next list takes over.
 
-    IndexedList --dump(), places()--> text and index, made once       IndexedList --edited()--> the next IndexedList, with both
+    IndexedList --dump(), places()--> text and index, made once       --edited()--> the next one, with both
 
 One change among 5,000 servers shall not cost 5,000 lines, nor a look at 5,000 servers, which no cache has when the
 change comes.  So the text is cut and joined around the lines that change, and servers are found by hashes that lie side
-by side.  A IndexedList never changes, like the tuple that it is; whoever needs a plain list (a worker, over fork) copies it.
+by side.  It never changes, like the tuple that it is; whoever needs a plain list (a worker, over fork) copies it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence, Set
 from struct import Struct
 from typing import Final
 
-from lb.config.model import Server
+from lb.model import Server
 from lb.upsync import dump
 
 Key = tuple[str, int]  # host and port

@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from lb.config.model import Server
-from lb.upsync import show
+from lb import upstream_show
+from lb.model import Server
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ class Order:
     def __init__(self, servers: Sequence[Server]) -> None:
         self.usable = sum(not one.down for one in servers)
         self._servers = {one.address: one for one in reversed(servers)}
-        self._lines = {one.address: show.line(one) for one in reversed(servers)}
+        self._lines = {one.address: upstream_show.line(one) for one in reversed(servers)}
 
     def __contains__(self, address: object) -> bool:
         return address in self._servers
@@ -92,7 +92,7 @@ class Order:
             del self._servers[one.address], self._lines[one.address]
         for now in (*plan.added, *[now for _, now in plan.altered]):
             self._servers[now.address] = now
-            self._lines[now.address] = show.line(now)
+            self._lines[now.address] = upstream_show.line(now)
         lost, won = self.balance(plan)
         self.usable += won - lost
         return replace(plan, servers=tuple(reversed(self._servers.values())))
@@ -105,5 +105,5 @@ class Order:
         return sum(not one.down for one in lost), sum(not one.down for one in won)
 
     def text(self, name: str) -> bytes:
-        """show.block of it."""
-        return show.head(name, len(self._lines)) + b"".join(reversed(self._lines.values()))
+        """upstream_show.block of it."""
+        return upstream_show.head(name, len(self._lines)) + b"".join(reversed(self._lines.values()))

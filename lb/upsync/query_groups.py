@@ -17,8 +17,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
-from lb.config.model import Upsync
-from lb.upsync.query import Query, parse
+from lb.config.consul_path import Query, parse
+from lb.model import Upsync
 
 MOST_QUERIES: Final = 100  # for services, of all workers: half of what Consul allows one address
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal, Self
 
-from lb.config.model import Address, Server
+from lb.model import Address, Server
 from lb.upsync.indexed_list import IndexedList, Key, key_of
 
 Origin = Literal["consul", "dump", "file"]

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from lb.config.address import AddressError, lookup
-from lb.config.model import Address
+from lb.model import Address
 
 THREADS: Final = 4  # lookups at a time: a dead name server holds each for seconds
 AGAIN_S: Final = 5.0  # at the latest, after a failure

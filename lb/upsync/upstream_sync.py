@@ -13,8 +13,8 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
-from lb.config.model import Server, Upstream, Upsync
 from lb.log import Log
+from lb.model import Server, Upstream, Upsync
 from lb.upsync.entries import Listing
 from lb.upsync.expand import expand, lost_hosts
 from lb.upsync.guard import Confirmed, Guard

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from lb.log import Log
-from lb.worker.channel import ChannelError, Endpoint, Frame
+from lb.process.channel import ChannelError, Endpoint, Frame
 
 LAST_WORDS_S: Final = 1.0  # how long the end waits for the master to take what was posted
 

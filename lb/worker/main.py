@@ -22,12 +22,13 @@ from functools import partial
 from typing import Any, Final, NoReturn
 
 from lb import _fast
-from lb.config.model import Config, ErrorLog
+from lb.config import consul_tls
 from lb.log import Log, targets
-from lb.master import logfiles, title
-from lb.master.identity import Identity
-from lb.master.signals import worker_mask
-from lb.upsync import query_groups, start, tls
+from lb.model import Config, ErrorLog
+from lb.process import logfiles, title
+from lb.process.identity import Identity
+from lb.process.signals import worker_mask
+from lb.upsync import query_groups, start
 from lb.upsync.puller import Puller
 from lb.upsync.report import Report
 from lb.upsync.resolver import Resolver
@@ -87,7 +88,7 @@ class Worker:
         self._log = job.log
         self._set_limits()
         self._lists = self._first_lists()  # a dump, or a key, may lie where only root can read
-        tls.keep(one.upsync.tls for one in job.config.upstreams if one.upsync is not None)
+        consul_tls.keep(one.upsync.tls for one in job.config.upstreams if one.upsync is not None)
         make_temp_dirs(job.config, job.identity)
         if job.identity is not None:
             job.identity.assume()

@@ -8,8 +8,8 @@ from __future__ import annotations
 import contextlib
 import os
 
-from lb.config.model import Config, ProxyPass
-from lb.master.identity import Identity
+from lb.model import Config, ProxyPass
+from lb.process.identity import Identity
 
 
 def make_temp_dirs(config: Config, identity: Identity | None) -> None:

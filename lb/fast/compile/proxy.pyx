@@ -1,4 +1,4 @@
-"""The settings of a proxied location from the model (lb/config/model.py) to the structs that the rooms read. With the GIL.
+"""The settings of a proxied location from the model (lb/model/__init__.py) to the structs that the rooms read. With the GIL.
 
 Memory and texts come from the Engine and live as long as it does.
 """

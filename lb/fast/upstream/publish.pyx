@@ -17,7 +17,7 @@ cdef enum:
 # ---- building, with the GIL
 
 cdef bytes publish_sockaddr_bytes(object address):
-    """The C sockaddr of a lb.config.model.Address."""
+    """The C sockaddr of a lb.model.Address."""
     cdef sockaddr_in v4
     cdef sockaddr_in6 v6
     cdef sockaddr_un un

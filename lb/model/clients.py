@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from lb.config.model import Value
+    from lb.model import Value
 
 
 @dataclass(frozen=True, slots=True)

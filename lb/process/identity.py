@@ -12,7 +12,7 @@ import pwd
 from dataclasses import dataclass
 from typing import Final
 
-from lb.config.model import Config
+from lb.model import Config
 
 DEFAULT_USER: Final = "nobody"
 DEFAULT_GROUPS: Final = ("nobody", "nogroup")  # the second is Debian's

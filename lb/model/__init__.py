@@ -10,16 +10,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from lb.config.model_clients import AccessRule, LimitRule, LimitZone, RealIp
-from lb.config.model_logs import AccessLog as AccessLog
-from lb.config.model_logs import ErrorLog as ErrorLog
-from lb.config.model_logs import LogCache as LogCache
-from lb.config.model_logs import LogFormat as LogFormat
-from lb.config.model_logs import LogLevel as LogLevel
-from lb.config.model_logs import Syslog as Syslog
-from lb.config.model_values import Address as Address
-from lb.config.model_values import Value as Value
-from lb.config.model_values import Var as Var
+from lb.model.clients import AccessRule, LimitRule, LimitZone, RealIp
+from lb.model.logs import AccessLog as AccessLog
+from lb.model.logs import ErrorLog as ErrorLog
+from lb.model.logs import LogCache as LogCache
+from lb.model.logs import LogFormat as LogFormat
+from lb.model.logs import LogLevel as LogLevel
+from lb.model.logs import Syslog as Syslog
+from lb.model.values import Address as Address
+from lb.model.values import Value as Value
+from lb.model.values import Var as Var
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,7 +257,7 @@ class Expires:
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
+class HeaderFilter:
     """What becomes of an answer's fields on their way to the client."""
 
     hide: tuple[str, ...] = ()  # lower case, beyond what is always hidden
@@ -337,7 +337,7 @@ class HttpSettings:
     limit_req_status: int = 503
     limit_req_log_level: LogLevel = "error"
     limit_req_dry_run: bool = False
-    shape: Shape = Shape()
+    header_filter: HeaderFilter = HeaderFilter()
     proxy_method: Value | None = None  # None: the client's
     proxy_set_body: Value | None = None
     proxy_pass_request_headers: bool = True

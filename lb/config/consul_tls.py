@@ -10,7 +10,7 @@ import contextlib
 import ssl
 from collections.abc import Iterable
 
-from lb.config.model import UpsyncTls
+from lb.model import UpsyncTls
 
 _kept: dict[UpsyncTls, ssl.SSLContext] = {}  # of this worker
 

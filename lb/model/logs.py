@@ -1,11 +1,11 @@
-"""The logs of the model (lb.config.model, which has them too): what is written, and where."""
+"""The logs of the model (lb.model, which has them too): what is written, and where."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Literal
 
-from lb.config.model_values import Address, Value
+from lb.model.values import Address, Value
 
 LogLevel = Literal["debug", "info", "notice", "warn", "error", "crit", "alert", "emerg"]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from lb.config.model import Server
+from lb.model import Server
 
 UNKNOWN: Final = b"The upstream you requested does not exist. Please double-check the name"
 NONE: Final = b"No upstreams defined"

@@ -1,4 +1,4 @@
-"""The smallest parts of the model (lb.config.model, which has them too): addresses, and texts with variables."""
+"""The smallest parts of the model (lb.model, which has them too): addresses, and texts with variables."""
 
 from __future__ import annotations
 

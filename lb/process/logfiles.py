@@ -10,8 +10,8 @@ import os
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from lb.config.model import Config, ErrorLog
-from lb.master.source import Source
+from lb.model import Config, ErrorLog
+from lb.process.source import Source
 
 MODE: Final = 0o644
 # O_NONBLOCK: a FIFO without a reader is an error instead of a wait, and one with a slow reader loses lines

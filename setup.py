@@ -5,7 +5,7 @@ Cython's compiler directives are set here and nowhere else: a comment in an incl
 makes lies in `build/<mode>/`; a build in place then puts the result into the tree with a rename, so that a running lb
 keeps the file it has mapped.  What Cython said is in `build/cython.log`; the mode in the tree is in `build/mode`.
 
-Environment: LB_BUILD = release | debug | asan | profile | coverage;  LB_MARCH = native for the machine at hand;
+Environment: LB_BUILD = release | dev | debug | asan | profile | coverage;  LB_MARCH = native for the machine at hand;
 LB_NO_EXT = 1 leaves the extensions out (the editable install: `make build` makes them).
 """
 
@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import filecmp
 import os
+import re
 import shutil
 import sys
 from dataclasses import dataclass
@@ -42,7 +43,7 @@ DIRECTIVES = {
 }
 
 BASE_CFLAGS = [
-    "-g",
+    "-g1",  # lines and functions, for backtraces, perf and gcov: variables too would cost a third of the build
     "-fno-plt",
     "-fno-strict-aliasing",
     "-fvisibility=hidden",
@@ -66,9 +67,10 @@ class Mode:
 SANITIZE = "-fsanitize=address,undefined"
 MODES = {
     "release": Mode(("-O3",)),
-    "debug": Mode(("-O1", "-UNDEBUG", "-DLB_DEBUG", "-fno-omit-frame-pointer")),
+    "dev": Mode(("-O0", "-UNDEBUG", "-DLB_DEBUG")),  # the build of one's every change: a fifth of release's
+    "debug": Mode(("-O1", "-g", "-UNDEBUG", "-DLB_DEBUG", "-fno-omit-frame-pointer")),
     "asan": Mode(
-        ("-O1", "-UNDEBUG", "-DLB_DEBUG", SANITIZE, "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer"),
+        ("-O1", "-g", "-UNDEBUG", "-DLB_DEBUG", SANITIZE, "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer"),
         (SANITIZE,),
     ),
     "profile": Mode(("-O3", "-fno-omit-frame-pointer", "-fno-optimize-sibling-calls")),
@@ -93,9 +95,28 @@ MODE_DIR = BUILD / (MODE + "".join(march_flags()))
 INPLACE = "--inplace" in sys.argv or "-i" in sys.argv
 
 
-def rooms() -> list[str]:
-    """Every file whose change must rebuild, relative to ROOT: cythonize misses included ones now and then."""
-    found = [path for suffix in ("pyx", "pxd", "h") for path in (ROOT / "lb/fast").glob(f"*.{suffix}")]
+NAMED = re.compile(
+    r"""^\s*(?:from\s+(lb\.fast[\w.]*)\s+cimport|include\s+"([^"]+)"|cdef\s+extern\s+from\s+"([\w./]+)")""", re.M
+)
+
+
+def rooms(source: str) -> list[str]:
+    """Every file whose change must rebuild `source`, relative to ROOT: what it cimports and includes, and so on.
+
+    cythonize misses included ones now and then.
+    """
+    found: set[Path] = set()
+    todo = [ROOT / source]
+    while todo:
+        path = todo.pop()
+        if path in found or not path.is_file():
+            continue
+        found.add(path)
+        for module, included, header in NAMED.findall(path.read_text()):
+            if module:
+                todo.append(ROOT / (module.replace(".", "/") + ".pxd"))
+            else:  # cython looks beside the file, gcc in include_dirs
+                todo += [path.parent / (included or header), ROOT / "lb/fast/c" / (included or header)]
     return sorted(str(path.relative_to(ROOT)) for path in found)
 
 
@@ -110,8 +131,8 @@ def extension(name: str, source: str) -> Extension:
     return Extension(
         name,
         [source],
-        depends=[*rooms(), "setup.py"],
-        include_dirs=["lb/fast"],
+        depends=[*rooms(source), "setup.py"],
+        include_dirs=["lb/fast/c"],
         libraries=LIBRARIES,
         extra_compile_args=[*BASE_CFLAGS, *mode.cflags, *march_flags(), *named(mode)],
         extra_link_args=list(mode.ldflags),

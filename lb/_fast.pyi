@@ -1,11 +1,11 @@
-"""The Python face of the engine (`lb/fast/api.pyx`): everything that a worker and the master call."""
+"""The Python face of the engine (`lb/fast/compile/engine.pyx`): everything that a worker and the master call."""
 
 import mmap
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
-from lb.config.model import Config, ErrorLog, Server
-from lb.upsync.order import Change
+from lb.model import Config, ErrorLog, Server
+from lb.upsync.merge import Change
 
 T = TypeVar("T")
 
@@ -37,7 +37,7 @@ class Engine:
     def publish(self, upstream: int, servers: Sequence[Server], show: bytes, change: Change | None = None) -> None:
         """Replace the servers of upstream number `upstream`. Any thread; returns at once, the loop swaps soon after.
 
-        `show` is the text of this upstream for /upstream_show (see lb.upsync.show.block).  `change`: how they differ
+        `show` is the text of this upstream for /upstream_show (see lb.upstream_show.block).  `change`: how they differ
         from the last list that was published: (*reversed(added), *kept), altered ones in place. It spares the work for
         the others.
         """
@@ -84,7 +84,7 @@ def tallies_add(
     """Add what one worker counted of its servers to `tables`: for each upstream number (and one behind them, for the
     addresses that variables gave) address -> row of TALLY_ROW uint64; b"" is the sum of the upstream.
 
-    layout: workers, and bytes of their counters (lb.master.totals.layout): nothing in the memory itself is believed.
+    layout: workers, and bytes of their counters (lb.master.worker_stats.layout): the memory itself is not believed.
     A row: TALLY_FIELDS, what each worker thinks of the server, and from tallies_settle its state.
     dead: without what there is now. serving: with what a server is now.
     """

@@ -9,96 +9,96 @@ import platform
 import time
 
 from lb import __version__
-from lb.config.model import Break, If, ProxyPass, Return, Rewrite, Set, UpstreamShow, Var
+from lb.model import Break, If, ProxyPass, Return, Rewrite, Set, UpstreamShow, Var
 from lb.syslog import head_text
-from lb.upsync.show import block as show_block
+from lb.upstream_show import block as show_block
 
 from cpython.bytearray cimport PyByteArray_AS_STRING
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 # What everything is made of
 from lb.fast.types cimport *
-from lb.fast.sys cimport *
+from lb.fast.c.sys cimport *
 
 # Pure rooms
-from lb.fast.buf cimport *
-from lb.fast.wheel cimport *
-from lb.fast.tally cimport *
-from lb.fast.out cimport *
-from lb.fast.head cimport parse_request, parse_response
-from lb.fast.fields cimport field_id
-from lb.fast.rules cimport refusal_text, rule_text
-from lb.fast.chunk cimport TRAILER_MAX, chunk_decode, lenient_takes
-from lb.fast.uri cimport uri_normalise
-from lb.fast.cidr cimport cidr_find
-from lb.fast.forwarded cimport address_of, forwarded, plain_address
-from lb.fast.limit cimport *
-from lb.fast.greeting cimport GREETING_MOST, greeting_write, parse_greeting
-from lb.fast.origin cimport *
-from lb.fast.outcome cimport *
-from lb.fast.simd cimport LB_NAME, LB_VALUE, lb_class, lb_hex
-from lb.fast.names cimport *
-from lb.fast.address cimport *
-from lb.fast.value cimport *
-from lb.fast.swap cimport *
-from lb.fast.shape cimport *
-from lb.fast.rewrite cimport *
-from lb.fast.ring cimport *
-from lb.fast.balance cimport *
+from lb.fast.io.buf cimport *
+from lb.fast.io.timer cimport *
+from lb.fast.upstream.stats cimport *
+from lb.fast.io.writer cimport *
+from lb.fast.message.h1.head cimport head_parse_request, head_parse_response
+from lb.fast.message.h1.fields cimport field_id
+from lb.fast.message.h1.rules cimport rule_refusal_text, rule_text
+from lb.fast.message.h1.chunk cimport TRAILER_MAX, chunk_decode, chunk_lenient_takes
+from lb.fast.message.h1.uri cimport uri_normalise
+from lb.fast.route.cidr cimport cidr_find
+from lb.fast.route.realip cimport realip_address_of, realip_parse, realip_plain_address
+from lb.fast.route.limit_req cimport *
+from lb.fast.stream.proxy_protocol cimport PROXY_PROTOCOL_MOST, proxy_protocol_write, proxy_protocol_parse
+from lb.fast.route.variables.client cimport *
+from lb.fast.route.variables.upstream cimport *
+from lb.fast.c.simd cimport LB_NAME, LB_VALUE, lb_class, lb_hex
+from lb.fast.route.names cimport *
+from lb.fast.io.sockaddr cimport *
+from lb.fast.route.variables.request cimport *
+from lb.fast.http.proxy_redirect cimport *
+from lb.fast.http.header_filter cimport *
+from lb.fast.message.h1.write cimport *
+from lb.fast.upstream.ring cimport *
+from lb.fast.upstream.balance cimport *
 
 # Machine rooms
-include "fast/poll.pyx"         # the loop: wait, events, timers
-include "fast/slice.pyx"        # the loop runs at once when it wakes
-include "fast/tally.pyx"        # counters of servers, for the master
-include "fast/conn.pyx"         # sockets: slab, states, recv and send
-include "fast/pump.pyx"         # bytes in bulk: splice
-include "fast/log.pyx"          # log files, the error log
-include "fast/errlog.pyx"       # messages with what they are about
-include "fast/syslog.pyx"       # log lines as datagrams
-include "fast/logzip.pyx"       # compressed log files
-include "fast/lognames.pyx"     # log files that requests name
-include "fast/access.pyx"       # access logs
-include "fast/accept.pyx"       # clients come in
-include "fast/request.pyx"      # an exchange and its memory
-include "fast/spool.pyx"        # temporary files
-include "fast/gather.pyx"       # a request's body, whole before a server is chosen
-include "fast/regex.pyx"        # PCRE2
-include "fast/vars.pyx"         # variables of set, map and captures
-include "fast/linger.pyx"       # the end of a client connection
-include "fast/heads.pyx"        # heads of requests: read, refused
-include "fast/http.pyx"         # HTTP clients: an exchange, keep-alive, the end
-include "fast/greet.pyx"        # PROXY headers
-include "fast/limit.pyx"        # limit_req
-include "fast/admit.pyx"        # realip, allow, deny
-include "fast/route.pyx"        # server, location, phases
-include "fast/ops.pyx"          # set, rewrite, return, break, if
-include "fast/redirect.pyx"     # error_page, internal redirects
-include "fast/accel.pyx"        # X-Accel-Redirect, X-Accel-Buffering
-include "fast/direct.pyx"       # proxy_pass with variables
-include "fast/body.pyx"         # the client's body on its way to the server
-include "fast/answer.pyx"       # answers that lb makes itself
-include "fast/place.pyx"        # which file a path stands for
-include "fast/file.pyx"         # static files
-include "fast/tcp.pyx"          # TCP sessions
-include "fast/session.pyx"      # what a stream server does before or instead: set, return, a server by a value
-include "fast/peer.pyx"         # a server: its life, passive health, how long it takes
-include "fast/pool.pyx"         # upstream connections that wait for the next request
-include "fast/outgoing.pyx"     # sockets to servers: options, proxy_bind
-include "fast/upstream.pyx"     # choose, connect, reuse, fail over
-include "fast/tunnel.pyx"       # 101 and 103
-include "fast/hold.pyx"         # an answer that waits for its client
-include "fast/proxy.pyx"        # HTTP servers: request out, answer in
-include "fast/drain.pyx"        # leaving
-include "fast/ring_build.pyx"   # `hash ... consistent`: the ring of a new table
-include "fast/table.pyx"        # a new table takes over
-include "fast/publish.pyx"      # a Python list becomes a table
-include "fast/amend.pyx"        # a table made from the last one
-include "fast/tallies.pyx"      # counters of servers, as the master reads them
-include "fast/handover.pyx"     # what an old worker tells a new one
-include "fast/differ.pyx"       # where two answers of Consul differ
-include "fast/api.pyx"          # class Engine
-include "fast/compile_admit.pyx"    # who may come in
-include "fast/compile_proxy.pyx"    # what api leaves to it: the settings of a proxied location
-include "fast/compile_logs.pyx"     # logs and their targets
-include "fast/compile_files.pyx"    # static files
-include "fast/compile_routes.pyx"   # servers, locations, operations, maps: from the model
+include "fast/io/loop.pyx"                    # the loop: wait, events, timers
+include "fast/io/sched.pyx"                   # the loop runs at once when it wakes
+include "fast/upstream/stats.pyx"             # counters of servers, for the master
+include "fast/io/conn.pyx"                    # sockets: slab, states, recv and send
+include "fast/io/splice.pyx"                  # bytes in bulk: splice
+include "fast/log/log.pyx"                    # log files, the error log
+include "fast/log/error_log.pyx"              # messages with what they are about
+include "fast/log/syslog.pyx"                 # log lines as datagrams
+include "fast/log/gzip.pyx"                   # compressed log files
+include "fast/log/names.pyx"                  # log files that requests name
+include "fast/log/access_log.pyx"             # access logs
+include "fast/io/accept.pyx"                  # clients come in
+include "fast/http/request.pyx"               # an exchange and its memory
+include "fast/http/temp_file.pyx"             # temporary files
+include "fast/http/request_buffering.pyx"     # a request's body, whole before a server is chosen
+include "fast/route/regex.pyx"                # PCRE2
+include "fast/route/variables/user.pyx"       # variables of set, map and captures
+include "fast/http/lingering_close.pyx"       # the end of a client connection
+include "fast/http/client_head.pyx"           # heads of requests: read, refused
+include "fast/http/client.pyx"                # HTTP clients: an exchange, keep-alive, the end
+include "fast/stream/proxy_protocol.pyx"      # PROXY headers
+include "fast/route/limit_req.pyx"            # limit_req
+include "fast/route/access.pyx"               # realip, allow, deny
+include "fast/route/location.pyx"             # server, location, phases
+include "fast/route/rewrite.pyx"              # set, rewrite, return, break, if
+include "fast/http/internal_redirect.pyx"     # redirect_error_page, internal redirects
+include "fast/http/x_accel.pyx"               # X-Accel-Redirect, X-Accel-Buffering
+include "fast/upstream/proxy_pass_variables.pyx"# proxy_pass with variables
+include "fast/http/request_body.pyx"          # the client's body on its way to the server
+include "fast/http/local_reply.pyx"           # answers that lb makes itself
+include "fast/static/path.pyx"                # which file a path stands for
+include "fast/static/file.pyx"                # static files
+include "fast/stream/tcp.pyx"                 # TCP sessions
+include "fast/stream/session.pyx"             # what a stream server does before or instead: set, return, a server by a value
+include "fast/upstream/peer.pyx"              # a server: its life, passive health, how long it takes
+include "fast/upstream/pool.pyx"              # upstream connections that wait for the next request
+include "fast/upstream/outgoing.pyx"          # sockets to servers: options, proxy_bind
+include "fast/upstream/upstream.pyx"          # choose, connect, reuse, fail over
+include "fast/http/upgrade.pyx"               # 101 and 103
+include "fast/http/response_buffering.pyx"    # an answer that waits for its client
+include "fast/http/response.pyx"              # HTTP servers: request out, answer in
+include "fast/io/drain.pyx"                   # leaving
+include "fast/upstream/ring_build.pyx"        # `hash ... consistent`: the ring of a new table
+include "fast/upstream/table.pyx"             # a new table takes over
+include "fast/upstream/publish.pyx"           # a Python list becomes a table
+include "fast/upstream/delta.pyx"             # a table made from the last one
+include "fast/upstream/stats_read.pyx"        # counters of servers, as the master reads them
+include "fast/upstream/state.pyx"             # what an old worker tells a new one
+include "fast/upstream/diff.pyx"              # where two answers of Consul differ
+include "fast/compile/engine.pyx"             # class Engine
+include "fast/compile/access.pyx"             # who may come in
+include "fast/compile/proxy.pyx"              # what api leaves to it: the settings of a proxied location
+include "fast/compile/logs.pyx"               # logs and their targets
+include "fast/compile/files.pyx"              # static files
+include "fast/compile/routes.pyx"             # servers, locations, operations, maps: from the model

@@ -17,12 +17,13 @@ from pathlib import Path
 from typing import Final
 
 from lb import __version__, _fast
-from lb.config.model import Config
+from lb.config.consul_path import hide_tokens
 from lb.log import Log, print_error, targets
-from lb.master import boot, holders, logfiles, pidfile, sockets, title
+from lb.master import boot, holders, pidfile, sockets
 from lb.master.reload import Loaded
-from lb.master.source import Source
-from lb.upsync.query import hide_tokens
+from lb.model import Config
+from lb.process import logfiles, title
+from lb.process.source import Source
 
 PREFIX: Final = "/usr/local/lb/"
 CONF: Final = "conf/lb.conf"

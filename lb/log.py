@@ -2,7 +2,7 @@
 
 A line is one write(2) to a file that is open for appending, so several processes and threads may share it.  There is no
 lock, hence nothing that a fork could copy in the locked state.  The descriptors belong to whoever opened them
-(lb.master.logfiles, or the worker after `reopen`); a Log only writes to them.
+(lb.process.logfiles, or the worker after `reopen`); a Log only writes to them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import traceback
 from collections.abc import Iterable
 from typing import Final
 
-from lb.config.model import ErrorLog, Syslog
+from lb.model import ErrorLog, Syslog
 from lb.syslog import Datagrams
 
 LEVELS: Final = {"emerg": 1, "alert": 2, "crit": 3, "error": 4, "warn": 5, "notice": 6, "info": 7, "debug": 8}

@@ -9,7 +9,7 @@ from __future__ import annotations
 import socket
 import time
 
-from lb.config.model import Syslog
+from lb.model import Syslog
 
 MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
 

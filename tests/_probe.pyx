@@ -6,23 +6,23 @@ first to the very end of a page, then to the very start of one; both must give t
 
 from cpython.bytes cimport PyBytes_AsString, PyBytes_FromStringAndSize
 from libc.stdint cimport uint8_t, uint32_t
-from lb.fast.chunk cimport chunk_decode, lenient_takes
-from lb.fast.forwarded cimport address_of as room_address
-from lb.fast.greeting cimport parse_greeting as room_greeting
-from lb.fast.head cimport parse_request as head_request, parse_response as head_response
-from lb.fast.ring cimport base_hash, ring_merge, ring_next, ring_points, ring_sort, ring_ties
-from lb.fast.rules cimport rule_status, rule_text
-from lb.fast.simd cimport (
+from lb.fast.message.h1.chunk cimport chunk_decode, chunk_lenient_takes as lenient_takes
+from lb.fast.route.realip cimport realip_address_of as room_address
+from lb.fast.stream.proxy_protocol cimport proxy_protocol_parse as room_greeting
+from lb.fast.message.h1.head cimport head_parse_request as head_request, head_parse_response as head_response
+from lb.fast.upstream.ring cimport ring_base_hash as base_hash, ring_merge, ring_next, ring_points, ring_sort, ring_ties
+from lb.fast.message.h1.rules cimport rule_status, rule_text
+from lb.fast.c.simd cimport (
     lb_class, lb_scan_name, lb_scan_name_plain, lb_scan_target, lb_scan_target_plain, lb_scan_value,
     lb_scan_value_plain,
 )
-from lb.fast.sys cimport CLOCK_MONOTONIC, clock_gettime, free, malloc, memcpy, memset, timespec
+from lb.fast.c.sys cimport CLOCK_MONOTONIC, clock_gettime, free, malloc, memcpy, memset, timespec
 from lb.fast.types cimport (
-    Alike, Chunked, FF_BAD_NAME, FF_HOP, Field, Greeting, H_CHUNKED, H_CLOSE, H_EXPECT_100, H_HAS_HOST, H_KEEP_ALIVE,
+    Alike, Chunked, FF_BAD_NAME, FF_HOP, Field, ProxyProtocol as Greeting, H_CHUNKED, H_CLOSE, H_EXPECT_100, H_HAS_HOST, H_KEEP_ALIVE,
     H_TARGET_QUOTED, H_UPGRADE, Head, LX_ANSWER, LX_BYTES, LX_CODING, LX_EMPTY, LX_LF, LX_REQUEST,
     P_BAD, P_DONE, P_MORE, Point, R_CHUNK_SIZE, R_COUNT, R_PATH_NUL, Str,
 )
-from lb.fast.uri cimport uri_escape as room_escape, uri_normalise as room_normalise
+from lb.fast.message.h1.uri cimport uri_escape as room_escape, uri_normalise as room_normalise
 
 cdef extern from "<sys/mman.h>" nogil:
     void* mmap(void* addr, size_t n, int protection, int flags, int fd, long offset) noexcept

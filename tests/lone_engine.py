@@ -18,8 +18,8 @@ import pytest
 
 from lb import _fast
 from lb.config import load
-from lb.config.model import Address, Server
-from lb.upsync.order import Change
+from lb.model import Address, Server
+from lb.upsync.merge import Change
 from tests.harness.wait import free_port, wait_for
 
 PATIENCE_S = 100.0

@@ -113,7 +113,7 @@ def test_big_v_tells_with_what_it_was_built() -> None:
     assert (done.returncode, done.stdout) == (0, "")
     assert done.stderr.startswith(f"lb version: lb/{__version__}\nbuilt with CPython 3.")
     assert re.search(r"^engine built by (gcc|Clang) \d+\.\d+.*, Cython 3\.\d+\.\d+$", done.stderr, re.MULTILINE)
-    assert re.search(r"^extension mode: [a-z]+, flags: -g .*-O\d", done.stderr, re.MULTILINE)
+    assert re.search(r"^extension mode: [a-z]+, flags: -g1 .*-O\d", done.stderr, re.MULTILINE)
     assert re.search(r"^libraries: crossplane \d.*, psutil \d", done.stderr, re.MULTILINE)
     assert "configure arguments: --prefix=/usr/local/lb/ " in done.stderr
 

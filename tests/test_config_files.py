@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lb.config import ConfigError, load
-from lb.config.model import Config, If, ProxyPass, UpstreamShow
+from lb.model import Config, If, ProxyPass, UpstreamShow
 
 CONF = Path(__file__).parent.parent / "conf"
 EXAMPLES = sorted(path for path in CONF.rglob("*.conf") if path.parent.name != "sites")

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from lb.config import ConfigError, load
 from lb.config.address import AddressError
-from lb.config.model import Config
 from lb.config.table import DIRECTIVES
+from lb.model import Config
 from tests.test_config_bad import FILES
 from tests.test_config_files import EXAMPLES
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from lb.config import ConfigError, load
-from lb.config.model import (
+from lb.model import (
     AccessLog,
     Address,
     Config,

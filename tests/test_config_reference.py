@@ -9,13 +9,13 @@ import pytest
 
 from lb.config.compile import _DEFAULT_CONNECTIONS, _HTTP_FIELDS, _STREAM_FIELDS, _UPSTREAM_FIELDS
 from lb.config.directive import AS_NGINX, AS_UPSYNC, LB_ONLY, Directive
-from lb.config.model import Config, HttpSettings, StreamServer, Upstream
 from lb.config.nginx import reason
 from lb.config.reader import Reader
 from lb.config.reference import page
 from lb.config.scope import Scope
 from lb.config.table import DIRECTIVES, find
 from lb.config.tree import Node
+from lb.model import Config, HttpSettings, StreamServer, Upstream
 
 PAGE = Path(__file__).parent.parent / "doc" / "directives.md"
 

@@ -10,9 +10,9 @@ import pytest
 
 from lb.config.address import AddressError, parse
 from lb.config.errors import Refused
-from lb.config.model import Address, Var
 from lb.config.values import parse_flag, parse_msec, parse_number, parse_seconds, parse_size
 from lb.config.variables import STREAM_VARIABLES, VARIABLES, compile_value, known, take_unknown
+from lb.model import Address, Var
 from tests.test_config_bad import NGINX
 
 SECOND, MINUTE, HOUR, DAY = 1000, 60_000, 3_600_000, 86_400_000

@@ -15,10 +15,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lb import _fast
-from lb.config.model import Address, Server
 from lb.master.handover import Handover
+from lb.model import Address, Server
+from lb.process.channel import ChannelError, Endpoint
 from lb.upsync.report import Report
-from lb.worker.channel import ChannelError, Endpoint
 
 STATS, TALLY, TALLIED = 512, 640, 8 * 62  # bytes, and where the count is in Stats (lb/fast/types.pxd, tally.pxd)
 WORKERS = 2

@@ -12,12 +12,12 @@ from pathlib import Path
 import psutil
 import pytest
 
-from lb.config.model import Address, Server
 from lb.log import Log
 from lb.master import reports
-from lb.master.loop import Loop
+from lb.master.dump_writer import DumpWriter
 from lb.master.reports import Dumps
-from lb.master.scribe import Scribe
+from lb.model import Address, Server
+from lb.process.loop import Loop
 from lb.upsync import dump
 from tests.harness.wait import wait_for
 
@@ -81,8 +81,8 @@ def until(loop: Loop, dumps: Dumps, condition: Callable[[], object]) -> None:
 
 
 def pid_of(dumps: Dumps) -> int:
-    assert dumps.scribe is not None
-    return dumps.scribe.pid
+    assert dumps.dump_writer is not None
+    return dumps.dump_writer.pid
 
 
 # What is written
@@ -196,7 +196,7 @@ def test_the_child_goes_when_nothing_comes(
     dumps.want(str(tmp_path / "d"), (server(1),))
     until(loop, dumps, lambda: dumps.idle)
     assert dumps.deadline() is not None, "somebody has to look at it again"
-    until(loop, dumps, lambda: dumps.scribe is None)
+    until(loop, dumps, lambda: dumps.dump_writer is None)
     wait_for(lambda: not children(), "the child to end by itself")
     assert dumps.deadline() is None
     dumps.want(str(tmp_path / "d"), (server(2),))
@@ -208,7 +208,7 @@ def test_a_child_that_dies_idle_is_replaced(loop: Loop, dumps: Dumps, log: Lines
     dumps.want(str(tmp_path / "d"), (server(1),))
     until(loop, dumps, lambda: dumps.idle)
     os.kill(pid_of(dumps), signal.SIGKILL)
-    until(loop, dumps, lambda: dumps.scribe is None)
+    until(loop, dumps, lambda: dumps.dump_writer is None)
     dumps.want(str(tmp_path / "d"), (server(2),))
     until(loop, dumps, lambda: dumps.idle)
     assert dump.read(str(tmp_path / "d")) == (server(2),)
@@ -291,10 +291,10 @@ def test_a_worker_closes_its_copies(loop: Loop, dumps: Dumps, tmp_path: Path) ->
     """Else the child would outlive a master that was killed."""
     dumps.want(str(tmp_path / "d"), (server(1),))
     until(loop, dumps, lambda: dumps.idle)
-    scribe = dumps.scribe
-    assert scribe is not None
-    scribe.close_copy()
-    assert scribe.gone
+    dump_writer = dumps.dump_writer
+    assert dump_writer is not None
+    dump_writer.close_copy()
+    assert dump_writer.gone
     wait_for(lambda: not children(), "the child to see the end")
 
 
@@ -305,7 +305,7 @@ def test_no_child_no_descriptor_when_fork_fails(loop: Loop, monkeypatch: pytest.
     monkeypatch.setattr(os, "fork", fork)
     open_before = len(os.listdir("/proc/self/fd"))
     with pytest.raises(OSError, match="temporarily"):
-        Scribe(loop)
+        DumpWriter(loop)
     assert len(os.listdir("/proc/self/fd")) == open_before
 
 

@@ -15,9 +15,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from lb.config.model import Address
 from lb.master import holders
 from lb.master.holders import Holder
+from lb.model import Address
 from tests.harness.backend import Reply
 from tests.harness.lb import Lb
 from tests.harness.wait import free_port, is_listening, wait_for

@@ -18,18 +18,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lb.config.model import Address, Config, Server, Upstream, Upsync
 from lb.log import MAX_LINE, Log, Target
-from lb.master import inherit, totals
-from lb.master.chore import Chore
-from lb.master.crew import delay_after_death
+from lb.master import inherit, worker_stats
+from lb.master.child import Child
+from lb.master.generation import delay_after_death
 from lb.master.handover import Handover
-from lb.master.loop import Loop
 from lb.master.reports import Reports
+from lb.model import Address, Config, Server, Upstream, Upsync
+from lb.process import channel
+from lb.process.channel import ChannelError, Decoder, Endpoint, encode
+from lb.process.loop import Loop
 from lb.upsync.report import Delta, Report
 from lb.upsync.source import watched
-from lb.worker import channel
-from lb.worker.channel import ChannelError, Decoder, Endpoint, encode
 from lb.worker.control import Control, Orders
 from lb.worker.main import Worker
 from tests.harness.wait import wait_for
@@ -483,24 +483,24 @@ def run(loop: Loop, condition: Callable[[], object], step: Callable[[float], Non
 
 
 def test_chore_brings_a_large_result(loop: Loop) -> None:
-    chore = Chore(loop, lambda: list(range(200_000)), "counting", time.monotonic() + 60)
-    run(loop, lambda: chore.outcome, chore.check)
-    assert chore.outcome is not None and chore.outcome.value[-1] == 199_999
-    os.waitpid(chore.pid, 0)
+    child = Child(loop, lambda: list(range(200_000)), "counting", time.monotonic() + 60)
+    run(loop, lambda: child.outcome, child.check)
+    assert child.outcome is not None and child.outcome.value[-1] == 199_999
+    os.waitpid(child.pid, 0)
 
 
 def test_chore_holds_nothing_of_its_parent(loop: Loop) -> None:
     """A slow disk must not keep a port open that the master has closed."""
     with socket.create_server(("127.0.0.1", 0)):
-        chore = Chore(
+        child = Child(
             loop,
             lambda: [os.readlink(f"/proc/self/fd/{fd}") for fd in range(3, 20) if _is_open(fd)],
             "x",
             time.monotonic() + 60,
         )
-        run(loop, lambda: chore.outcome, chore.check)
-    assert chore.outcome is not None and len(chore.outcome.value) == 1  # the pipe
-    os.waitpid(chore.pid, 0)
+        run(loop, lambda: child.outcome, child.check)
+    assert child.outcome is not None and len(child.outcome.value) == 1  # the pipe
+    os.waitpid(child.pid, 0)
 
 
 def _is_open(fd: int) -> bool:
@@ -520,25 +520,25 @@ def fail() -> None:
     [(fail, "KeyError: 'my key'"), (lambda: os.kill(os.getpid(), 9), "died"), (lambda: os._exit(3), "died")],
 )
 def test_chore_that_fails(loop: Loop, work: Callable[[], None], error: str) -> None:
-    chore = Chore(loop, work, "failing", time.monotonic() + 60)
-    run(loop, lambda: chore.outcome, chore.check)
-    assert chore.outcome is not None and error in chore.outcome.error
-    os.waitpid(chore.pid, 0)
+    child = Child(loop, work, "failing", time.monotonic() + 60)
+    run(loop, lambda: child.outcome, child.check)
+    assert child.outcome is not None and error in child.outcome.error
+    os.waitpid(child.pid, 0)
 
 
 def test_chore_that_hangs_is_killed(loop: Loop) -> None:
-    chore = Chore(loop, threading.Event().wait, "hanging", time.monotonic() + 0.01)
-    run(loop, lambda: chore.outcome, chore.check)
-    assert chore.outcome is not None and chore.outcome.error == "hanging takes too long"
-    assert os.WTERMSIG(os.waitpid(chore.pid, 0)[1]) == 9
+    child = Child(loop, threading.Event().wait, "hanging", time.monotonic() + 0.01)
+    run(loop, lambda: child.outcome, child.check)
+    assert child.outcome is not None and child.outcome.error == "hanging takes too long"
+    assert os.WTERMSIG(os.waitpid(child.pid, 0)[1]) == 9
 
 
 # Counters
 
 
 def test_counters_outlive_workers_and_gauges_do_not() -> None:
-    sums = totals.Totals()
-    sums.bury({"pid": 7, "requests": 10, "clients": 3, "waiting": 2, "heartbeat_ms": 99})
+    sums = worker_stats.WorkerStats()
+    sums.reap({"pid": 7, "requests": 10, "clients": 3, "waiting": 2, "heartbeat_ms": 99})
     assert sums.sum([{"pid": 8, "requests": 5, "clients": 1, "waiting": 1, "heartbeat_ms": 1}]) == {
         "requests": 15,
         "clients": 1,

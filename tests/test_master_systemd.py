@@ -128,7 +128,7 @@ def test_worker_that_never_gets_ready_is_killed(monkeypatch: pytest.MonkeyPatch)
     from types import SimpleNamespace
 
     from lb import _fast
-    from lb.master import pulse
+    from lb.master import heartbeat
 
     shm = mmap.mmap(-1, _fast.stats_size(1))
     killed: list[int] = []
@@ -143,9 +143,9 @@ def test_worker_that_never_gets_ready_is_killed(monkeypatch: pytest.MonkeyPatch)
         missed=0,
         kill=killed.append,
     )
-    crew = SimpleNamespace(shm=shm, stopping=None)
-    crews = SimpleNamespace(workers=lambda: [(crew, worker)])
-    one = pulse.Pulse(crews, SimpleNamespace(alert=said.append))  # type: ignore[arg-type]
+    generation = SimpleNamespace(shm=shm, stopping=None)
+    generations = SimpleNamespace(workers=lambda: [(generation, worker)])
+    one = heartbeat.Pulse(generations, SimpleNamespace(alert=said.append))  # type: ignore[arg-type]
     for second in range(100, 130):
         one.step(float(second))
     assert not killed and not one.fresh

@@ -13,13 +13,13 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from lb import _fast
-from lb.config.model import Address, Server, Upstream
-from lb.master.ledger import Snapshot
+from lb.model import Address, Server, Upstream
 from lb.status import metrics
 from lb.status import server as status_server
 from lb.status.families import families, reference
 from lb.status.pages import UpstreamView, View
 from lb.status.servers import AT, CELLS, quantile
+from lb.status.snapshot import Snapshot
 from tests.harness import backend as raw
 from tests.harness.backend import Reply
 from tests.harness.client import Client

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-HOT = sorted([*(ROOT / "lb/fast").glob("*.pyx"), *(ROOT / "lb/fast").glob("*.pxd"), ROOT / "lb/_fast.pyx"])
+HOT = sorted([*(ROOT / "lb/fast").rglob("*.pyx"), *(ROOT / "lb/fast").rglob("*.pxd"), ROOT / "lb/_fast.pyx"])
 LONGEST = 500  # lines of a file
-LONGER = {"types.pxd": 1200}  # every struct of the engine in one place
+LONGER: dict[str, int] = {}  # none
 LONGEST_LIST = 700  # tables of directives and of test cases
 
 
@@ -126,7 +126,90 @@ def test_file_length_and_docstring(path):
     limit = LONGER.get(path.name, LONGEST_LIST if is_list else LONGEST)
     assert text.count("\n") <= limit, f"{path.name} has {text.count(chr(10))} lines: split it"
     if text.strip():
-        assert re.match(r'(?:#!.*\n)?(?:"""|/\*|//)', text), f"{path.name} does not begin with what it is for"
+        included = path.name in ("structs.pxd", "settings.pxd", "worker.pxd")  # no docstring may stand there
+        assert re.match(r'(?:#!.*\n)?(?:"""|/\*|//)', text) or (included and text.startswith("# ")), (
+            f"{path.name} does not begin with what it is for"
+        )
+
+
+# ---- rooms
+
+ENGINE = ROOT / "lb/fast"
+DOORS = sorted(ENGINE.rglob("__init__.pxd"))
+FUNCTION = re.compile(r"^cdef\s+(?!extern|class|enum)(?:inline\s+)?[^=(#\n]*?\b(\w+)\((?!\*)", re.M)
+
+
+def prefixes(door: Path) -> list[str]:
+    found = re.search(r"^Prefixes: (.+)$", door.read_text(), re.M)
+    assert found, f"{door} does not say its prefixes"
+    return found[1].split()
+
+
+@pytest.mark.parametrize(
+    "folder", sorted({path.parent for path in HOT if ENGINE in path.parent.parents}), ids=lambda path: path.name
+)
+def test_every_room_has_a_door(folder):
+    assert (folder / "__init__.pxd").exists()
+
+
+@pytest.mark.parametrize("door", DOORS, ids=lambda path: str(path.parent.relative_to(ENGINE)))
+def test_functions_carry_the_prefix_of_their_room(door):
+    """So that a reader finds the room of a function by its name."""
+    allowed = tuple(prefixes(door))
+    rooms = [path for path in HOT if path.parent == door.parent]
+    names = {prefix.removesuffix("_") for prefix in allowed}
+    found = {name for path in rooms for name in FUNCTION.findall(path.read_text())}
+    assert sorted(name for name in found if not name.startswith(allowed) and name not in names) == []
+
+
+def test_no_prefix_leads_to_two_rooms():
+    found: dict[str, Path] = {}
+    for door in DOORS:
+        for prefix in prefixes(door):
+            above = found.setdefault(prefix, door.parent)
+            assert above == door.parent or above in door.parent.parents, (
+                f"{prefix}: {above.name} and {door.parent.name}"
+            )
+
+
+# ---- Python's folders
+
+LAYERS = [
+    "model",
+    "syslog",
+    "upstream_show",
+    "_fast",
+    "log",
+    "config",
+    "process",
+    "upsync",
+    "worker",
+    "status",
+    "master",
+    "demo",
+    "cli",
+]
+
+
+def arrows() -> set[tuple[str, str]]:
+    """(folder, folder it imports) of everything in lb/, the engine included."""
+    found = set()
+    for path in [*(ROOT / "lb").rglob("*.py"), *HOT]:
+        parts = path.relative_to(ROOT / "lb").with_suffix("").parts
+        source = "_fast" if parts[0] in ("_fast", "fast") else parts[0]
+        for match in re.finditer(
+            r"^\s*(?:from lb\.(\w+)[\w.]* import|from lb import ([\w, ]+))", path.read_text(), re.M
+        ):
+            for target in [match[1]] if match[1] else [name.split()[0] for name in match[2].split(",")]:
+                if target not in (source, "__version__") and source not in ("__main__", "__init__"):
+                    found.add((source, target))
+    return found
+
+
+def test_imports_go_down_only():
+    """No circle between Python's folders, and no arrow back: a worker knows no master, a configuration no Consul."""
+    order = {name: place for place, name in enumerate(LAYERS)}
+    assert sorted(arrow for arrow in arrows() if order[arrow[0]] <= order[arrow[1]]) == []
 
 
 def test_no_wheel_holds_the_probe():

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from lb import __version__
-from lb.config.model import Address, Server, Upstream, Upsync
-from lb.master.loop import Loop
+from lb.model import Address, Server, Upstream, Upsync
+from lb.process.loop import Loop
 from lb.status import server as status_server
 from lb.status.pages import Answer, UpstreamView, View, WorkerView, respond
 from lb.status.server import StatusServer

@@ -8,9 +8,9 @@ import time
 
 import pytest
 
-from lb.config.model import Server
-from lb.config.model_values import Address
-from lb.upsync.order import change
+from lb.model import Server
+from lb.model.values import Address
+from lb.upsync.merge import change
 from tests.harness import backend as raw
 from tests.harness.wait import wait_for
 

@@ -259,9 +259,9 @@ def test_one_child_writes_the_dumps_and_ends_with_the_master(site, consul, http_
         wait_for(lambda: _dumped(running.dump) == set(servers), lambda: f"{servers} in the dump\n{lb.log[-2000:]}")
         seen.update(_scribes(lb))
     assert len(seen) == 1, "each change within 10 s of the last one"
-    (scribe,) = seen
+    (dump_writer,) = seen
     assert lb.stop() == 0
-    assert not scribe.is_running()
+    assert not dump_writer.is_running()
 
 
 def test_no_child_outlives_a_master_that_is_killed(world, consul, http_backend):
@@ -269,9 +269,9 @@ def test_no_child_outlives_a_master_that_is_killed(world, consul, http_backend):
     a = http_backend()
     consul.put("test", a.address, **PLAIN)
     wait_for(lambda: _dumped(running.dump) == {a.address}, "the dump")
-    (scribe,) = _scribes(running.lb)
+    (dump_writer,) = _scribes(running.lb)
     running.lb.kill()
-    wait_for(lambda: not scribe.is_running() or scribe.status() == psutil.STATUS_ZOMBIE, "the child to end")
+    wait_for(lambda: not dump_writer.is_running() or dump_writer.status() == psutil.STATUS_ZOMBIE, "the child to end")
 
 
 def _dumped(path):

@@ -14,7 +14,7 @@ import pytest
 import requests
 
 import lb.upsync.consul as consul_source
-from lb.config.model import ShrinkGuard, Upsync
+from lb.model import ShrinkGuard, Upsync
 from lb.upsync.consul_kv import ConsulKV
 from lb.upsync.stop import Stop
 from tests.harness.consul import ConsulAgent, KeySpace

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lb.config.model import Address, Server
+from lb.model import Address, Server
 from lb.upsync.entries import MAX_PROBLEMS, Listing, Memo, listing, under
 from lb.upsync.values import MAX_VALUE, Attributes, attributes
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from lb.config.model import ShrinkGuard
+from lb.model import ShrinkGuard
 from lb.upsync.guard import Guard
 from tests.harness.wait import wait_for
 from tests.upsync_fakes import FakeConsul, Following, followers, running_consul, server

@@ -57,7 +57,7 @@ def test_a_path_that_drops_packets_costs_an_interval_not_minutes(
 ) -> None:
     """The connection is given up; the new server comes when the path is back; a line for the loss, one for its end."""
     if interval_ms == 500:  # lb's own signs notice it, sooner than the kernel's probes (2 s): it must do without them
-        monkeypatch.setattr("lb.upsync.wire.Wire._watch_path", lambda self: None)
+        monkeypatch.setattr("lb.upsync.connection.PlainSocket._watch_path", lambda self: None)
     consul.put("127.0.0.1:8001")
     one = follow(interval_ms=interval_ms).wait_names("127.0.0.1:8001")
     wait_for(lambda: len(consul.queries) == 2, "the blocking query")

@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterator
 import pytest
 
 import lb.upsync.consul as consul_source
-from lb.config.model import Address, Server
+from lb.config.consul_path import parse
 from lb.master.reports import Reports
-from lb.upsync.query import parse
+from lb.model import Address, Server
+from lb.upsync.connection import PlainSocket
 from lb.upsync.report import Report
 from lb.upsync.stop import Stop
-from lb.upsync.wire import Wire
 from tests.harness.wait import DEADLINE, free_port, wait_for
 from tests.upsync_fakes import (
     FakeConsul,
@@ -284,7 +284,7 @@ def test_the_kernel_watches_the_path_of_a_silent_query() -> None:
     options = (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT, socket.TCP_USER_TIMEOUT)
     with socket.create_server(("127.0.0.1", 0)) as server:
         for path_s, expected in ((2, [1, 1, 1, 1500]), (3, [1, 1, 2, 2500]), (4, [2, 1, 2, 3500])):
-            with Wire(socket.AF_INET, stop, time.monotonic() + DEADLINE, path_s) as wire:
+            with PlainSocket(socket.AF_INET, stop, time.monotonic() + DEADLINE, path_s) as wire:
                 wire.open(server.getsockname())
                 assert [wire.getsockopt(socket.IPPROTO_TCP, option) for option in options] == expected
                 assert wire.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from lb.config.consul_path import Query, parse, without_token
 from lb.upsync import services
-from lb.upsync.query import Query, parse, without_token
 from tests.upsync_fakes import names
 
 

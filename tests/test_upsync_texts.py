@@ -12,10 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lb.config.model import Address, Server
-from lb.upsync import dump, show
+from lb import upstream_show
+from lb.model import Address, Server
+from lb.upsync import dump
 from lb.upsync.entries import listing
-from lb.upsync.order import merge
+from lb.upsync.merge import merge
 from lb.upsync.report import Report
 from tests.upsync_fakes import names, server
 
@@ -66,7 +67,7 @@ class TestShow:
         answer = listing([(f"u/test/127.0.0.1:2180{n}", value) for n, value in values])
         servers = merge([PLACEHOLDER], answer.servers, from_file=True)
         assert servers[0].backup
-        text = show.block("test", servers, from_file=False)
+        text = upstream_show.block("test", servers, from_file=False)
         assert text == (
             b"Upstream name: test; Backend server count: 4\n"
             b"        server 127.0.0.1:21804 weight=3 max_fails=2 fail_timeout=10s;\n"
@@ -86,10 +87,10 @@ class TestShow:
         ]
         implicit = [server("127.0.0.1:21801", max_fails=1)]
         blocks = [
-            ("backend", show.block("backend", backend)),
-            ("127.0.0.1:21801", show.block("127.0.0.1:21801", implicit, implicit=True)),
+            ("backend", upstream_show.block("backend", backend)),
+            ("127.0.0.1:21801", upstream_show.block("127.0.0.1:21801", implicit, implicit=True)),
         ]
-        assert show.page(blocks) == (
+        assert upstream_show.page(blocks) == (
             b"Upstream name: backend; Backend server count: 3\n"
             b"        server 127.0.0.1:8090 weight=10 max_fails=3 fail_timeout=10s;\n"
             b"        server 127.0.0.1:8091 weight=1 max_fails=1 fail_timeout=10s down;\n"
@@ -105,22 +106,24 @@ class TestShow:
         [("127.0.0.1:80", b"127.0.0.1"), ("[::1]:80", b"[::1]"), ("[::1]", b"[::1]"), ("host", b"host")],
     )
     def test_an_implicit_upstream_has_its_host_as_name(self, name: str, shown: bytes) -> None:
-        assert show.block(name, [], implicit=True) == b"Upstream name: " + shown + b"; Backend server count: 0\n"
+        assert (
+            upstream_show.block(name, [], implicit=True) == b"Upstream name: " + shown + b"; Backend server count: 0\n"
+        )
 
     def test_a_name_is_the_whole_query_in_any_case(self) -> None:
         blocks = [("Test", b"one\n"), ("test2", b"two\n")]
-        assert show.page(blocks, b"test") == b"one\n"
-        assert show.page(blocks, b"TEST2") == b"two\n"
-        assert show.page(blocks, b"") == b"one\n\ntwo\n\n"
+        assert upstream_show.page(blocks, b"test") == b"one\n"
+        assert upstream_show.page(blocks, b"TEST2") == b"two\n"
+        assert upstream_show.page(blocks, b"") == b"one\n\ntwo\n\n"
 
     @pytest.mark.parametrize("query", [b"nosuch", b"test&x=1", b"tes", b"test "])
     def test_an_unknown_name(self, query: bytes) -> None:
-        text = show.page([("test", b"one\n")], query)
+        text = upstream_show.page([("test", b"one\n")], query)
         assert text == b"The upstream you requested does not exist. Please double-check the name"
         assert len(text) == 71
 
     def test_no_upstreams(self) -> None:
-        assert show.page([], b"") == show.page([], b"test") == b"No upstreams defined"
+        assert upstream_show.page([], b"") == upstream_show.page([], b"test") == b"No upstreams defined"
 
 
 DUMPED = (

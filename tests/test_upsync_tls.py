@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from lb.config.model import UpsyncTls
+from lb.model import UpsyncTls
 from tests.harness.wait import wait_for
 from tests.upsync_fakes import FakeConsul, Following, followers, running_consul, send
 

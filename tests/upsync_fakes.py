@@ -24,14 +24,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from lb.config.model import Address, Server, Upstream, Upsync
 from lb.log import Log
-from lb.upsync.follower import Follower
-from lb.upsync.names import Names
-from lb.upsync.order import Change
+from lb.model import Address, Server, Upstream, Upsync
+from lb.upsync.merge import Change
 from lb.upsync.puller import Puller
 from lb.upsync.report import Report
+from lb.upsync.resolver import Resolver
 from lb.upsync.start import initial
+from lb.upsync.upstream_sync import UpstreamSync
 from tests.harness.backend import Listener, RawConnection
 from tests.harness.wait import DEADLINE, wait_for
 
@@ -242,7 +242,7 @@ def upstream(port: int, dump_path: str = "/nonexistent/dump", **options: Any) ->
 class Following:
     """A puller at work, with what it published, reported and logged."""
 
-    def __init__(self, upstream: Upstream, known: Report | None = None, resolver: Names | None = None) -> None:
+    def __init__(self, upstream: Upstream, known: Report | None = None, resolver: Resolver | None = None) -> None:
         self.log = Recorder()
         self.applied: list[tuple[Server, ...]] = []
         self.shown: list[bytes] = []
@@ -250,7 +250,7 @@ class Following:
         self.reports: list[Report] = []
         self.refuse: Exception | None = None  # what the engine answers to the next list
         self.start = initial(upstream, known, 7)
-        self.follower = Follower(upstream, self.start, self._apply, self.reports.append, self.log, resolver)
+        self.follower = UpstreamSync(upstream, self.start, self._apply, self.reports.append, self.log, resolver)
         self.puller = Puller([self.follower], self.log)
         self.puller.start()
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from lb.config.compile import build, check_whole
 from lb.config.errors import ConfigError, Problem, Refused
-from lb.config.model import Config
 from lb.config.reader import Reader
 from lb.config.table import find
 from lb.config.tree import parse_parameters
+from lb.model import Config
 
 __all__ = ["Config", "ConfigError", "Problem", "load"]
 

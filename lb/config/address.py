@@ -11,8 +11,8 @@ import re
 import socket
 from dataclasses import dataclass, field, replace
 
-from lb.config.model import Address
 from lb.config.values import parse_number
+from lb.model import Address
 
 _IPV4 = re.compile(r"([0-9]+)\.([0-9]+)\.([0-9]+)\.([0-9]+)")
 _MAX_UNIX_PATH = 107  # sun_path without its NUL

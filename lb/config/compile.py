@@ -10,7 +10,22 @@ from dataclasses import replace
 from typing import Any
 
 from lb.config.errors import Problem
-from lb.config.model import (
+from lb.config.reader import Reader
+from lb.config.scope import (
+    HttpServerScope,
+    IfDraft,
+    ListenerDraft,
+    LocationScope,
+    OpDraft,
+    Scope,
+    StreamServerScope,
+    UpstreamScope,
+)
+from lb.config.table_access import realip
+from lb.config.table_answer import header_filter
+from lb.config.table_files import files
+from lb.config.variables import did_you_mean, shown
+from lb.model import (
     AccessLog,
     Config,
     ErrorLog,
@@ -26,21 +41,6 @@ from lb.config.model import (
     TempPath,
     Upstream,
 )
-from lb.config.reader import Reader
-from lb.config.scope import (
-    HttpServerScope,
-    IfDraft,
-    ListenerDraft,
-    LocationScope,
-    OpDraft,
-    Scope,
-    StreamServerScope,
-    UpstreamScope,
-)
-from lb.config.table_access import realip
-from lb.config.table_answer import shape
-from lb.config.table_files import files
-from lb.config.variables import did_you_mean, shown
 
 # Field of the model -> directive.
 _HTTP_FIELDS = {
@@ -277,7 +277,7 @@ def _settings(scope: Scope) -> HttpSettings:
         access=tuple(scope.inherited("access", ())),
         realip=realip(scope),
         limits=tuple(scope.inherited("limit_req", ())),
-        shape=shape(scope),
+        header_filter=header_filter(scope),
         keepalive_header_s=scope.inherited("keepalive_header", 0),
         early_hints=scope.inherited("early_hints", ()),
         proxy_bind=scope.inherited("proxy_bind", None),

@@ -14,8 +14,8 @@ import re
 from pathlib import Path
 from typing import Final
 
+from lb.config.consul_path import hide_tokens
 from lb.config.errors import COMMAND_LINE, Problem, printable
-from lb.upsync.query import hide_tokens
 
 WIDTH: Final = 120  # characters of the line that are shown
 BEFORE: Final = 60  # of them before the caret, when the line is longer

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lb.config.errors import Refused
-from lb.config.model import Address
 from lb.config.scope import HttpServerScope, Kind, ListenerDraft, StreamServerScope
 from lb.config.tree import Node
+from lb.model import Address
 
 if TYPE_CHECKING:
     from lb.config.reader import Reader

@@ -6,9 +6,9 @@ import ipaddress
 import re
 import socket
 
-from lb.config.model import Address
-from lb.config.model_clients import Network
 from lb.config.values import parse_number
+from lb.model import Address
+from lb.model.clients import Network
 
 _IPV4 = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9}){3}")
 UNIX = Network(socket.AF_UNIX, b"", 0)

@@ -14,12 +14,12 @@ from lb.config.address import Resolver
 from lb.config.directive import Context, Directive
 from lb.config.errors import Problem, Refused, os_error, printable
 from lb.config.listeners import Listeners
-from lb.config.model import Map, Syslog
-from lb.config.model_clients import LimitZone
 from lb.config.scope import MainScope, Scope, UpstreamScope
 from lb.config.tree import Node, Statement, parse
 from lb.config.upstreams import Upstreams
 from lb.config.variables import take_unknown
+from lb.model import Map, Syslog
+from lb.model.clients import LimitZone
 
 Find = Callable[[Node, Context], Directive]  # the lookup in the table; raises Refused
 

@@ -9,10 +9,10 @@ import re
 from typing import TYPE_CHECKING
 
 from lb.config.errors import Refused
-from lb.config.model import Regex
 from lb.config.scope import Kind
 from lb.config.values import ascii_lower
 from lb.config.variables import known, own
+from lb.model import Regex
 
 if TYPE_CHECKING:
     from lb.config.reader import Reader
@@ -22,7 +22,7 @@ _NAME = re.compile(r"[a-z0-9_]+")
 
 def make(reader: Reader, pattern: str, caseless: bool = False, kind: Kind = "http") -> Regex:
     """The checked form; its named captures become variables. Raises Refused with nginx's text."""
-    from lb._fast import regex_check  # here, because the engine itself imports lb.config.model
+    from lb._fast import regex_check  # here, because the engine itself imports lb.model
 
     try:
         _, names = regex_check(pattern, caseless)

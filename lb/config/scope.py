@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from lb.config.address import Url
-from lb.config.model import (
+from lb.model import (
     Address,
     Balancer,
     Condition,

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 from lb.config.address import AddressError, parse
 from lb.config.errors import Refused
-from lb.config.model import Syslog
 from lb.config.scope import Scope
+from lb.model import Syslog
 
 PREFIX = "syslog:"
 _SYSTEM = ["kern", "user", "mail", "daemon", "auth", "intern", "lpr", "news", "uucp", "clock", "authpriv", "ftp"]

@@ -15,6 +15,7 @@ from lb.config import (
     table_consul,
     table_files,
     table_http,
+    table_ignored,
     table_limit,
     table_listen,
     table_location,
@@ -26,7 +27,6 @@ from lb.config import (
     table_rewrite,
     table_socket,
     table_stream,
-    table_unused,
     table_upstream,
     table_upsync,
 )
@@ -56,7 +56,7 @@ DIRECTIVES: tuple[Directive, ...] = (
     *table_upsync.DIRECTIVES,
     *table_consul.DIRECTIVES,
     *table_stream.DIRECTIVES,
-    *table_unused.DIRECTIVES,
+    *table_ignored.DIRECTIVES,
 )
 
 _BY_PLACE: dict[tuple[str, Context], Directive] = {

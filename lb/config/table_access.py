@@ -6,10 +6,10 @@ from lb.config import networks
 from lb.config.address import AddressError, parse
 from lb.config.directive import AS_NGINX, Context, Directive, flag, once
 from lb.config.errors import Refused
-from lb.config.model_clients import AccessRule, Network, RealIp
 from lb.config.scope import Scope, StreamServerScope
 from lb.config.tree import Node
 from lb.config.values import ascii_lower
+from lb.model.clients import AccessRule, Network, RealIp
 
 _CONTEXTS: tuple[Context, ...] = ("http", "server", "location", "limit_except", "stream", "stream server")
 

@@ -1,4 +1,4 @@
-"""What becomes of an answer's fields: hidden, passed, rewritten, added. `shape` gathers a scope's for the model."""
+"""What becomes of an answer's fields: hidden, passed, rewritten, added. `header_filter` gathers one for the model."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import re
 from lb.config import regexes
 from lb.config.directive import AS_NGINX, LB_ONLY, Context, Directive, enum, flag, once
 from lb.config.errors import Refused
-from lb.config.model import AddField, CookieFlags, Expires, Regex, Shape, Swap, Var
 from lb.config.scope import LocationScope, Scope
 from lb.config.table_proxy import TOKEN, check_one_line
 from lb.config.tree import Node
 from lb.config.values import parse_seconds
 from lb.config.variables import compile_value
+from lb.model import AddField, CookieFlags, Expires, HeaderFilter, Regex, Swap, Var
 
 _LEVELS: tuple[Context, ...] = ("http", "server", "location")
 _FLAGS = (
@@ -190,11 +190,11 @@ def _added(scope: Scope, name: str) -> tuple[AddField, ...]:
     return own + _added(scope.parent, name)
 
 
-def shape(scope: Scope) -> Shape:
+def header_filter(scope: Scope) -> HeaderFilter:
     """Everything of this scope; `proxy_redirect default` and its absence mean the location's own proxy_pass."""
     off = Expires("off")
     expiry = scope.inherited("expires", off)
-    return Shape(
+    return HeaderFilter(
         hide=_names(scope, "proxy_hide_header"),
         passed=_names(scope, "proxy_pass_header"),
         redirects=_redirects(scope),

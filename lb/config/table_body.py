@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from lb.config.directive import AS_NGINX, Context, Directive, enum, flag, full_path, once, size
 from lb.config.errors import Refused
-from lb.config.model import TempPath
 from lb.config.scope import HttpScope, HttpServerScope, LocationScope, Scope
 from lb.config.tree import Node
 from lb.config.values import parse_number, parse_size
 from lb.config.variables import compile_value
+from lb.model import TempPath
 
 _LEVELS: tuple[Context, ...] = ("http", "server", "location")
 

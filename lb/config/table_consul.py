@@ -10,10 +10,10 @@ from pathlib import Path
 
 from lb.config.directive import LB_ONLY, Context, Directive, flag, full_path, once, path
 from lb.config.errors import Refused
-from lb.config.model import ShrinkGuard
 from lb.config.scope import Scope
 from lb.config.tree import Node
 from lb.config.values import parse_msec, parse_number
+from lb.model import ShrinkGuard
 
 _WHERE: tuple[Context, ...] = ("http", "upstream", "stream", "stream upstream")
 _MAX_TOKEN = 4096

@@ -7,11 +7,11 @@ import os
 from lb.config.directive import AS_NGINX, Context, Directive, enum, flag, full_path, number, once, size
 from lb.config.errors import Refused
 from lb.config.lines import include_lines, walk_lines
-from lb.config.model import Files, TryFiles, Var
 from lb.config.scope import HttpServerScope, LocationScope, Scope
 from lb.config.tree import Node
 from lb.config.values import ascii_lower, parse_number
 from lb.config.variables import compile_value
+from lb.model import Files, TryFiles, Var
 
 _LEVELS: tuple[Context, ...] = ("http", "server", "location")
 _ROOTS = ("document_root", "realpath_root", "request_filename")  # each made of the root

@@ -8,12 +8,12 @@ import socket
 from lb.config.directive import AS_NGINX, AS_UPSYNC, Context, Directive, msec, number, once, size
 from lb.config.errors import Refused
 from lb.config.listeners import ListenOptions
-from lb.config.model import Address, UpstreamShow
 from lb.config.scope import HttpScope, HttpServerScope, LocationScope, Scope
 from lb.config.table_body import check_buffers
 from lb.config.table_location import check_duplicates
 from lb.config.tree import Node
 from lb.config.values import parse_msec, parse_seconds
+from lb.model import Address, UpstreamShow
 
 _LEVELS: tuple[Context, ...] = ("http", "server", "location")
 

@@ -7,11 +7,11 @@ import resource
 
 from lb.config.directive import AS_NGINX, Context, Directive, enum, flag, once
 from lb.config.errors import Refused
-from lb.config.model_clients import LimitRule, LimitZone
 from lb.config.scope import HttpScope, Scope
 from lb.config.tree import Node
 from lb.config.values import parse_number, parse_size
 from lb.config.variables import compile_value
+from lb.model.clients import LimitRule, LimitZone
 
 _LEVELS: tuple[Context, ...] = ("http", "server", "location")
 _NO_DELAY = 2**31 - 1

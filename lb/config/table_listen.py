@@ -8,11 +8,11 @@ from lb.config.address import AddressError, Url, parse
 from lb.config.directive import LB_ONLY, Directive
 from lb.config.errors import Refused
 from lb.config.listeners import ListenOptions
-from lb.config.model import Address
 from lb.config.nginx import parameter_reason
 from lb.config.scope import HttpServerScope, Scope, StreamServerScope
 from lb.config.tree import Node
 from lb.config.values import parse_number, parse_seconds, parse_size
+from lb.model import Address
 
 _HOST = re.compile(r"\.?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
 
@@ -179,7 +179,7 @@ DIRECTIVES = (
         "An address on which the master itself answers with the state of lb: status, metrics, upstream_show. A request "
         "must be for an IP address, `localhost`, the name in ADDRESS or one of `host=` (`.example.com`: also all names "
         "below), with any port; others get 421, so that no web page can read it by a name of its own (DNS rebinding). "
-        "Names hold for all status ports.",
+        "Resolver hold for all status ports.",
         LB_ONLY,
         status_listen,
     ),

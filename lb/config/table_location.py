@@ -7,11 +7,11 @@ import socket
 from lb.config import regexes
 from lb.config.directive import AS_NGINX, Context, Directive, flag, size
 from lb.config.errors import Refused
-from lb.config.model import Match
 from lb.config.reader import Reader
 from lb.config.scope import HttpServerScope, LocationScope, Scope
 from lb.config.tree import Node
 from lb.config.values import ascii_lower
+from lb.model import Match
 
 _LEVELS: tuple[Context, ...] = ("http", "server", "location")
 _MODIFIERS: dict[str, Match] = {"": "prefix", "=": "exact", "^~": "noregex", "~": "regex", "~*": "regex"}

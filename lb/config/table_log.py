@@ -9,12 +9,12 @@ from typing import Any, Literal, cast
 
 from lb.config.directive import AS_NGINX, Context, Directive, full_path, once
 from lb.config.errors import Refused
-from lb.config.model import AccessLog, ErrorLog, LogCache, LogFormat, LogLevel, Syslog, Value, Var
 from lb.config.scope import Kind, MainScope, Scope
 from lb.config.syslog import PREFIX, parse_syslog
 from lb.config.tree import Node
 from lb.config.values import parse_msec, parse_number, parse_size
 from lb.config.variables import compile_value
+from lb.model import AccessLog, ErrorLog, LogCache, LogFormat, LogLevel, Syslog, Value, Var
 
 LEVELS: tuple[LogLevel, ...] = ("emerg", "alert", "crit", "error", "warn", "notice", "info", "debug")
 _HTTP: tuple[Context, ...] = ("http", "server", "location")

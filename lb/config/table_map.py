@@ -8,12 +8,12 @@ from lb.config import regexes
 from lb.config.directive import AS_NGINX, Directive
 from lb.config.errors import Refused
 from lb.config.lines import include_lines, walk_lines
-from lb.config.model import Map, Regex, Value
 from lb.config.reader import Reader
 from lb.config.scope import HttpScope, Kind, StreamScope
 from lb.config.tree import Node
 from lb.config.values import ascii_lower
 from lb.config.variables import compile_value
+from lb.model import Map, Regex, Value
 
 
 @dataclass(slots=True)

@@ -7,11 +7,11 @@ import re
 from lb.config.address import AddressError, Url, parse
 from lb.config.directive import AS_NGINX, Context, Directive, enum, flag, msec
 from lb.config.errors import Refused
-from lb.config.model import ProxyPass, Value
 from lb.config.scope import LocationScope, Scope
 from lb.config.table_files import warn_of_no_slash
 from lb.config.tree import Node
 from lb.config.variables import compile_value
+from lb.model import ProxyPass, Value
 
 _LEVELS: tuple[Context, ...] = ("http", "server", "location")
 TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2

@@ -5,13 +5,13 @@ from __future__ import annotations
 from lb.config import regexes
 from lb.config.directive import AS_NGINX, Context, Directive, flag
 from lb.config.errors import Refused
-from lb.config.model import Break, Condition, ErrorPage, Return, Rewrite, Set, Value
 from lb.config.reader import Reader
 from lb.config.scope import HttpServerScope, IfDraft, LocationScope, Scope, ServerIfScope
 from lb.config.table_proxy import check_one_line
 from lb.config.tree import Node
 from lb.config.values import parse_number
 from lb.config.variables import compile_value
+from lb.model import Break, Condition, ErrorPage, Return, Rewrite, Set, Value
 
 OpScope = HttpServerScope | LocationScope | ServerIfScope
 

@@ -7,11 +7,11 @@ import re
 
 from lb.config.directive import AS_NGINX, Context, Directive, flag, once
 from lb.config.errors import Refused
-from lb.config.model import Bind
 from lb.config.scope import Kind, Scope
 from lb.config.tree import Node
 from lb.config.values import parse_size
 from lb.config.variables import compile_value
+from lb.model import Bind
 
 _LEVELS: tuple[Context, ...] = ("http", "server", "location", "stream", "stream server")
 _STREAM: tuple[Context, ...] = ("stream", "stream server")

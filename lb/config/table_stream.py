@@ -6,10 +6,10 @@ from lb.config import regexes
 from lb.config.address import AddressError, parse
 from lb.config.directive import AS_NGINX, AS_UPSYNC, Context, Directive, enum, msec, once, size
 from lb.config.errors import Refused
-from lb.config.model import Set
 from lb.config.scope import Scope, StreamScope, StreamServerScope
 from lb.config.tree import Node
 from lb.config.variables import compile_value
+from lb.model import Set
 
 _LEVELS: tuple[Context, ...] = ("stream", "stream server")
 

@@ -8,13 +8,13 @@ from typing import Any, Literal
 from lb.config.address import AddressError, parse
 from lb.config.directive import AS_NGINX, Apply, Context, Directive, msec, number, once
 from lb.config.errors import Refused
-from lb.config.model import Balancer, Server
 from lb.config.nginx import parameter_reason
 from lb.config.scope import Kind, Scope, UpstreamScope
 from lb.config.table_upsync import finish as finish_upsync
 from lb.config.tree import Node
 from lb.config.values import parse_number, parse_seconds, parse_size
 from lb.config.variables import compile_value
+from lb.model import Balancer, Server
 
 _BOTH: tuple[Context, ...] = ("upstream", "stream upstream")
 _TIMES: dict[Kind, dict[str, Literal["connect", "header", "last_byte"]]] = {

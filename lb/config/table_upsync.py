@@ -10,14 +10,14 @@ import ipaddress
 import os
 from dataclasses import dataclass, replace
 
+from lb.config.consul_path import parse as parse_path
+from lb.config.consul_path import without_token
 from lb.config.directive import Context, Directive, full_path
 from lb.config.errors import Refused
-from lb.config.model import Upsync
 from lb.config.scope import UpstreamScope
 from lb.config.tree import Node
 from lb.config.values import parse_flag, parse_msec, parse_number
-from lb.upsync.query import parse as parse_path
-from lb.upsync.query import without_token
+from lb.model import Upsync
 
 _BOTH: tuple[Context, ...] = ("upstream", "stream upstream")
 _TYPES = ("consul", "consul_services", "consul_health")

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 
 from lb.config.address import AddressError, Url
 from lb.config.errors import Refused
-from lb.config.model import Server
 from lb.config.scope import Kind, Scope, UpstreamScope
 from lb.config.tree import Node
 from lb.config.upsync import complete
 from lb.config.values import ascii_lower
+from lb.model import Server
 
 if TYPE_CHECKING:
     from lb.config.reader import Reader

@@ -6,10 +6,10 @@ import ssl
 from dataclasses import replace
 from typing import Any
 
+from lb.config import consul_tls
 from lb.config.errors import Refused
-from lb.config.model import Upsync, UpsyncTls
 from lb.config.scope import Scope
-from lb.upsync import tls
+from lb.model import Upsync, UpsyncTls
 
 
 def complete(scope: Scope, upsync: Upsync) -> Upsync:
@@ -39,7 +39,7 @@ def _tls(scope: Scope) -> UpsyncTls | None:
         verify=value("_verify", True),
     )
     try:
-        tls.read(made)
+        consul_tls.read(made)
     except (OSError, ssl.SSLError) as error:
         reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or error
         files = ", ".join(name for name in (made.ca, made.certificate, made.key) if name)

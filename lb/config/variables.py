@@ -11,8 +11,8 @@ import re
 from collections.abc import Iterable
 
 from lb.config.errors import Refused
-from lb.config.model import Value, Var
 from lb.config.scope import Kind
+from lb.model import Value, Var
 
 VARIABLES: dict[str, str] = {
     "arg_": "The argument of that name in the query string.",

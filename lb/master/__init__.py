@@ -3,7 +3,7 @@
 arbiter    class Master: the loop and its verbs (signals, reap, manage, drain)
 boot       from the command line to the loop: logs, sockets, daemon, pid file
 reload     SIGHUP: read the file in a child, bind, hand over to a new generation
-crew       one generation of workers: spawn, back-off, stop
+generation       one generation of workers: spawn, back-off, stop
 sockets    listening sockets, kept over reloads
 inherit    listening sockets that were there before: an old binary's, systemd's
 upgrade    SIGUSR2: another binary takes over
@@ -13,9 +13,9 @@ pulse      heartbeats: stuck workers are killed
 systemd    what systemd is told (sd_notify)
 handover   what workers have learned of their servers, for the next generation
 reports    what the workers say about Consul's lists; the dump files
-ledger     what servers and upstreams have counted, and since when a server is what it is
+server_stats     what servers and upstreams have counted, and since when a server is what it is
 totals     counters of all workers, over deaths and reloads
-chore      what may wait, done in a child: reading a configuration
-scribe     a child that writes dump files
+child      what may wait, done in a child: reading a configuration
+dump_writer     a child that writes dump files
 loop       selectors and deadlines
 """

@@ -2,7 +2,7 @@
 
 A turn: wait until something is ready or the next deadline, run the callbacks, act on signals, reap the dead, then
 manage whatever is due.  Each verb returns at once; what takes time is a deadline that a later turn looks at, or a
-child's work (chore).  All state of the master is changed here and in what it owns, in this one thread.
+child's work (child).  All state of the master is changed here and in what it owns, in this one thread.
 """
 
 from __future__ import annotations
@@ -14,20 +14,21 @@ from dataclasses import dataclass
 from typing import Final
 
 from lb import _fast
-from lb.config.model import Upstream
 from lb.log import Log, targets
-from lb.master import logfiles, pidfile, sockets, totals, upgrade
-from lb.master.crew import Worker
-from lb.master.crews import Crews, obituary
+from lb.master import pidfile, sockets, upgrade, worker_stats
+from lb.master.generation import Worker
+from lb.master.generations import Generations, exit_text
+from lb.master.heartbeat import Pulse
 from lb.master.inherit import Inherited
-from lb.master.loop import READ, Loop
-from lb.master.pulse import Pulse
 from lb.master.reload import Loaded, Prepared, Reload, prepare
 from lb.master.reports import Dumps, Key, Reports, key_of
-from lb.master.signals import Caught, SignalQueue
-from lb.master.source import Source
 from lb.master.systemd import Notifier, status_line
 from lb.master.view import make_health, make_view
+from lb.model import Upstream
+from lb.process import logfiles
+from lb.process.loop import READ, Loop
+from lb.process.signals import Caught, SignalQueue
+from lb.process.source import Source
 from lb.status.pages import View
 from lb.status.server import StatusServer
 from lb.upsync.report import Report
@@ -57,7 +58,7 @@ class LastReload:
 
 
 class Master:
-    """Owns the loop, the crews with their sockets, the reports, the dumps, the pid file and the status port."""
+    """Owns the loop, the generations with their sockets, the reports, the dumps, the pid file and the status port."""
 
     def __init__(self, source: Source, log: Log, inherited: Inherited, *, daemonized: bool) -> None:
         """Blocks the signals: to be made in the process that stays (after daemon.detach)."""
@@ -75,9 +76,11 @@ class Master:
         self._signals = SignalQueue()
         self._caught: list[Caught] = []
         self._loop.watch(self._signals, READ, lambda _: self._caught.extend(self._signals.read()))
-        self.crews = Crews(self._loop, log, self.reports, self._on_report, self._on_death, self._release, self._alone)
-        self.started = self.crews.ledger.started
-        self.pulse = Pulse(self.crews, log)
+        self.generations = Generations(
+            self._loop, log, self.reports, self._on_report, self._on_death, self._release, self._alone
+        )
+        self.started = self.generations.server_stats.started
+        self.pulse = Pulse(self.generations, log)
         self.dumps = Dumps(self._loop, log)
         self._systemd = Notifier(log)
         self._announced = False  # systemd knows that the current configuration is served
@@ -107,21 +110,21 @@ class Master:
         while self._caught:
             self._on_signal(self._caught.pop(0))
         now = time.monotonic()
-        self.crews.reap(now)
+        self.generations.reap(now)
         self._manage(now)
 
     def _deadline(self) -> float:
         reload = self._reload.deadline() if self._reload is not None else None
         if self._reload is not None and self._reload.prepared is not None:
-            reload = self.crews.told_by()
+            reload = self.generations.told_by()
         stop = self._dumps_until if self.stopping is not None else None
-        own = (self.crews.deadline(), self.pulse.deadline(), self.dumps.deadline(), self._status.deadline())
+        own = (self.generations.deadline(), self.pulse.deadline(), self.dumps.deadline(), self._status.deadline())
         deadlines = (*own, self._systemd.deadline(), reload, stop)
         return min((at for at in deadlines if at is not None), default=float("inf"))
 
     def _manage(self, now: float) -> None:
         self._step_reload(now)
-        self.crews.step(now)
+        self.generations.step(now)
         self.pulse.step(now)
         self._tell_systemd(now)
         self.dumps.step(now)
@@ -145,7 +148,7 @@ class Master:
         elif number == signal.SIGUSR2:
             self.change_binary()
         elif number == signal.SIGWINCH and not ignored:
-            self.crews.stop(_fast.STOP_QUIT, time.monotonic(), ending=False)
+            self.generations.stop(_fast.STOP_QUIT, time.monotonic(), ending=False)
 
     def _is_ignored(self, caught: Caught) -> bool:
         if caught.number == signal.SIGWINCH:  # a terminal sends it when its size changes
@@ -164,25 +167,25 @@ class Master:
         if self._reload is not None:
             self._reload.cancel()
             self._reload = None
-        self.crews.stop(mode, time.monotonic(), ending=True)
+        self.generations.stop(mode, time.monotonic(), ending=True)
 
     def reopen(self) -> None:
         self.log.notice("reopening logs")
-        self.crews.reopen()
+        self.generations.reopen()
         self._use_logs()
 
     # Configurations
 
     def adopt(self, prepared: Prepared) -> None:
         """Serve this configuration from now on. Raises OSError (pid file): then nothing has changed."""
-        shm = totals.new_block(prepared.config)
+        shm = worker_stats.new_block(prepared.config)
         path = prepared.config.pid
         if path != self._pid_path and self._successor is None:
             pidfile.create(path, os.getpid())
             if self._pid_path:
                 pidfile.remove(self._pid_path, os.getpid())
             self._pid_path = path
-        self.crews.adopt(prepared, shm)
+        self.generations.adopt(prepared, shm)
         self._use_logs()
         self.reports.keep_only(prepared.config)
         self._followed = {key_of(one): one for one in prepared.config.upstreams if one.upsync is not None}
@@ -193,9 +196,9 @@ class Master:
         self.log.notice("start worker processes")
 
     def _use_logs(self) -> None:
-        crew = self.crews.current
-        self.log.targets = targets(crew.error_logs, crew.files)
-        logfiles.redirect_stderr(crew.config, crew.error_logs, crew.files)
+        generation = self.generations.current
+        self.log.targets = targets(generation.error_logs, generation.files)
+        logfiles.redirect_stderr(generation.config, generation.error_logs, generation.files)
 
     def reconfigure(self) -> None:
         """Start a reload; during one, start another when it is over."""
@@ -211,11 +214,11 @@ class Master:
         self._systemd.reloading()
         self._announced = False
         try:
-            self._reload = Reload(self._source, self.crews.sockets, self._loop, self.log, time.monotonic())
+            self._reload = Reload(self._source, self.generations.sockets, self._loop, self.log, time.monotonic())
         except OSError as error:
             self._reloaded(f"fork() failed ({error.errno}: {error.strerror})")
             return
-        self.crews.ask(time.monotonic())
+        self.generations.ask(time.monotonic())
 
     def _step_reload(self, now: float) -> None:
         reload = self._reload
@@ -224,7 +227,7 @@ class Master:
         reload.step(now)
         if reload.failed:
             self._reloaded(reload.failed)
-        elif reload.prepared is not None and now >= self.crews.told_by():
+        elif reload.prepared is not None and now >= self.generations.told_by():
             self._reloaded(self._try_adopt(reload.prepared))
         else:
             return
@@ -264,7 +267,7 @@ class Master:
             self.log.alert(f"rename {self._pid_path} to {old} failed ({error.errno}: {error.strerror})")
             return
         try:
-            members = [sock for some in self.crews.sockets.values() for sock in some]
+            members = [sock for some in self.generations.sockets.values() for sock in some]
             self._successor = upgrade.spawn(sock.fileno() for sock in members)
         except OSError as error:
             self.log.alert(f"fork() failed while spawning the new binary ({error.errno}: {error.strerror})")
@@ -279,32 +282,34 @@ class Master:
 
     def _show_status(self) -> None:
         """Answer on the status port, unless the new binary does."""
-        config = self.crews.current.config
+        config = self.generations.current.config
         listening = self._successor is None
         addresses = config.status_listen if listening else ()
-        self._status.listen(sockets.with_role(self.crews.sockets, "status", addresses), config.status_hosts)
+        self._status.listen(sockets.with_role(self.generations.sockets, "status", addresses), config.status_hosts)
 
     def _on_death(self, pid: int, status: int) -> None:
-        """A child that is no worker: a chore, or the new binary."""
+        """A child that is no worker: a child, or the new binary."""
         if pid != self._successor:
             return
-        self.log.write(*obituary("new binary process", pid, status))
+        self.log.write(*exit_text("new binary process", pid, status))
         self._successor = None
         try:
             os.rename(self._pid_path + upgrade.OLD, self._pid_path)
         except OSError as error:
             self.log.alert(f"rename of {self._pid_path}{upgrade.OLD} failed ({error.errno}: {error.strerror})")
         self._show_status()
-        if self.stopping is None and self.crews.current.stopping is not None:
+        if self.stopping is None and self.generations.current.stopping is not None:
             self._revive()
 
     def _revive(self) -> None:
         """After WINCH: workers again, with the configuration as it was."""
-        crew = self.crews.current
-        if crew.stopping is None:
+        generation = self.generations.current
+        if generation.stopping is None:
             self.log.notice("the new binary runs: the configuration is not read again")
             return
-        prepared = prepare(Loaded(crew.config, crew.identity), self._source, self.crews.sockets, self.log)
+        prepared = prepare(
+            Loaded(generation.config, generation.identity), self._source, self.generations.sockets, self.log
+        )
         if prepared is not None:
             prepared.binding.step(time.monotonic())  # every socket is there
             self._try_adopt(prepared)
@@ -312,7 +317,7 @@ class Master:
     # What workers report
 
     def _on_report(self, worker: Worker, upstream: Upstream, report: Report) -> None:
-        self.reports.take(worker.pid, upstream, report, worker.crew)
+        self.reports.take(worker.pid, upstream, report, worker.generation)
         self._want_dump(key_of(upstream))
 
     def _want_dump(self, key: Key) -> None:
@@ -335,10 +340,10 @@ class Master:
     def _tell_systemd(self, now: float) -> None:
         if not self._systemd.on or self._inherited.has_parent or self.stopping is not None:
             return
-        if not self._announced and self._reload is None and self.crews.current.ready:
+        if not self._announced and self._reload is None and self.generations.current.ready:
             self._announced = True
             self._systemd.ready()
-            self._systemd.keep(self.crews.sockets)
+            self._systemd.keep(self.generations.sockets)
         if self._systemd.due(now):
             self._systemd.step(now, self._status_line(), self.pulse.fresh)
 
@@ -351,13 +356,13 @@ class Master:
             )
             for some in said
         ]
-        ready = sum(worker.ready for worker in self.crews.current)
+        ready = sum(worker.ready for worker in self.generations.current)
         return status_line(ready, states, self.last_reload.error if self.last_reload is not None else "")
 
     # The end
 
     def _over(self) -> bool:
-        if self.stopping is None or self.crews.all:
+        if self.stopping is None or self.generations.all:
             return False
         now = time.monotonic()
         self._dumps_until = min(self._dumps_until, now + DUMPS_AT_END_S)
@@ -366,7 +371,7 @@ class Master:
     def _end(self) -> None:
         self._status.close()
         self.dumps.close()
-        sockets.close(self.crews.sockets, self._alone())
+        sockets.close(self.generations.sockets, self._alone())
         pidfile.remove(self._pid_path + (upgrade.OLD if self._successor is not None else ""), os.getpid())
         self.log.notice("exit")
 

@@ -13,15 +13,16 @@ import time
 
 from lb import __version__, _fast
 from lb.config.excerpt import explain
-from lb.config.model import Config
 from lb.log import Log, Target, print_error, targets
-from lb.master import daemon, doubts, holders, inherit, logfiles, pidfile, sockets, title
+from lb.master import daemon, doubts, holders, inherit, pidfile, sockets
 from lb.master.arbiter import Master
-from lb.master.identity import Identity
 from lb.master.inherit import Inherited
 from lb.master.reload import Loaded, Prepared, prepare, read
 from lb.master.sockets import BindError, Binding, Want
-from lb.master.source import Source
+from lb.model import Config
+from lb.process import logfiles, title
+from lb.process.identity import Identity
+from lb.process.source import Source
 
 
 def early_log(source: Source) -> Log:

@@ -7,8 +7,8 @@ import os
 from collections.abc import Iterator
 
 from lb import trusted
-from lb.config.model import Config
-from lb.master.identity import Identity
+from lb.model import Config
+from lb.process.identity import Identity
 from lb.upsync import dump
 from lb.worker import temp
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from lb.config.model import Config, Upstream
-from lb.master.crew import Crew
+from lb.master.generation import Generation
+from lb.model import Config, Upstream
 
 ANSWER_S: Final = 0.25
 _UINT32: Final = (1 << 32) - 1
@@ -24,7 +24,7 @@ def _name(upstream: Upstream) -> Name:
 
 
 def _is_learned(one: Any) -> bool:
-    """[[position, position], {server: [failures, checked, turn]}]: what lb/fast/handover.pyx gives and can take."""
+    """[[position, position], {server: [failures, checked, turn]}]: as lb/fast/upstream/state.pyx gives it."""
     if not isinstance(one, list) or len(one) != 2 or not isinstance(one[1], dict):
         return False
     positions, peers = one
@@ -50,23 +50,23 @@ class Handover:
     """The answers of one generation."""
 
     def __init__(self) -> None:
-        self._crew: Crew | None = None
+        self._generation: Generation | None = None
         self._missing: set[int] = set()  # slots
         self._until = 0.0
         self._said: dict[int, dict[Name, Any]] = {}  # by slot
 
-    def begin(self, crew: Crew, slots: set[int], now: float) -> None:
+    def begin(self, generation: Generation, slots: set[int], now: float) -> None:
         """Forget what was said before; these slots are asked."""
-        self._crew = crew
+        self._generation = generation
         self._missing = slots
         self._until = now + ANSWER_S
         self._said = {}
 
-    def take(self, crew: int, slot: int, upstreams: Any) -> None:
+    def take(self, generation: int, slot: int, upstreams: Any) -> None:
         """An answer. Raises ValueError for one that no engine gives."""
-        if self._crew is None or crew != self._crew.number:
+        if self._generation is None or generation != self._generation.number:
             return
-        names = [_name(upstream) for upstream in self._crew.config.upstreams]
+        names = [_name(upstream) for upstream in self._generation.config.upstreams]
         if not isinstance(upstreams, list) or len(upstreams) != len(names):
             raise ValueError("not one entry per upstream in what a worker has learned")
         if not all(map(_is_learned, upstreams)):
@@ -80,7 +80,7 @@ class Handover:
 
     def give(self, config: Config) -> dict[int, dict[int, Any]]:
         """For each slot of the next generation: the upstream's position there -> what is known of it."""
-        said, self._said, self._crew = self._said, {}, None
+        said, self._said, self._generation = self._said, {}, None
         self._missing = set()
         given = {slot: _for_slot(said, slot, config) for slot in range(config.worker_processes)} if said else {}
         return {slot: known for slot, known in given.items() if known}

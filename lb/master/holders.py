@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from lb.config.model import Address
-from lb.master import title
+from lb.model import Address
+from lb.process import title
 
 _LISTENS: Final = "0A"  # TCP_LISTEN
 _ACCEPTS: Final = 0x10000  # __SO_ACCEPTCON, the flag of a listening unix socket

@@ -16,8 +16,8 @@ from collections.abc import Iterable, MutableMapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from lb.config.model import Address
 from lb.master.sockets import Sockets, Want
+from lb.model import Address
 
 VARIABLE: Final = "LB"
 FIRST_FD: Final = 3  # SD_LISTEN_FDS_START

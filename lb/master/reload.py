@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from typing import Final
 
 from lb.config import ConfigError, Problem, load
-from lb.config.model import Config, ErrorLog
 from lb.log import Log
-from lb.master import logfiles
-from lb.master.chore import Chore
-from lb.master.identity import Identity, UnknownName, resolve
-from lb.master.loop import Loop
+from lb.master.child import Child
 from lb.master.sockets import BindError, Binding, Sockets, wants
-from lb.master.source import Source
+from lb.model import Config, ErrorLog
+from lb.process import logfiles
+from lb.process.identity import Identity, UnknownName, resolve
+from lb.process.loop import Loop
+from lb.process.source import Source
 
 READ_WITHIN_S: Final = 60.0  # a configuration of thousands of names behind a slow resolver
 
@@ -82,7 +82,7 @@ class Reload:
         self._have = have
         self._log = log
         self._preparing: Prepared | None = None
-        self.chore = Chore(loop, lambda: read(source), "reading the configuration", now + READ_WITHIN_S)
+        self.child = Child(loop, lambda: read(source), "reading the configuration", now + READ_WITHIN_S)
         self.prepared: Prepared | None = None
         self.failed = ""  # why, in one line
 
@@ -95,8 +95,8 @@ class Reload:
             self._bind(self._preparing, now)
 
     def _take(self, now: float) -> None:
-        self.chore.check(now)
-        outcome = self.chore.outcome
+        self.child.check(now)
+        outcome = self.child.outcome
         if outcome is None:
             return
         if outcome.error:
@@ -122,17 +122,17 @@ class Reload:
 
     def cancel(self) -> None:
         """The master stops: give back what this reload holds."""
-        self.chore.cancel("not needed any more")
+        self.child.cancel("not needed any more")
         if self._preparing is not None:
             self._preparing.abandon()
 
     def close_copies(self) -> None:
         """In a forked worker."""
-        self.chore.close_copy()
+        self.child.close_copy()
         if self._preparing is not None:
             self._preparing.close_copies()
 
     def deadline(self) -> float:
         if self._preparing is None:
-            return self.chore.give_up_at
+            return self.child.give_up_at
         return self._preparing.binding.retry_at

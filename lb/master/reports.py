@@ -15,13 +15,13 @@ from collections.abc import Container
 from dataclasses import dataclass, replace
 from typing import Final
 
-from lb.config.model import Config, Server, Upstream
 from lb.log import Log
-from lb.master.chore import Outcome
-from lb.master.loop import Loop, doubled
-from lb.master.scribe import Scribe
+from lb.master.child import Outcome
+from lb.master.dump_writer import DumpWriter
+from lb.model import Config, Server, Upstream
+from lb.process.loop import Loop, doubled
+from lb.upsync.indexed_list import IndexedList, dump_of
 from lb.upsync.report import Report
-from lb.upsync.roll import Roll, dump_of
 from lb.upsync.source import watched
 
 Key = tuple[
@@ -48,7 +48,7 @@ class Reports:
         self._known: dict[Key, Report] = {}
         self._asked: dict[tuple[Key, int], int] = {}  # digest of a list that is not here -> pid asked for it
         self._to_ask: list[tuple[int, int]] = []
-        self._generations: dict[int, int] = {}  # pid -> number of its crew
+        self._generations: dict[int, int] = {}  # pid -> number of its generation
 
     def take(self, pid: int, upstream: Upstream, report: Report, generation: int = 0) -> None:
         """Keep it, and learn from it if its list is here; else somebody is to be asked for it (`to_ask`)."""
@@ -75,11 +75,11 @@ class Reports:
         pid, report = said
         return report.source == "consul", self._generations[pid], report.index, report.at
 
-    def _lists(self, key: Key) -> dict[int, Roll]:
+    def _lists(self, key: Key) -> dict[int, IndexedList]:
         """The lists that are here, by digest. Workers may differ in the order: what is known comes first."""
         known = self._known.get(key)
         said = [known, *self._last[key].values()] if known is not None else list(self._last[key].values())
-        return {one.digest: one.servers for one in reversed(said) if isinstance(one.servers, Roll)}
+        return {one.digest: one.servers for one in reversed(said) if isinstance(one.servers, IndexedList)}
 
     def _want(self, key: Key, pid: int, report: Report) -> None:
         if (key, report.digest) not in self._asked:
@@ -130,8 +130,8 @@ class Reports:
         self._asked = {wanted: pid for wanted, pid in self._asked.items() if wanted[0] in keys}
 
 
-def _completed(lists: dict[int, Roll], report: Report) -> Report:
-    """With its list as a Roll, if that is here, follows from one that is here, or came with it. Without its delta."""
+def _completed(lists: dict[int, IndexedList], report: Report) -> Report:
+    """With its list indexed, if that is here, follows from one that is here, or came with it. Without its delta."""
     here = lists.get(report.digest)
     if here is not None and len(here) == report.count:  # of all workers but the first one
         return replace(report, servers=here, delta=None)
@@ -140,12 +140,14 @@ def _completed(lists: dict[int, Roll], report: Report) -> Report:
         servers, digest = report.delta.applied(base)
         if digest == report.digest and len(servers) == report.count:
             return replace(report, servers=servers, delta=None)
-    return replace(report, servers=Roll(report.servers) if len(report.servers) == report.count else (), delta=None)
+    return replace(
+        report, servers=IndexedList(report.servers) if len(report.servers) == report.count else (), delta=None
+    )
 
 
 def _is_whole(report: Report) -> bool:
     """Whether its list is here."""
-    return isinstance(report.servers, Roll)
+    return isinstance(report.servers, IndexedList)
 
 
 def _share(last: dict[int, Report], report: Report) -> None:
@@ -175,7 +177,7 @@ class Dumps:
         self._failing: dict[str, Failure] = {}
         self._retry_at = 0.0
         self._linger_until = 0.0
-        self.scribe: Scribe | None = None
+        self.dump_writer: DumpWriter | None = None
         self.failures = 0  # writes that failed, since the start
 
     def want(self, path: str, servers: tuple[Server, ...]) -> None:
@@ -196,7 +198,7 @@ class Dumps:
 
     @property
     def busy(self) -> bool:
-        return self.scribe is not None and self.scribe.busy
+        return self.dump_writer is not None and self.dump_writer.busy
 
     @property
     def idle(self) -> bool:
@@ -205,22 +207,22 @@ class Dumps:
 
     def step(self, now: float) -> None:
         """Take the result of a write that is over; start one that is due; let a child go that has nothing to do."""
-        if self.scribe is not None:
-            self.scribe.check(now)
-            if self.scribe.outcome is not None:
-                self._finish(now, self.scribe.outcome)
+        if self.dump_writer is not None:
+            self.dump_writer.check(now)
+            if self.dump_writer.outcome is not None:
+                self._finish(now, self.dump_writer.outcome)
         if self.busy:
             return
         if self._pending and now >= self._retry_at:
             self._start(now)
-        elif self.scribe is not None and (self.scribe.gone or now >= self._linger_until):
-            self.scribe.close()
-            self.scribe = None
+        elif self.dump_writer is not None and (self.dump_writer.gone or now >= self._linger_until):
+            self.dump_writer.close()
+            self.dump_writer = None
 
     def _start(self, now: float) -> None:
         try:
-            if self.scribe is None or self.scribe.gone:
-                self.scribe = Scribe(self._loop)
+            if self.dump_writer is None or self.dump_writer.gone:
+                self.dump_writer = DumpWriter(self._loop)
         except OSError as error:
             self._retry_at = now + RETRY_S
             self._log.error(f"fork() failed ({error.errno}: {error.strerror}) while writing dump files")
@@ -228,7 +230,7 @@ class Dumps:
         self._writing = self._due()
         for path in self._writing:
             del self._pending[path]
-        self.scribe.write({path: dump_of(some) for path, some in self._writing.items()}, now + WRITE_WITHIN_S)
+        self.dump_writer.write({path: dump_of(some) for path, some in self._writing.items()}, now + WRITE_WITHIN_S)
 
     def _due(self) -> dict[str, tuple[Server, ...]]:
         """What waits, up to one batch."""
@@ -242,8 +244,8 @@ class Dumps:
         return due
 
     def _finish(self, now: float, outcome: Outcome) -> None:
-        assert self.scribe is not None
-        self.scribe.outcome = None
+        assert self.dump_writer is not None
+        self.dump_writer.outcome = None
         self._linger_until = now + LINGER_S
         failed: dict[str, str] = outcome.value if not outcome.error else dict.fromkeys(self._writing, outcome.error)
         failed = {path: text for path, text in failed.items() if path in self._writing}  # and not forgotten meanwhile
@@ -274,21 +276,21 @@ class Dumps:
 
     def close_copy(self) -> None:
         """In a forked worker."""
-        if self.scribe is not None:
-            self.scribe.close_copy()
+        if self.dump_writer is not None:
+            self.dump_writer.close_copy()
 
     def close(self) -> None:
         """At the end of the master."""
-        if self.scribe is not None:
-            self.scribe.bury()
+        if self.dump_writer is not None:
+            self.dump_writer.reap()
 
     def deadline(self) -> float | None:
-        if self.scribe is not None and self.scribe.busy:
-            return self.scribe.give_up_at
-        if self.scribe is not None and self.scribe.outcome is not None:
+        if self.dump_writer is not None and self.dump_writer.busy:
+            return self.dump_writer.give_up_at
+        if self.dump_writer is not None and self.dump_writer.outcome is not None:
             return 0.0  # the order could not even be given
         times = [self._retry_at] if self._pending else []
-        times += [self._linger_until] if self.scribe is not None else []
+        times += [self._linger_until] if self.dump_writer is not None else []
         return min(times, default=None)
 
     def failing(self) -> dict[str, str]:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-from lb.config.model import Address, Config, Listener
+from lb.model import Address, Config, Listener
 
 TRIES: Final = 5
 RETRY_S: Final = 0.5

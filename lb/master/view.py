@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import psutil
 
 from lb import _fast
-from lb.config.model import Upstream
-from lb.master.crew import Crew, Worker
-from lb.master.pulse import MISSED_DOUBT
+from lb.master.generation import Generation, Worker
+from lb.master.heartbeat import MISSED_DOUBT
+from lb.model import Upstream
 from lb.status.pages import BackOff, Death, UpstreamView, View, WorkerView
 
 if TYPE_CHECKING:
@@ -21,51 +21,56 @@ if TYPE_CHECKING:
 
 def make_health(master: Master) -> View:
     """Without upstreams and totals, which cost a look at everything."""
-    crews = master.crews
+    generations = master.generations
     now = time.monotonic()
     last = master.last_reload
     return View(
-        generation=crews.current.number,
-        size=crews.current.config.worker_processes,
-        stopping=crews.current.stopping is not None,
-        workers=tuple(_worker(crew, worker, now) for crew, worker in crews.workers()),
+        generation=generations.current.number,
+        size=generations.current.config.worker_processes,
+        stopping=generations.current.stopping is not None,
+        workers=tuple(_worker(generation, worker, now) for generation, worker in generations.workers()),
         upstreams=(),
         totals={},
         last_reload=None if last is None else (last.at, last.error),
         dump_errors=master.dumps.failing(),
-        waiting=_waiting(crews.current, now),
+        waiting=_waiting(generations.current, now),
         started=master.started,
         reloads=master.reloads,
         reloads_failed=master.reloads_failed,
-        restarts=crews.restarts,
-        deaths=tuple(Death(*one) for one in crews.deaths),
+        restarts=generations.restarts,
+        deaths=tuple(Death(*one) for one in generations.deaths),
         dump_failures=master.dumps.failures,
     )
 
 
 def make_view(master: Master) -> View:
-    health, crews = make_health(master), master.crews
+    health, generations = make_health(master), master.generations
     now = time.monotonic()
-    living = [_fast.read_stats(crew.shm, worker.slot) for crew, worker in crews.workers()]
-    notes = [_fast.consul_notes(crew.shm, worker.slot, crew.layout) for crew, worker in crews.workers()]
+    living = [_fast.read_stats(generation.shm, worker.slot) for generation, worker in generations.workers()]
+    notes = [
+        _fast.consul_notes(generation.shm, worker.slot, generation.layout)
+        for generation, worker in generations.workers()
+    ]
     seen = zip(health.workers, living, notes, strict=True)
     looked = tuple(_looked_at(one, stats, told, now) for one, stats, told in seen)
     workers = {worker.pid: worker for worker in looked}
-    upstreams = (_upstream(master, workers, number, one) for number, one in enumerate(crews.current.config.upstreams))
+    upstreams = (
+        _upstream(master, workers, number, one) for number, one in enumerate(generations.current.config.upstreams)
+    )
     return replace(
         health,
         workers=looked,
         upstreams=tuple(upstreams),
-        totals=crews.totals.sum(living),
-        snapshot=lambda: crews.ledger.snapshot(crews.workers(), crews.current),
+        totals=generations.totals.sum(living),
+        snapshot=lambda: generations.server_stats.snapshot(generations.workers(), generations.current),
     )
 
 
-def _worker(crew: Crew, worker: Worker, now: float) -> WorkerView:
-    state = "stopping" if crew.stopping is not None else "ready" if worker.ready else "starting"
-    if worker.missed >= MISSED_DOUBT and crew.stopping is None:
+def _worker(generation: Generation, worker: Worker, now: float) -> WorkerView:
+    state = "stopping" if generation.stopping is not None else "ready" if worker.ready else "starting"
+    if worker.missed >= MISSED_DOUBT and generation.stopping is None:
         state = "stuck"
-    return WorkerView(worker.slot, worker.pid, crew.number, state, now - worker.born)
+    return WorkerView(worker.slot, worker.pid, generation.number, state, now - worker.born)
 
 
 def _looked_at(worker: WorkerView, stats: dict[str, int], consul: list[tuple[float, int]], now: float) -> WorkerView:
@@ -80,11 +85,11 @@ def _looked_at(worker: WorkerView, stats: dict[str, int], consul: list[tuple[flo
     return worker
 
 
-def _waiting(crew: Crew, now: float) -> tuple[BackOff, ...]:
+def _waiting(generation: Generation, now: float) -> tuple[BackOff, ...]:
     """The slots of a crash loop."""
     return tuple(
         BackOff(slot.number, slot.deaths, max(0.0, slot.fork_at - now))
-        for slot in crew.slots
+        for slot in generation.slots
         if slot.fork_at is not None and slot.deaths
     )
 

@@ -1,7 +1,7 @@
 """The metrics of /metrics: each declared once, with its name, type and meaning, and where its samples are from.
 
 FEW: of the master, its workers and Consul, made from a View.  PARTS: what is counted for each upstream and server, in
-rows (lb.master.ledger): lb_upstream_NAME and lb_server_NAME.
+rows (lb.master.server_stats): lb_upstream_NAME and lb_server_NAME.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from lb import __version__, _fast
-from lb.master.ledger import STATES
+from lb.status.snapshot import STATES
 from lb.upsync.report import Report
 
 if TYPE_CHECKING:

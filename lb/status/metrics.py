@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from prometheus_client import Metric
 from prometheus_client.exposition import choose_encoder
 
-from lb.master.ledger import DIRECT, STATES, Snapshot
 from lb.status.accept import of_kind, prefers
 from lb.status.families import (
     BACKUP,
@@ -33,6 +32,7 @@ from lb.status.families import (
     upstream_labels,
 )
 from lb.status.servers import AT, BOUNDS_S, Shown, cells, shown, total
+from lb.status.snapshot import DIRECT, STATES, Snapshot
 
 if TYPE_CHECKING:
     from lb.status.pages import View

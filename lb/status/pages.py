@@ -18,11 +18,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from lb.config.model import Server, Upstream
-from lb.master.ledger import Snapshot
+from lb.model import Server, Upstream
 from lb.status import metrics, page, state
 from lb.status.accept import prefers
-from lb.upsync import show, source, start
+from lb.status.snapshot import Snapshot
+from lb.upstream_show import page as show_page
+from lb.upsync import source, start
 from lb.upsync.report import Report
 
 TEXT: Final = "text/plain"
@@ -108,7 +109,7 @@ class View:
     stopping: bool
     workers: tuple[WorkerView, ...]
     upstreams: tuple[UpstreamView, ...]
-    totals: Mapping[str, int]  # lb.master.totals: counters of all workers since the start, gauges of now
+    totals: Mapping[str, int]  # lb.master.worker_stats: counters of all workers since the start, gauges of now
     last_reload: tuple[float, str] | None  # Unix time, and the error or ""
     dump_errors: Mapping[str, str]  # path -> why this dump file cannot be written
     waiting: tuple[BackOff, ...] = ()  # the crash loops there are
@@ -152,7 +153,7 @@ def upstream_show(view: View, query: str, accept: str) -> Answer:
     if prefers(accept, JSON, TEXT):
         return upstream_json(view, query, accept)
     blocks = [(one.upstream.name, _block(one)) for one in view.upstreams]
-    return Answer(200, show.page(blocks, query.encode("utf-8", "surrogateescape")))
+    return Answer(200, show_page(blocks, query.encode("utf-8", "surrogateescape")))
 
 
 def _block(one: UpstreamView) -> bytes:

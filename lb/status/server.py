@@ -22,7 +22,7 @@ import h11
 
 from lb import __version__
 from lb.log import Log
-from lb.master.loop import READ, WRITE, Loop
+from lb.process.loop import READ, WRITE, Loop
 from lb.status.hosts import is_ours
 from lb.status.pages import Answer, View, respond
 

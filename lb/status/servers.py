@@ -9,8 +9,8 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, Final
 
 from lb import _fast
-from lb.config.model import Server
-from lb.master.ledger import STATES, Snapshot, UpstreamKey
+from lb.model import Server
+from lb.status.snapshot import STATES, Snapshot, UpstreamKey
 from lb.upsync import start
 
 if TYPE_CHECKING:

@@ -45,9 +45,9 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from lb import __version__
-from lb.master.ledger import DIRECT, Snapshot
 from lb.status.servers import Shown, cells, count, quantile, total
 from lb.status.servers import shown as servers_shown
+from lb.status.snapshot import DIRECT, Snapshot
 from lb.upsync.report import Report
 from lb.upsync.source import place
 

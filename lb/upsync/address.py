@@ -15,7 +15,7 @@ import socket
 import urllib.parse
 from typing import Final
 
-from lb.config.model import Address
+from lb.model import Address
 
 MAX_TEXT: Final = 128  # characters of an address; the module's buffer overran at 110
 MAX_UNIX_PATH: Final = 107  # bytes: sun_path without its NUL
@@ -69,7 +69,7 @@ def _plain(text: str) -> Address | None:
 
 def parse_server(text: str) -> Address:
     """What a registry may name as a server: the above, `unix:/path`, or NAME:PORT, which gives an Address of family
-    AF_UNSPEC with the name as host (lb.upsync.names finds its addresses). Raises AddressError."""
+    AF_UNSPEC with the name as host (lb.upsync.resolver finds its addresses). Raises AddressError."""
     try:
         return parse_dumped(text)
     except AddressError:

@@ -15,13 +15,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from lb.config.model import Upsync
-from lb.upsync import tls
+from lb.config import consul_tls
+from lb.config.consul_path import Query, parse
+from lb.model import Upsync
 from lb.upsync.consul_http import Body, Busy, Consul, Unshareable
 from lb.upsync.entries import Listing
-from lb.upsync.pulse import parameter
-from lb.upsync.query import Query, parse
-from lb.upsync.share import common
+from lb.upsync.path_probe import parameter
+from lb.upsync.query_groups import common
 from lb.upsync.source import Answer, SourceError, place
 from lb.upsync.stop import Stop, Stopped
 from lb.upsync.values import printable
@@ -51,7 +51,7 @@ class ConsulSource:
         self._born = time.monotonic()
         self._token = _Token(first)
         interval_s = min(one.interval_ms for one in upsyncs) / 1000
-        context = tls.context(first.tls) if first.tls is not None else None
+        context = consul_tls.context(first.tls) if first.tls is not None else None
         name = first.tls.name if first.tls is not None else ""
         self._places = [(first.host, first.port), *first.others]
         self._clients = [Consul(host, port, stop, interval_s, context, name) for host, port in self._places]

@@ -15,8 +15,8 @@ from typing import Any, Final
 import consul.base
 from consul.exceptions import ConsulException
 
+from lb.upsync.connection import Connection
 from lb.upsync.stop import Stop
-from lb.upsync.wire import Connection
 
 MAX_BODY: Final = 64 << 20  # bytes (the module crashed beyond 4 MiB)
 LEAST_ROOM: Final = 16 << 10  # bytes of a Body that has no Content-Length to go by

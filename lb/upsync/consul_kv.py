@@ -11,11 +11,11 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from typing import Any, Final
 
-from lb.config.model import Upsync
-from lb.upsync.carry import Carry
+from lb.model import Upsync
 from lb.upsync.consul import ConsulSource
 from lb.upsync.consul_http import INDEX, Body, Unshareable
 from lb.upsync.entries import Entry, Listing
+from lb.upsync.incremental import Incremental
 from lb.upsync.kv_decode import Decoder
 from lb.upsync.source import Answer
 from lb.upsync.stop import Stop
@@ -30,7 +30,7 @@ class ConsulKV(ConsulSource):
         self._last: dict[str, tuple[list[Entry], Listing]] = {}  # by path: its part of the last answer
         self._decoder = Decoder()
         self._spare, self._kept = Body(), Body()  # for the next answer; the last one, which the decoder looks at
-        self._carry = {path: Carry() for path in self.queries}
+        self._carry = {path: Incremental() for path in self.queries}
 
     def listing(self, answer: Answer, upsync: Upsync) -> Listing | None:
         """None: nothing lies below this prefix."""

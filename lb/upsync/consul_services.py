@@ -14,11 +14,11 @@ from typing import Any, Final
 
 from consul.callback import CB
 
-from lb.config.model import Upsync
+from lb.config.consul_path import Query
+from lb.model import Upsync
 from lb.upsync import services
 from lb.upsync.consul import READ_S, ConsulSource
 from lb.upsync.entries import Listing
-from lb.upsync.query import Query
 from lb.upsync.source import Answer, SourceError
 from lb.upsync.stop import Stop
 

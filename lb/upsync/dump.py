@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from lb import trusted
-from lb.config.model import Server
+from lb.model import Server
 from lb.upsync.address import AddressError, parse_dumped
 from lb.upsync.values import INT_MAX, printable
 

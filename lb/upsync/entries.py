@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from lb.config.model import Address, Server
+from lb.model import Address, Server
 from lb.upsync.address import MAX_TEXT, AddressError, parse_server
 from lb.upsync.values import Attributes, attributes, printable
 
@@ -28,8 +28,8 @@ class Listing:
     """One upstream's part of an answer: servers in Consul's (lexicographic) order, and what is wrong with the rest.
 
     A server of a host name has an address of family AF_UNSPEC; `hosts` are these names.  One that was made of the last
-    one (lb.upsync.carry) says what has changed `since` then: `gone` and `fresh`, in the order of keys; a server that is
-    altered is in both.
+    one (lb.upsync.incremental) says what has changed `since` then: `gone` and `fresh`, in the order of keys; a server
+    that is altered is in both.
     """
 
     servers: tuple[Server, ...]

@@ -11,9 +11,9 @@ import socket
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from lb.config.model import Address, Server
+from lb.model import Address, Server
 from lb.upsync.entries import Listing
-from lb.upsync.names import Found
+from lb.upsync.resolver import Found
 
 _PROBLEM: Final = "upsync: host "  # what problems of names begin with
 

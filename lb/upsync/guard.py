@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from lb.config.model import Server, ShrinkGuard
+from lb.model import Server, ShrinkGuard
 
 Confirmed = Callable[[], int | None]  # the number of servers that an operator has agreed to
 

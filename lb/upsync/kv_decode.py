@@ -1,8 +1,8 @@
 """The body of /v1/kv/PREFIX?recurse -> (key, value) pairs, without reading again what was in the last answer.
 
 Consul sends the whole directory for every change.  So only the part in which the body differs from the last one is
-looked at (lb/fast/differ.pyx: 0.1 ms for a megabyte).  Its objects are flat: it is cut at `},{`, and each piece is
-looked up among those of the same part of the last body; only new ones are parsed.
+looked at (lb/fast/upstream/diff.pyx: 0.1 ms for a megabyte).  Its objects are flat: it is cut at `},{`, and each piece
+is looked up among those of the same part of the last body; only new ones are parsed.
 
 Every piece of the last body was one object, so its cuts were true ones, and so is every cut in what has not changed.
 A cut inside a string leaves a piece that is no JSON by itself (its quotes do not match).  Then, as with anything else

@@ -20,13 +20,13 @@ from collections.abc import Sequence
 from typing import Final
 
 from lb.log import Log
+from lb.upsync.backoff import Backoff
 from lb.upsync.consul_kv import ConsulKV
 from lb.upsync.consul_services import ConsulServices
-from lb.upsync.follower import Follower
-from lb.upsync.pace import Pace
 from lb.upsync.source import Answer, Source, SourceError
 from lb.upsync.start import STRONG_S, WEAK_S
 from lb.upsync.stop import Stop, Stopped
+from lb.upsync.upstream_sync import UpstreamSync
 
 SOURCES: Final = {"consul": ConsulKV, "consul_services": ConsulServices, "consul_health": ConsulServices}
 NICE: Final = 10  # a tenth of the core, when the loop wants all of it
@@ -45,7 +45,7 @@ class Puller(threading.Thread):
     strong_dependency, when Consul did not answer.
     """
 
-    def __init__(self, followers: Sequence[Follower], log: Log) -> None:
+    def __init__(self, followers: Sequence[UpstreamSync], log: Log) -> None:
         super().__init__(name=f"upsync-{followers[0].upstream.name}", daemon=True)
         upsyncs = [follower.upsync for follower in followers]
         self.first = threading.Event()
@@ -54,7 +54,7 @@ class Puller(threading.Thread):
         self._followers = followers
         self._log = log
         interval_s = min(upsync.interval_ms for upsync in upsyncs) / 1000
-        self._pace = Pace(interval_s)
+        self._pace = Backoff(interval_s)
         self._soon_s = max(interval_s, SOON_S)
         self._ending = Stop()
         self._index = 0  # of the last answer that was applied; 0: the next query is a full read
@@ -209,7 +209,7 @@ class Part(Puller):
             self.first.set()
 
 
-def _confirmed(source: Source, follower: Follower) -> int | None:
+def _confirmed(source: Source, follower: UpstreamSync) -> int | None:
     """What the operator says; nothing, while it cannot be read."""
     try:
         return source.confirmed(follower.upstream.name)

@@ -17,9 +17,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal, Self
 
-from lb.config.model import Address, Server
+from lb.model import Address, Server
 from lb.upsync.address import UNWRITABLE
-from lb.upsync.roll import Key, Roll, key_of
+from lb.upsync.indexed_list import IndexedList, Key, key_of
 from lb.upsync.values import INT_MAX, printable
 
 Origin = Literal["consul", "dump", "file"]
@@ -36,14 +36,14 @@ _FAMILIES: Final = frozenset((socket.AF_UNSPEC, socket.AF_UNIX, socket.AF_INET, 
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """From the list of digest `of` to the one reported, as lb.upsync.order orders it."""
+    """From the list of digest `of` to the one reported, as lb.upsync.merge orders it."""
 
     of: int
     gone: tuple[Address, ...]
     head: tuple[Server, ...]  # new ones, before all others
     altered: tuple[Server, ...]  # as they are now, in their places
 
-    def applied(self, servers: Roll) -> tuple[Roll, int]:
+    def applied(self, servers: IndexedList) -> tuple[IndexedList, int]:
         """(the list after it, its digest)."""
         after: dict[Key, Server | None] = {(one.host, one.port): None for one in self.gone}
         after |= {key_of(one): one for one in self.altered}

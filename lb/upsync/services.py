@@ -12,8 +12,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
-from lb.config.model import Server
 from lb.config.values import parse_number, parse_seconds
+from lb.model import Server
 from lb.upsync.address import MAX_TEXT, AddressError, parse_server
 from lb.upsync.entries import Collector, Listing
 from lb.upsync.values import printable

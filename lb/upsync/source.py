@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from lb.config.model import Upsync
+from lb.model import Upsync
 from lb.upsync.entries import Listing
 
 

@@ -12,9 +12,10 @@ import time
 from collections.abc import Container, Iterable
 from typing import TYPE_CHECKING, Final
 
-from lb.config.model import Address, Server, Upstream
-from lb.upsync import dump, show
-from lb.upsync.order import Order
+from lb import upstream_show
+from lb.model import Address, Server, Upstream
+from lb.upsync import dump
+from lb.upsync.merge import Order
 from lb.upsync.report import Report
 from lb.upsync.source import watched
 
@@ -67,7 +68,7 @@ def published(upstream: Upstream, report: Report, order: Order | None = None) ->
     if order is not None:
         text = order.text(upstream.name)
     else:
-        text = show.block(upstream.name, report.servers, implicit=upstream.implicit, from_file=from_file)
+        text = upstream_show.block(upstream.name, report.servers, implicit=upstream.implicit, from_file=from_file)
     servers = listed(upstream, report, order)
     if not from_file and by_place(upstream):
         servers = tuple(sorted(servers, key=_place))

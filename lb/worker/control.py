@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from lb._fast import STOP_QUIT
 from lb.log import Log
-from lb.worker.channel import ChannelError, Endpoint, Frame
+from lb.process.channel import ChannelError, Endpoint, Frame
 
 LAST_WORDS_S: Final = 1.0  # how long the end waits for the master to take what was posted
 
@@ -145,7 +145,7 @@ class Control(threading.Thread):
             self._endpoint.send(body)
 
     def _receive(self) -> bool:
-        """Carry out what has come. False: the other end is closed."""
+        """Incremental out what has come. False: the other end is closed."""
         frames, is_open = self._endpoint.receive()
         for frame in frames:
             self._obey(frame)

@@ -22,16 +22,17 @@ from functools import partial
 from typing import Any, Final, NoReturn
 
 from lb import _fast
-from lb.config.model import Config, ErrorLog
+from lb.config import consul_tls
 from lb.log import Log, targets
-from lb.master import logfiles, title
-from lb.master.identity import Identity
-from lb.master.signals import worker_mask
-from lb.upsync import share, start, tls
-from lb.upsync.follower import Follower
-from lb.upsync.names import Names
+from lb.model import Config, ErrorLog
+from lb.process import logfiles, title
+from lb.process.identity import Identity
+from lb.process.signals import worker_mask
+from lb.upsync import query_groups, start
 from lb.upsync.puller import Puller
 from lb.upsync.report import Report
+from lb.upsync.resolver import Resolver
+from lb.upsync.upstream_sync import UpstreamSync
 from lb.worker.control import Control, Orders
 from lb.worker.temp import make_temp_dirs
 
@@ -87,7 +88,7 @@ class Worker:
         self._log = job.log
         self._set_limits()
         self._lists = self._first_lists()  # a dump, or a key, may lie where only root can read
-        tls.keep(one.upsync.tls for one in job.config.upstreams if one.upsync is not None)
+        consul_tls.keep(one.upsync.tls for one in job.config.upstreams if one.upsync is not None)
         self._make_temp_dirs()
         if job.identity is not None:
             job.identity.assume(job.config.transparent)
@@ -110,7 +111,7 @@ class Worker:
             job.config.worker_orphan_timeout_ms / 1000,
         )
         self._pullers: list[Puller] = []
-        self._names = Names()
+        self._names = Resolver()
         self._told: dict[int, Report] = {}  # the last report of each upstream
         self._telling = threading.Lock()  # what is posted last is what was told last: a list takes time to pack
         self._graceful = False  # the master has asked for a graceful stop
@@ -157,16 +158,16 @@ class Worker:
 
     def _start_lists(self) -> None:
         """Publish what is known of every upstream, and start following Consul."""
-        followers: dict[int, Follower] = {}
+        followers: dict[int, UpstreamSync] = {}
         for number, upstream in enumerate(self._job.config.upstreams):
             report = self._lists[number]
             publish = partial(self._engine.publish, number)
             publish(*start.published(upstream, report))
             if upstream.upsync is not None:
                 note = partial(self._engine.consul, number)
-                followers[number] = Follower(upstream, report, publish, self._report, self._log, self._names, note)
+                followers[number] = UpstreamSync(upstream, report, publish, self._report, self._log, self._names, note)
         upsyncs = [(number, follower.upsync) for number, follower in followers.items()]
-        queries = share.groups(upsyncs, self._job.config.worker_processes)
+        queries = query_groups.groups(upsyncs, self._job.config.worker_processes)
         self._pullers = [Puller([followers[number] for number in numbers], self._log) for numbers in queries]
         for puller in self._pullers:
             puller.start()

@@ -13,8 +13,8 @@ import stat
 from collections.abc import Iterable, Iterator
 
 from lb import trusted
-from lb.config.model import Config, If, Location, Op, ProxyPass
-from lb.master.identity import Identity
+from lb.model import Config, If, Location, Op, ProxyPass
+from lb.process.identity import Identity
 
 MODE = stat.S_IRWXU
 

@@ -54,7 +54,7 @@ def build(out: Path) -> None:
         c_file,
         HERE / "rooms.pyx",
     )
-    include = ["-I", sysconfig.get_path("include"), "-I", "lb/fast"]
+    include = ["-I", sysconfig.get_path("include"), "-I", "lb/fast/c"]
     run("gcc", *SANITIZE, "-c", HERE / "driver.c", "-o", out / "driver.o")
     for name, flags in VARIANTS.items():
         rooms = out / f"rooms-{name}.o"

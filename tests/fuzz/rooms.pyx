@@ -6,16 +6,16 @@ tests/fuzz/__main__.py; `fuzz_one` has libFuzzer's signature but for the name.
 """
 
 from libc.stdint cimport uint8_t, uint32_t
-from lb.fast.chunk cimport chunk_decode
-from lb.fast.head cimport parse_request, parse_response
-from lb.fast.rules cimport rule_status, rule_text
-from lb.fast.simd cimport LB_TCHAR, LB_VALUE, lb_scan_class
-from lb.fast.sys cimport abort, free, malloc, memcmp, memcpy, memset
+from lb.fast.message.h1.chunk cimport chunk_decode
+from lb.fast.message.h1.head cimport head_parse_request as parse_request, head_parse_response as parse_response
+from lb.fast.message.h1.rules cimport rule_status, rule_text
+from lb.fast.c.simd cimport LB_TCHAR, LB_VALUE, lb_scan_class
+from lb.fast.c.sys cimport abort, free, malloc, memcmp, memcpy, memset
 from lb.fast.types cimport (
     Chunked, Field, H_CHUNKED, H_HAS_HOST, Head, LX_ANSWER, LX_BYTES, LX_CODING, LX_LF, LX_REQUEST, P_BAD, P_DONE,
     P_MORE, R_COUNT, R_NONE,
 )
-from lb.fast.uri cimport uri_escape, uri_normalise
+from lb.fast.message.h1.uri cimport uri_escape, uri_normalise
 
 cdef enum:
     FIELDS = 12             # few, so that inputs reach the limit

@@ -31,7 +31,7 @@ PREAMBLE = {
     "events": "events { worker_connections 4096; }",
 }
 TROUBLE = re.compile(r"Traceback|\[alert\]|\[emerg\]|AddressSanitizer|runtime error:|BUG_ON|Exception ignored|\[crit\]")
-PIPES_KEPT = 32  # by each worker: lb/fast/pump.pyx
+PIPES_KEPT = 32  # by each worker: lb/fast/io/splice.pyx
 EPOLL_WAITS = {"232", "281", "441"}  # epoll_wait, epoll_pwait, epoll_pwait2 on x86-64
 
 

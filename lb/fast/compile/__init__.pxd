@@ -1,0 +1,7 @@
+"""From the model (lb/model) to the structs that the rooms read, and the engine's Python face. With the GIL, before the loop.
+
+engine.pyx  class Engine       routes.pyx  servers, locations, rewriting, maps     proxy.pyx   proxied locations
+logs.pyx    logs               files.pyx   static files                            access.pyx  who may come in
+
+Prefixes: compile_
+"""

@@ -1,0 +1,66 @@
+"""From the model to what admits clients: realip, allow and deny, limit_req. With the GIL, once; memory is the Engine's."""
+
+
+cdef int compile_cidrs(Engine e, Cidrs* list, networks, denied) except -1:
+    """`networks` in order; `denied`: of each, whether it is a `deny`."""
+    cdef Cidr* c
+    cdef bytes net
+    list.n = len(networks)
+    list.at = <Cidr*> e.mem(list.n * sizeof(Cidr))
+    for i, network in enumerate(networks):
+        c = &list.at[<int> i]
+        net = network.address
+        c.family = network.family
+        c.bits = network.bits
+        c.deny = denied[i]
+        memcpy(c.net, <char*> net, len(net))
+        list.v4 |= network.family == AF_INET
+    return 0
+
+
+cdef int compile_access(Engine e, Cidrs* list, rules) except -1:
+    return compile_cidrs(e, list, [rule.network for rule in rules], [not rule.allow for rule in rules])
+
+
+cdef RealIp* compile_realip(Engine e, model) except? NULL:
+    cdef RealIp* real
+    if model is None:
+        return NULL
+    real = <RealIp*> e.mem(sizeof(RealIp))
+    compile_cidrs(e, &real.proxies, model.proxies, [False] * len(model.proxies))
+    real.kind = {"proxy_protocol": REAL_GREETING, "x-forwarded-for": REAL_FORWARDED}.get(model.field, REAL_FIELD)
+    real.name = e.text(model.field)
+    real.recursive = model.recursive
+    return real
+
+
+# ---- limit_req
+
+cdef int compile_zones(Engine e, config) except -1:
+    """The zones lie behind the counters, in the order of the configuration."""
+    cdef LimitZone* z
+    cdef size_t at = len(e.shm) - sum(zone.size for zone in config.limit_zones)
+    e.zones = {}
+    for zone in config.limit_zones:
+        z = <LimitZone*> e.mem(sizeof(LimitZone))
+        z.name = e.text(zone.name)
+        z.key = e.value(zone.key)
+        z.rate = zone.rate
+        z.sets = <LimitSet*> ((<size_t> &e.shm[at] + 63) & ~<size_t> 63)
+        z.nsets = zone.size // sizeof(LimitSet) - 1
+        e.zones[zone.name] = <size_t> z
+        at += zone.size
+    return 0
+
+
+cdef int compile_limits(Engine e, Location* l, settings) except -1:
+    l.nlimits = len(settings.limits)
+    l.limits = <LimitRule*> e.mem(l.nlimits * sizeof(LimitRule))
+    l.limit_status = settings.limit_req_status
+    l.limit_level = LEVELS[settings.limit_req_log_level]
+    l.limit_dry = settings.limit_req_dry_run
+    for i, rule in enumerate(settings.limits):
+        l.limits[<int> i].zone = <LimitZone*> <size_t> e.zones[rule.zone]
+        l.limits[<int> i].burst = rule.burst
+        l.limits[<int> i].delay = rule.delay
+    return 0

@@ -1,0 +1,147 @@
+"""proxy_buffering on: a server is not held up by a client that reads slowly. Only when the client blocks does anything wait:
+up to proxy_buffers in memory (Conn.out), then up to proxy_max_temp_file_size on disk (Request.response_file); then the server waits.
+
+    response_out: to the client at once | Conn.out | r.response_file        client_event, client_flush -> response_buffer_feed: r.response_file to the client
+
+While bytes lie in r.response_file all later ones go there too, so that their order stays. A static file (static/file.pyx) is sent the same way:
+it is an r.response_file that is whole from the start.
+"""
+
+cdef enum:
+    SENDFILE_SHARE = 262144         # bytes of one sendfile: four of them are a connection's share of a turn
+
+
+cdef uint64_t response_buffer_waiting(Conn* c) noexcept nogil:
+    """Bytes in memory for the client."""
+    cdef Buf* b = c.out
+    cdef uint64_t n = 0
+    while b != NULL:
+        n += buf_len(b)
+        b = b.next
+    return n
+
+
+cdef bint response_held(Request* r) noexcept nogil:
+    """Does part of the answer wait for the client?"""
+    return r.client.out != NULL or temp_file_left(r.response_file)
+
+
+cdef bint response_may_read_on(Request* r) noexcept nogil:
+    """May more of the answer be read from the server now?"""
+    if not response_held(r):
+        return True
+    if not r.flags & RQ_HOLD or r.flags & RQ_TUNNEL or not r.flags & RQ_UP_HEAD:
+        return False
+    if temp_file_left(r.response_file):
+        return r.response_file.size < r.loc.temp_max
+    return r.loc.temp_max > 0 or response_buffer_waiting(r.client) < r.loc.buffers
+
+
+cdef bint response_out(Request* r, const char* p, uint32_t n) noexcept nogil:
+    """Bytes of the answer to the client, or to where they wait for it. False: the client's connection failed, or the disk."""
+    cdef Conn* c = r.client
+    if not response_held(r) or not r.flags & RQ_HOLD or (not temp_file_left(r.response_file) and response_buffer_waiting(c) + n <= r.loc.buffers):
+        return conn_send(c, p, n)
+    if r.loc.temp_max == 0:
+        return conn_send(c, p, n)
+    if r.response_file == NULL:
+        r.response_file = temp_file_new(r, &r.loc.answer_path, False)
+        if r.response_file == NULL:              # the server waits from here on
+            r.flags &= ~RQ_HOLD
+            return conn_send(c, p, n)
+    return temp_file_write(r, r.response_file, p, n)
+
+
+cdef bint response_buffer_pipe(Request* r) noexcept nogil:
+    """The client blocks while bytes are in the server's pipe: they go to disk, and reading goes on. False: it has failed."""
+    cdef Conn* u = r.up
+    cdef ssize_t got
+    if r.response_file == NULL:
+        r.response_file = temp_file_new(r, &r.loc.answer_path, False)
+        if r.response_file == NULL:
+            r.flags &= ~RQ_HOLD
+            return True
+    while u.pipe.filled:
+        got = read(u.pipe.r, loop.scratch, SCRATCH)
+        if got <= 0:
+            return False
+        u.pipe.filled -= <uint32_t> got
+        if not temp_file_write(r, r.response_file, loop.scratch, <uint32_t> got):
+            return False
+    splice_pipe_give(u)
+    u.flags &= ~CF_BULK
+    return True
+
+
+cdef bint response_buffer_feed(Request* r) noexcept nogil:
+    """From disk to the client, a bounded share of this turn. False: the exchange has ended."""
+    cdef Conn* c = r.client
+    cdef ssize_t got
+    cdef int _i
+    for _i in range(4):
+        if c.out != NULL or not c.ready & R_WRITE or not temp_file_left(r.response_file):
+            break
+        got = response_buffer_sendfile(c, r.response_file)
+        if got == -1:
+            client_broken(c)
+            return False
+        if got == 0 and c.ready & R_WRITE:
+            log_request(LOG_ERR, r, b"sendfile() reported that a file ends before its length", 0, b"")
+            client_cut(r)
+            return False
+    if not temp_file_left(r.response_file) and not response_buffer_end(r):
+        client_broken(c)
+        return False
+    if c.ready & R_WRITE and c.out == NULL and temp_file_left(r.response_file):
+        loop_post(c)
+    timer_set(&loop.wheel, &c.timer, loop.now + r.loc.send_timeout)
+    return True
+
+
+cdef ssize_t response_buffer_sendfile(Conn* c, TempFile* s) noexcept nogil:
+    """Once from file to socket. Bytes; 0: the socket takes none now, or (with R_WRITE up) the file has ended; -1: failed."""
+    cdef int64_t at = s.at
+    cdef uint64_t left = s.size - s.at
+    cdef ssize_t got = sendfile(c.fd, s.fd, &at, left if left < SENDFILE_SHARE else SENDFILE_SHARE)
+    if got >= 0:
+        s.at += got
+        c.put += got
+        return got
+    if errno != EAGAIN and errno != EINTR:
+        c.flags |= CF_FAILED
+        c.ready &= ~R_WRITE
+        return -1
+    c.ready &= ~R_WRITE
+    return 0
+
+
+cdef bint response_buffer_end(Request* r) noexcept nogil:
+    """All of the file is on its way: a temporary one begins anew. False: the client's connection failed."""
+    cdef TempFile* s = r.response_file
+    if not s.ours:
+        if s.size:
+            s.at = s.size = 0
+            ftruncate(s.fd, 0)
+    elif s.chunked:
+        s.chunked = 0
+        memcpy(loop.heads, b"\r\n", 2)
+        return conn_send(r.client, loop.heads, 2 + response_last_chunk(r, loop.heads + 2, TAILROOM))
+    return True
+
+
+cdef bint response_buffer_again(Request* r) noexcept nogil:
+    """Feed the client from disk; the end of the answer when that was all. False: the exchange has ended."""
+    cdef Conn* c = r.client
+    if not response_buffer_feed(r):
+        return False
+    if c.out != NULL or temp_file_left(r.response_file):
+        return True
+    if r.flags & RQ_ANSWERED:
+        timer_clear(&c.timer)
+        request_done(r)
+        return False
+    if r.up != NULL and r.up.state == S_BUSY:
+        proxy_timers(r)
+        if r.up.ready & R_READ:
+            loop_post(r.up)
+    return True

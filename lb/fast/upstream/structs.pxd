@@ -1,0 +1,118 @@
+# Upstreams, their servers, and the tables that list them. Included by types.pxd.
+
+ctypedef struct Peer:       # a server's address; outlives the tables that list it. Written by the loop, made by publish
+    Upstream* ups
+    char* sa                # sockaddr
+    uint32_t sa_len
+    int32_t family
+    Str name                # as written: in logs and $upstream_addr
+    uint32_t weight         # of the present table, as the next five
+    uint32_t max_fails
+    int64_t fail_timeout
+    uint32_t max_conns
+    uint8_t down
+    uint8_t backup
+    uint8_t removed         # in no table: freed when its last user leaves
+    uint8_t single          # the only server: never taken for unavailable
+    uint8_t listed          # a table that lists it has been swapped in
+    uint32_t active         # requests and sessions that use it
+    uint64_t load           # what the heap goes by: `active`, or least_time's estimate
+    double mean             # least_time: ms that its answers take; 0: none yet
+    uint32_t pending        # least_time inflight: requests that are not answered, and the sum of the times when they began
+    int64_t pending_since
+    uint32_t ended          # sessions that it has ended and that go on for their clients
+    uint32_t fails          # failures within fail_timeout
+    int64_t checked         # when it was last tried after failing
+    int64_t failed          # when it failed last
+    Conn* idle              # pooled connections, newest first; those of this turn are in Loop.fresh
+    uint32_t nidle
+    uint32_t heap           # place in the least_conn heap
+    double turn             # least_conn: when its next one is due; breaks ties as weighted round robin
+    ServerStats* stats            # what it has done, for the status port
+
+ctypedef struct Entry:      # one line of a table, copied into the peer when the table is swapped in
+    Peer* peer
+    uint32_t weight
+    uint32_t max_fails
+    int64_t fail_timeout
+    uint32_t max_conns
+    uint8_t down
+    uint8_t backup
+    uint32_t number         # hash consistent: place in Group.alike
+
+ctypedef struct Point:      # of a ring (`hash ... consistent`)
+    uint32_t hash
+    uint32_t server         # place in Group.alike
+
+ctypedef struct Alike:      # servers that are written alike (a host name's addresses): one set of points for all of them
+    uint32_t first          # places in Group.sorted
+    uint32_t n              # 0: no server has this number any more
+    uint32_t turn           # round robin among them; written by the loop
+    uint32_t points         # how many the ring has of them
+    uint32_t order          # whose point counts where two have one hash: the lower
+
+ctypedef struct Group:      # the servers of one rank: [0] primary, [1] backup
+    uint32_t n
+    Peer** peers            # usable ones (not down), in list order
+    uint32_t nseq
+    uint32_t* seq           # order of weighted round robin: places in peers
+    uint64_t total          # sum of weights
+    uint64_t* upto          # ip_hash, hash, random: running sums of weights, all servers (down ones too) in list order
+    Peer** all              # the servers of those sums
+    uint32_t nall
+    Peer** heap             # least_conn: room for the servers of this table and of the one before
+    Point* ring             # hash consistent
+    uint32_t nring
+    Alike* alike
+    uint32_t nalike
+    Peer** sorted           # servers in the order of `alike`
+
+ctypedef struct Table:      # an immutable list of servers, built off the loop
+    Upstream* ups
+    Table* next             # queue from the publishers to the loop
+    Table* base             # made from this one, which lists the same but for `touched` and `gone`; NULL: from nothing
+    uint32_t n
+    Entry* entries
+    uint32_t* touched       # places in entries: new, or not as in `base`; without base: all of them
+    uint32_t ntouched
+    Group rank[2]
+    Peer** gone             # peers of the former table that this one does not list
+    uint32_t ngone
+    Str show                # text of /upstream_show
+
+cdef enum Balance:
+    LB_ROUND_ROBIN = 0
+    LB_LEAST_CONN = 1
+    LB_IP_HASH = 2
+    LB_HASH = 3
+    LB_HASH_RING = 4        # hash consistent
+    LB_RANDOM = 5
+    LB_RANDOM_TWO = 6
+    LB_LEAST_TIME = 7
+    LB_METHODS = 8
+
+cdef enum Timed:            # least_time: what is measured
+    TIMED_CONNECT = 1
+    TIMED_HEADER = 2        # of a stream: the first byte
+    TIMED_LAST = 3
+
+ctypedef struct Upstream:
+    Str name
+    uint32_t number         # in the configuration
+    ServerStats* rest             # of servers without a stats of their own
+    uint8_t method          # Balance
+    uint8_t tcp
+    uint8_t timed           # Timed; 0: not least_time
+    uint8_t inflight        # least_time ... inflight
+    uint8_t local           # keepalive ... local
+    Table* table            # present servers; NULL before the first publish
+    uint32_t pos[2]         # next place in each rank's sequence
+    double turn             # least_conn: of the server that was chosen last, or later
+    Conn* idle_first        # pooled connections of all its peers, oldest first
+    Conn* idle_last
+    uint32_t nidle
+    uint32_t keepalive      # most pooled connections
+    uint32_t keepalive_requests
+    int64_t keepalive_timeout
+    int64_t keepalive_time  # a connection older than this is not pooled again
+    Value key               # hash

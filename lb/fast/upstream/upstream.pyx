@@ -1,0 +1,379 @@
+"""Servers of upstreams, for HTTP requests and TCP sessions alike: choose, reuse or connect, fail over, give back.
+
+    up_start -> choose -> pool_take_for -> up_ready
+                       -> connect -> S_CONNECT -> up_event -> up_ready        (proxy_send or tcp_connected)
+                             failed: up_failed -> peer_fail -> up_start again, or the final status
+    up_release -> pool_put (S_IDLE) or conn_close (upstream/pool.pyx)
+"""
+
+cdef enum Why:                  # why a try failed
+    WHY_CONNECT = 0             # connect() failed
+    WHY_BROKEN = 1              # it broke before it answered
+    WHY_TIMEOUT = 2             # connect or read timeout
+    WHY_INVALID = 3             # its answer is no HTTP
+    WHY_STATUS = 4              # its answer has a status that proxy_next_upstream names
+
+
+# ---- one try
+
+cdef void up_start(Request* r) noexcept nogil:
+    """Find a server for the request and a connection to it; ends with up_ready, in S_CONNECT, or with the final status."""
+    cdef Peer* p
+    cdef Conn* u
+    cdef int e
+    if r.ups.key.n and r.key.p == NULL:
+        up_hash_key(r)
+    if regex_gave_up(r):                      # its upstream (proxy_pass with variables) or its key is not known
+        return
+    if r.tries == 0:
+        up_tries_begin(r)
+    while True:
+        p = balance_choose(r.ups, r, &loop.env) if r.ups != &loop.direct else proxy_pass_take(r)
+        if p == NULL:
+            up_exhausted(r)
+            return
+        r.peer = p
+        r.tries += 1
+        r.up_start = loop.now
+        r.up_connect = r.up_header = r.up_response = -1
+        r.up_status = 0
+        r.up_sent = r.up_received = 0
+        r.flags |= RQ_HELD
+        peer_take(p)
+        peer_pending_begin(r)
+        u = pool_take_for(r)
+        if u != NULL:
+            up_attach(r, u)
+            r.flags |= RQ_REUSED
+            loop.st.up_reuses += 1
+            up_ready(r)
+            return
+        e = up_connect(r)
+        if e == 0:
+            return
+        if e > 0:
+            log_connect(r, e)
+        if e < 0 or e in (ENOMEM, EMFILE, ENFILE, ENOBUFS):      # our want, not the server's fault
+            up_release(r, False)
+            up_final(r, 500)
+            return
+        if not up_next(r, WHY_CONNECT):
+            return
+
+
+cdef void up_hash_key(Request* r) noexcept nogil:
+    """r.key: the value of `hash`, once for all tries; cut where it is longer than a head may be."""
+    cdef Out o
+    out_init(&o, loop.heads, HEADS)
+    var_write_value(&o, r, &loop.env, &r.ups.key)
+    r.key.p = <char*> request_memory(r, <uint32_t> (o.p - loop.heads) + 1)
+    if r.key.p != NULL:
+        r.key.n = <uint32_t> (o.p - loop.heads)
+        memcpy(r.key.p, loop.heads, r.key.n)
+
+
+cdef void up_attach(Request* r, Conn* u) noexcept nogil:
+    r.up = u
+    u.req = r
+    u.loc = r.loc
+    r.up_got = r.told_got = u.got
+    r.up_put = r.told_put = u.put
+    u.served += 1
+    conn_state(u, S_BUSY)
+
+
+cdef int up_connect(Request* r) noexcept nogil:
+    """Begin a connection to r.peer. 0, or the errno; -1: proxy_bind's address cannot be had (logged)."""
+    cdef Peer* p = r.peer
+    cdef int e
+    cdef Conn* u
+    cdef int fd = socket(p.family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)
+    if fd < 0:
+        return errno
+    if not up_outgoing_set(fd, r):
+        close(fd)
+        return -1
+    if connect(fd, <sockaddr*> p.sa, p.sa_len) != 0 and errno != EINPROGRESS:
+        e = errno
+        close(fd)
+        return e
+    u = conn_new(fd, K_UP)
+    if u == NULL:
+        close(fd)
+        return ENOMEM
+    if p.family == AF_UNIX:
+        u.flags |= CF_UNIX
+    u.peer = p
+    up_local_keep(u, r)
+    up_attach(r, u)
+    conn_state(u, S_CONNECT)
+    if not loop_add(u, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET):
+        e = errno
+        r.up = NULL
+        u.req = NULL
+        conn_close(u)
+        return e
+    r.flags &= ~RQ_REUSED
+    loop.st.up_connects += 1
+    p.stats.connects += 1
+    timer_set(&loop.wheel, &u.timer, loop.now + (r.stream.connect_timeout if r.flags & RQ_TCP else r.loc.connect_timeout))
+    return 0
+
+
+cdef void up_ready(Request* r) noexcept nogil:
+    r.up_connect = loop.now - r.up_start
+    if r.flags & RQ_TCP:
+        tcp_connected(r)
+    else:
+        proxy_send(r)
+
+
+cdef void up_event(Conn* u) noexcept nogil:
+    cdef Request* r = u.req
+    cdef int e
+    if u.state == S_IDLE:
+        if u.ready & R_READ:        # the server ended it, or sent what nobody asked for
+            pool_close(u)
+        return
+    if u.state == S_CONNECT:
+        if u.ready & R_ERR:
+            e = conn_error(u)           # 0: a unix socket that was connected, and left by the server since
+            if e:
+                log_try(r, b"connect() failed", e, b"while connecting to upstream")
+                up_failed(r, WHY_CONNECT)
+                return
+        if not u.ready & R_WRITE:
+            return
+        timer_clear(&u.timer)
+        conn_state(u, S_BUSY)
+        stats_time(u.peer.stats.connect, &u.peer.stats.connect_ms, loop.now - r.up_start)
+        peer_time_seen(r, TIMED_CONNECT, loop.now - r.up_start)
+        up_ready(r)
+        return
+    if r.flags & (RQ_TCP | RQ_TUNNEL):
+        tcp_event(u)
+    else:
+        proxy_event(r)
+
+
+cdef void up_timeout(Conn* u) noexcept nogil:
+    cdef Request* r = u.req
+    if u.state == S_IDLE:
+        pool_close(u)
+        return
+    if u.state == S_CONNECT:
+        log_try(r, b"upstream timed out", ETIMEDOUT, b"while connecting to upstream")
+    elif u.out != NULL or r.client.pipe != NULL:
+        log_try(r, b"upstream timed out", ETIMEDOUT, b"while sending request to upstream")
+    else:
+        log_try(r, b"upstream timed out", ETIMEDOUT, b"while reading response header from upstream"
+                if not r.flags & RQ_UP_HEAD else b"while reading upstream")
+    if r.flags & RQ_UP_HEAD:        # too late for another server: the client sees the break
+        peer_fail(r)
+        client_cut(r)
+        return
+    up_failed(r, WHY_TIMEOUT)
+
+
+# ---- the end of a try
+
+cdef void up_release(Request* r, bint keep) noexcept nogil:
+    """The request lets go of its server: the connection is pooled or closed."""
+    cdef Conn* u = r.up
+    cdef Peer* p = r.peer
+    if u != NULL:
+        if (r.flags & RQ_TCP and r.up_connect >= 0) or (not r.flags & RQ_TCP and r.outb.done):
+            peer_time_seen(r, TIMED_LAST, loop.now - r.up_start)
+        r.up_response = loop.now - r.up_start
+        r.up_sent = u.put - r.up_put
+        r.up_received = u.got - r.up_got
+        stats_bytes(r)
+        if r.up_header >= 0 or (r.flags & RQ_TCP and r.up_connect >= 0):
+            stats_time(p.stats.response, &p.stats.response_ms, r.up_response)
+        r.up = NULL
+        u.req = NULL
+        if (keep and not p.removed and not loop.stopping and u.served < r.ups.keepalive_requests and r.ups.keepalive
+                and loop.now - u.born <= r.ups.keepalive_time):
+            pool_put(u)
+        else:
+            conn_close(u)
+    peer_pending_end(r)
+    if r.flags & RQ_UP_ENDED:
+        p.ended -= 1
+        peer_gone(p)
+    elif r.flags & RQ_HELD:
+        peer_leave(p)
+    r.flags &= ~(RQ_HELD | RQ_UP_ENDED)
+
+
+cdef void up_abandon(Request* r) noexcept nogil:
+    """The exchange ends without a failure of the server: let go of it, if it is still held."""
+    if r.flags & RQ_HELD:
+        up_release(r, False)
+
+
+cdef bint up_idempotent(Request* r) noexcept nogil:
+    """May it be sent again after bytes of it went out? Not POST, LOCK, PATCH (nginx), nor a method we do not know."""
+    return r.h.method not in (M_OTHER, M_POST, M_PATCH, M_LOCK)
+
+
+cdef bint up_may_retry(Request* r, uint32_t why, bint stale) noexcept nogil:
+    """Does proxy_next_upstream let another server be asked? `stale`: a pooled connection may always have ended."""
+    cdef NextRule* n = &r.stream.next if r.flags & RQ_TCP else &r.loc.next
+    if r.flags & (RQ_STARTED | RQ_NO_REPLAY):
+        return False
+    if r.flags & RQ_TCP:
+        if r.flags & RQ_SENT:
+            return False
+    elif r.flags & RQ_SENT and not up_idempotent(r) and not n.mask & NX_NON_IDEMPOTENT:
+        return False
+    if stale:
+        return True
+    return n.mask & why and r.left > 1 and not (n.timeout and loop.now - r.up_first >= n.timeout)
+
+
+cdef uint32_t up_next_bit(int why, int status) noexcept nogil:
+    """The condition of proxy_next_upstream (Next) that has come true."""
+    if why == WHY_TIMEOUT:
+        return NX_TIMEOUT
+    if why == WHY_INVALID:
+        return NX_INVALID
+    if why != WHY_STATUS:
+        return NX_ERROR
+    if status == 500: return NX_500
+    if status == 502: return NX_502
+    if status == 503: return NX_503
+    if status == 504: return NX_504
+    if status == 403: return NX_403
+    if status == 404: return NX_404
+    if status == 429: return NX_429
+    return 0
+
+
+cdef void up_tries_begin(Request* r) noexcept nogil:
+    """As nginx: no more tries than there are servers, backup ones included, or than proxy_next_upstream_tries."""
+    cdef Table* t = r.ups.table
+    cdef NextRule* n = &r.stream.next if r.flags & RQ_TCP else &r.loc.next
+    cdef uint32_t most = 1 if r.ups == &loop.direct else 65535
+    if t != NULL and t.rank[0].n + t.rank[1].n < most:
+        most = t.rank[0].n + t.rank[1].n
+    if n.tries and n.tries < most:
+        most = n.tries
+    r.left = <uint16_t> most
+    r.up_first = loop.now
+    up_local_begin(r)
+
+
+cdef void up_failed(Request* r, int why) noexcept nogil:
+    """This try has failed before anything of an answer reached the client."""
+    if up_next(r, why):
+        up_start(r)
+
+
+cdef bint pool_unasked(Request* r) noexcept nogil:
+    """A pooled connection ended under the request: had its server gone before the request came to it? Then it did not
+    acknowledge all of it (a server that did may have acted on it). Of a reset nobody can tell; nor of a unix socket."""
+    cdef Conn* u = r.up
+    cdef int left = 0
+    if u.put == r.up_put:
+        return True
+    return u.flags & CF_EOF and not u.flags & CF_UNIX and ioctl(u.fd, SIOCOUTQ, &left) == 0 and left > 0
+
+
+cdef bint up_next(Request* r, int why) noexcept nogil:
+    """Let go of the failed server. True: another try is due; False: the request has got its final answer.
+
+    A pooled connection may always have ended: its server is not to blame, and another is asked whatever proxy_next_upstream
+    says. It itself is asked again only if the request did not get there, or if it is the only one (as nginx); so one request
+    asks a server once.
+    """
+    cdef bint stale = why == WHY_BROKEN and r.flags & RQ_REUSED
+    cdef uint32_t bit = up_next_bit(why, r.up_status)
+    cdef bint again = up_may_retry(r, bit, stale)
+    cdef int status
+    if why != WHY_STATUS:
+        r.up_status = 504 if why == WHY_TIMEOUT else 502
+    status = r.up_status
+    if not stale and not bit & (NX_403 | NX_404):
+        peer_fail(r)
+    if again and stale:
+        r.flags |= RQ_CONNECT
+    if again and not (stale and (r.peer.single or pool_unasked(r))):
+        again = up_tried_add(r, r.peer)
+        r.left -= r.left > 0
+    r.peer.stats.retries += again
+    up_release(r, False)
+    up_try_add(r, r.peer)
+    if again:
+        r.flags &= ~(RQ_SENT | RQ_REUSED)
+        loop.st.retries += 1
+        return True
+    up_final(r, status)
+    return False
+
+
+cdef void up_exhausted(Request* r) noexcept nogil:
+    """No server is left to try: the group's name stands for it in $upstream_addr."""
+    loop.st.no_live += 1
+    r.ups.rest.no_live += 1
+    r.peer = NULL
+    log_request(LOG_ERR, r, b"no live upstreams while connecting to upstream", 0, b"")
+    up_try_none(r)
+    up_final(r, 502)
+
+
+cdef void up_final(Request* r, int status) noexcept nogil:
+    up_try_add(r, r.peer)
+    if r.flags & RQ_TCP:
+        r.status = status
+        tcp_end(r)
+    else:
+        reply_status(r, status)
+
+
+cdef bint up_tried_add(Request* r, Peer* p) noexcept nogil:
+    """Remember that this server failed this request. False: enough servers were tried (64)."""
+    if r.tried == NULL:
+        r.tried = <Peer**> request_memory(r, 64 * sizeof(Peer*))
+    if r.tried == NULL or r.ntried == 64:
+        return False
+    r.tried[r.ntried] = p
+    r.ntried += 1
+    return True
+
+
+cdef void up_try_add(Request* r, Peer* p) noexcept nogil:
+    """The server was let go of: keep what $upstream_* tell of it. 64 tries at most are kept (up_tried_add)."""
+    cdef Try* t
+    if r.peer == NULL:
+        return
+    t = <Try*> request_memory(r, sizeof(Try) + p.name.n)
+    if t != NULL:
+        var_try_now(r, loop.now, t)
+        t.addr.p = <char*> t + sizeof(Try)
+        memcpy(t.addr.p, p.name.p, p.name.n)
+        up_try_link(r, t)
+    r.peer = NULL
+
+
+cdef void up_try_link(Request* r, Try* t) noexcept nogil:
+    t.next = NULL
+    t.redirect = r.redirected
+    r.redirected = 0
+    if r.last_try != NULL:
+        r.last_try.next = t
+    else:
+        r.first_try = t
+    r.last_try = t
+
+
+cdef void up_try_none(Request* r) noexcept nogil:
+    """No server could be chosen: the upstream's name stands for it, as in nginx."""
+    cdef Try* t = <Try*> request_memory(r, sizeof(Try))
+    if t == NULL:
+        return
+    memset(t, 0, sizeof(Try))
+    t.addr = r.ups.name
+    t.status = 502
+    t.connect = t.header = -1
+    up_try_link(r, t)

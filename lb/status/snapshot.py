@@ -1,0 +1,22 @@
+"""What the status port is given of the servers' counters: all sums of one moment. The master makes it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+UpstreamKey = tuple[str, str]  # kind and name
+Rows = dict[bytes, bytearray]  # address -> row of tallies_add; b"": the upstream
+Sums = dict[UpstreamKey, Rows]
+
+DIRECT: Final = ("direct", "")  # servers of addresses that variables of proxy_pass gave
+
+STATES: Final = ("up", "down", "failed", "draining")  # of TALLY_STATE, from 1 on
+
+
+@dataclass(slots=True)
+class Snapshot:
+    """All sums of one moment."""
+
+    at: float  # time.monotonic()
+    sums: Sums = field(default_factory=dict)

@@ -100,7 +100,7 @@ DIRECTIVES = (
         (1, 1),
         "on",
         "Whether fields whose name holds anything else than letters, digits and hyphens are dropped (underscores may "
-        "stay: underscores_in_headers). Resolver that are no token of RFC 9110 are refused with 400 in any case.",
+        "stay: underscores_in_headers). Names that are no token of RFC 9110 are refused with 400 in any case.",
         "differs: never lets a name through that is no token",
         flag,
     ),

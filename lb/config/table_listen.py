@@ -179,7 +179,7 @@ DIRECTIVES = (
         "An address on which the master itself answers with the state of lb: status, metrics, upstream_show. A request "
         "must be for an IP address, `localhost`, the name in ADDRESS or one of `host=` (`.example.com`: also all names "
         "below), with any port; others get 421, so that no web page can read it by a name of its own (DNS rebinding). "
-        "Resolver hold for all status ports.",
+        "Names hold for all status ports.",
         LB_ONLY,
         status_listen,
     ),

@@ -288,7 +288,7 @@ class Master:
         self._status.listen(sockets.with_role(self.generations.sockets, "status", addresses), config.status_hosts)
 
     def _on_death(self, pid: int, status: int) -> None:
-        """A child that is no worker: a child, or the new binary."""
+        """A child that is no worker: one that works for the master, or the new binary."""
         if pid != self._successor:
             return
         self.log.write(*exit_text("new binary process", pid, status))

@@ -199,7 +199,7 @@ class Generations:
         )
 
     def reap(self, now: float) -> None:
-        """Bury every child that has died."""
+        """Reap every child that has died."""
         while True:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)

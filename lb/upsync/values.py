@@ -1,6 +1,6 @@
 """The value of a key -> the attributes of a server, by the rules that the module gets from cJSON and ngx_atoi.
 
-Source: upsync-behaviour section 1.4, observed.  Resolver are matched in any case and the first of two counts; what
+Source: upsync-behaviour section 1.4, observed.  Names are matched in any case and the first of two counts; what
 follows the JSON value is ignored; strings hold decimal digits only; a missing attribute is the default, not what it
 was before.  Beyond the module: `backup` and `max_conns` are used, a size limit instead of an overrun, and an
 out-of-range number, which the module replaces silently, is said.

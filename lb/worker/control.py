@@ -145,7 +145,7 @@ class Control(threading.Thread):
             self._endpoint.send(body)
 
     def _receive(self) -> bool:
-        """Incremental out what has come. False: the other end is closed."""
+        """Carry out what has come. False: the other end is closed."""
         frames, is_open = self._endpoint.receive()
         for frame in frames:
             self._obey(frame)

@@ -176,6 +176,7 @@ def test_no_prefix_leads_to_two_rooms():
 
 LAYERS = [
     "model",
+    "trusted",
     "syslog",
     "upstream_show",
     "_fast",

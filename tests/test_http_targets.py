@@ -150,7 +150,7 @@ WAYS = {
     "error_page": "location / { error_page 404 =200 /x?q=$uri; return 404; } location = /x { PASS }",
     "error_page, named": "location / { error_page 404 =200 @x; return 404; } location @x { set $args $uri; PASS }",
     "set $args": "location / { set $args $uri; PASS }",
-    "set $args, URI": "location / { set $args q=$uri; proxy_pass http://BACK/y/; }",
+    "set $args, URI": "location / { set $args q=$uri; PASS_TO_Y }",
     "map": "location / { set $args $mapped; PASS }",
     "proxy_set_header": "location / { proxy_set_header X-Uri $uri; PASS }",
     "proxy_set_header, Host": "location / { proxy_set_header Host $uri; PASS }",
@@ -165,7 +165,8 @@ def every_way(tmp_path_factory):
     world = World(tmp_path_factory.mktemp("ways"))
     heads = Heads()
     world.listeners.append(heads)
-    ways = (way.replace("PASS", f"proxy_pass http://{heads.address};") for way in WAYS.values())
+    passed = f"proxy_pass http://{heads.address}"
+    ways = (way.replace("PASS_TO_Y", f"{passed}/y/;").replace("PASS", f"{passed};") for way in WAYS.values())
     servers = "".join(
         f"    server {{ listen 127.0.0.1:@http@; server_name w{i}; {way} }}\n" for i, way in enumerate(ways)
     )

@@ -20,7 +20,7 @@ cdef inline void header_end_field(Out* o, char* value) noexcept nogil:
     section 5.5), whatever they are made of."""
     cdef char* p = value
     while p < o.p:
-        if not lb_class[<uint8_t> p[0]] & LB_VALUE:
+        if p[0] == 9 or not lb_class[<uint8_t> p[0]] & LB_VALUE:
             p[0] = 32
         p += 1
     out_put(o, b"\r\n", 2)

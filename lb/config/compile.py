@@ -265,7 +265,7 @@ def _settings(scope: Scope) -> HttpSettings:
         access=tuple(scope.inherited("access", ())),
         realip=realip(scope),
         limits=tuple(scope.inherited("limit_req", ())),
-        shape=shape(scope),
+        header_filter=shape(scope),
         keepalive_header_s=scope.inherited("keepalive_header", 0),
         early_hints=scope.inherited("early_hints", ()),
         proxy_ignore_headers=scope.inherited("proxy_ignore_headers", ()),

@@ -9,6 +9,7 @@ next pipelined request) is posted, never started below its caller.
 
 
 cdef void client_accepted(Conn* c) noexcept nogil:
+    conn_state(c, S_NEW)
     timer_set(&loop.wheel, &c.timer, loop.now + c.lst.fallback.fallback.header_timeout)
 
 
@@ -76,6 +77,17 @@ cdef bint client_flush(Conn* c) noexcept nogil:
         if r.up.ready & R_READ:
             proxy_read(r)
     return c.gen == gen and c.req == r
+
+
+cdef void client_drain(Conn* c) noexcept nogil:
+    """The worker ends: its exchange is logged and breaks off."""
+    cdef Request* r = c.req
+    if r != NULL:
+        up_abandon(r)
+        if not r.flags & RQ_DISCARD:    # that one was answered and logged
+            request_log(r)
+        request_free(r)
+    conn_close(c)
 
 
 # ---- heads in

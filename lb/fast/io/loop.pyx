@@ -52,23 +52,6 @@ cdef void loop_dispatch(epoll_event* ev) noexcept nogil:
     loop_event(c)
 
 
-cdef void loop_event(Conn* c) noexcept nogil:
-    if c.kind == K_HTTP:
-        client_event(c)
-    elif c.kind == K_UP:
-        up_event(c)
-    elif c.kind == K_TCP:
-        tcp_event(c)
-    elif c.kind == K_LISTEN:
-        accept_event(c)
-    elif c.kind == K_PROXY_PROTOCOL:
-        proxy_protocol_event(c)
-    elif c.kind == K_WAKE:
-        loop_wake_event(c)
-    elif c.kind == K_SIGNAL:
-        loop_signal_event(c)
-
-
 cdef void loop_post(Conn* c) noexcept nogil:
     """Run this connection's room again before the next wait: for work that must not start below its caller."""
     if c.flags & CF_POSTED:
@@ -90,6 +73,8 @@ cdef void loop_run_posted() noexcept nogil:
         if c.kind == K_FREE:
             conn_recycle(c)
         else:
+            if c.io != &plain:
+                c.ready |= c.io.pending(c)
             loop_event(c)
         c = after
 
@@ -102,17 +87,6 @@ cdef void loop_run_timers() noexcept nogil:
             return
         t.at = 0
         loop_timeout(<Conn*> t)
-
-
-cdef void loop_timeout(Conn* c) noexcept nogil:
-    if c.kind == K_HTTP:
-        client_timeout(c)
-    elif c.kind == K_UP:
-        up_timeout(c)
-    elif c.kind == K_TCP:
-        tcp_timeout(c)
-    elif c.kind == K_PROXY_PROTOCOL:
-        proxy_protocol_timed_out(c)
 
 
 cdef void loop_wake_event(Conn* c) noexcept nogil:

@@ -9,6 +9,7 @@ direction is passed on as a half-close; the session ends when both have ended.
 
 cdef void tcp_begin(Conn* c) noexcept nogil:
     cdef Request* r = request_new(c, 0)
+    conn_state(c, S_BUSY)
     if r == NULL:
         conn_close(c)
         return
@@ -43,7 +44,7 @@ cdef void tcp_event(Conn* c) noexcept nogil:
     if r == NULL:
         lingering_read(c)
         return
-    if r.up == NULL or r.up.state == S_CONNECT:
+    if r.up == NULL or r.up.state != S_BUSY:
         if r.up == NULL and (r.stream.text != NULL or r.stream.show):
             session_returning(r)
         elif c.ready & R_ERR and c == r.client:      # the client has gone before there was a server
@@ -105,7 +106,7 @@ cdef bint tcp_move(Conn* a, Conn* b) noexcept nogil:
         if not a.req.flags & RQ_TUNNEL and a.req.stream.cut:
             return False
         b.flags |= CF_SHUT
-        shutdown(b.fd, SHUT_WR)
+        b.io.shutdown(b)
     return True
 
 
@@ -152,6 +153,13 @@ cdef void tcp_timeout(Conn* c) noexcept nogil:
         return
     log_request(LOG_INFO, c.req, b"connection timed out", ETIMEDOUT, b"while proxying connection")
     tcp_end(c.req)
+
+
+cdef void tcp_drain(Conn* c) noexcept nogil:
+    if c.req == NULL:                   # lingering
+        conn_close(c)
+    else:
+        tcp_end(c.req)
 
 
 cdef void tcp_end(Request* r) noexcept nogil:

@@ -201,49 +201,35 @@ cdef Conn* pool_take_for(Request* r) noexcept nogil:
     cdef Conn* u
     while not r.flags & RQ_TCP:
         u = pool_take(r.peer)
-        if u == NULL or up_idempotent(r) or pool_nothing_came(u):
+        if u == NULL or up_idempotent(r) or conn_nothing_came(u):
             return u
         conn_close(u)
     return NULL
-
-
-cdef bint pool_nothing_came(Conn* u) noexcept nogil:
-    cdef char c
-    return recv(u.fd, &c, 1, MSG_PEEK) < 0 and errno == EAGAIN
 
 
 cdef bint up_quiet(Conn* u) noexcept nogil:
     """After a whole answer: neither a byte nor the end has come behind it. A splice does not see that it took the last byte."""
     if not u.ready & (R_READ | R_HUP):
         return True
-    if u.ready & R_HUP or not pool_nothing_came(u):
-        return False
-    u.ready &= ~R_READ
-    return True
+    return not u.ready & R_HUP and conn_nothing_came(u)
 
 
 cdef int up_connect(Request* r) noexcept nogil:
     """Begin a connection to r.peer. 0, or the errno."""
     cdef Peer* p = r.peer
     cdef int e
-    cdef int one = 1
     cdef Conn* u
-    cdef int fd = socket(p.family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)
+    cdef int fd = plain_connect(<sockaddr*> p.sa, p.sa_len, r.stream.keepalive if r.flags & RQ_TCP else r.loc.up_keepalive)
     if fd < 0:
-        return errno
-    if connect(fd, <sockaddr*> p.sa, p.sa_len) != 0 and errno != EINPROGRESS:
-        e = errno
-        close(fd)
-        return e
+        return -fd
     u = conn_new(fd, K_UP)
     if u == NULL:
         close(fd)
         return ENOMEM
+    u.io = loop.io
     if p.family == AF_UNIX:
         u.flags |= CF_UNIX
     u.peer = p
-    if r.stream.keepalive if r.flags & RQ_TCP else r.loc.up_keepalive:
-        setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof(one))
     up_attach(r, u)
     conn_state(u, S_CONNECT)
     if not loop_add(u, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET):
@@ -259,6 +245,25 @@ cdef int up_connect(Request* r) noexcept nogil:
     return 0
 
 
+cdef void up_connected(Conn* u) noexcept nogil:
+    """connect() is through: the transport's handshake, within the same deadline, and then the request."""
+    cdef Request* r = u.req
+    cdef int rc
+    if u.io.handshake != NULL:
+        conn_state(u, S_HANDSHAKE)
+        rc = u.io.handshake(u)
+        if rc == 0:
+            return
+        if rc < 0:
+            log_try(r, b"peer closed connection in handshake", u.io.error(u), b"while handshaking with upstream")
+            up_failed(r, WHY_CONNECT)
+            return
+    timer_clear(&u.timer)
+    conn_state(u, S_BUSY)
+    stats_time(u.peer.stats.connect, &u.peer.stats.connect_ms, loop.now - r.up_start)
+    up_ready(r)
+
+
 cdef void up_ready(Request* r) noexcept nogil:
     r.up_connect = loop.now - r.up_start
     if r.flags & RQ_TCP:
@@ -270,23 +275,23 @@ cdef void up_ready(Request* r) noexcept nogil:
 cdef void up_event(Conn* u) noexcept nogil:
     cdef Request* r = u.req
     cdef int e
+    cdef char byte
     if u.state == S_IDLE:
-        if u.ready & R_READ:        # the server ended it, or sent what nobody asked for
+        if u.ready & R_READ and conn_peek(u, &byte, 1) != IO_AGAIN:      # the server ended it, or sent what nobody asked for
             pool_close(u)
         return
     if u.state == S_CONNECT:
         if u.ready & R_ERR:
-            e = conn_error(u)           # 0: a unix socket that was connected, and left by the server since
+            e = u.io.error(u)           # 0: a unix socket that was connected, and left by the server since
             if e:
                 log_try(r, b"connect() failed", e, b"while connecting to upstream")
                 up_failed(r, WHY_CONNECT)
                 return
-        if not u.ready & R_WRITE:
-            return
-        timer_clear(&u.timer)
-        conn_state(u, S_BUSY)
-        stats_time(u.peer.stats.connect, &u.peer.stats.connect_ms, loop.now - r.up_start)
-        up_ready(r)
+        if u.ready & R_WRITE:
+            up_connected(u)
+        return
+    if u.state == S_HANDSHAKE:
+        up_connected(u)
         return
     if r.flags & (RQ_TCP | RQ_TUNNEL):
         tcp_event(u)
@@ -301,6 +306,8 @@ cdef void up_timeout(Conn* u) noexcept nogil:
         return
     if u.state == S_CONNECT:
         log_try(r, b"upstream timed out", ETIMEDOUT, b"while connecting to upstream")
+    elif u.state == S_HANDSHAKE:
+        log_try(r, b"upstream timed out", ETIMEDOUT, b"while handshaking with upstream")
     elif u.out != NULL or r.client.pipe != NULL:
         log_try(r, b"upstream timed out", ETIMEDOUT, b"while sending request to upstream")
     else:

@@ -25,7 +25,7 @@ ctypedef struct Cutting:        # Conn.io_state
 
 
 cdef void cutting_init() noexcept nogil:
-    cutting = plain
+    memcpy(&cutting, &plain, sizeof(Transport))
     cutting.name = b"cutting"
     cutting.recv = cutting_recv
     cutting.send = cutting_send

@@ -269,16 +269,19 @@ cdef class Engine:
             raise OSError(errno, "epoll, eventfd or signalfd")
         return 0
 
-    cdef int transport_init(self, str seed) except -1:
-        """Plain sockets; with LB_CUTTING=SEED in a build with checks the transport that is there to find faults."""
+    cdef int transport_init(self, str given) except -1:
+        """Plain sockets; with LB_CUTTING=SEED[:clients|:servers] in a build with checks the one that is there to find faults."""
         plain_init()
         loop.io = &plain
-        if seed:
-            if not CUTTING:
-                raise RuntimeError("LB_CUTTING: this build has no cutting transport")
-            loop.cutting = int(seed) or 1
-            cutting_init()
-            loop.io = &cutting
+        if not given:
+            return 0
+        if not CUTTING:
+            raise RuntimeError("LB_CUTTING: this build has no cutting transport")
+        seed, _, stalled = given.partition(":")
+        loop.cutting = int(seed) or 1
+        loop.stalled = {"": 0, "clients": K_HANDSHAKE, "servers": K_UP}[stalled]
+        cutting_init()
+        loop.io = &cutting
         return 0
 
     cdef int special(self, int fd, int kind) except -1:

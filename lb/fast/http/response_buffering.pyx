@@ -62,10 +62,9 @@ cdef bint response_buffer_pipe(Request* r) noexcept nogil:
             r.flags &= ~RQ_HOLD
             return True
     while u.pipe.filled:
-        got = read(u.pipe.r, loop.scratch, SCRATCH)
+        got = splice_pipe_read(u.pipe, loop.scratch, SCRATCH)
         if got <= 0:
             return False
-        u.pipe.filled -= <uint32_t> got
         r.sent += got
         r.body_sent += got
         if not temp_file_write(r, r.response_file, loop.scratch, <uint32_t> got):

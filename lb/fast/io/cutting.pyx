@@ -1,6 +1,7 @@
 """The transport that exists to find faults: plain sockets that behave as badly as any transport may. In builds with checks only.
 
-    LB_CUTTING=SEED lb ...: clients and servers alike; a connection's dice are the seed's and its number's
+    LB_CUTTING=SEED lb ...             clients and servers alike; the seed makes the dice
+    LB_CUTTING=SEED:clients lb ...     their handshakes never end (:servers: those with servers)
 
 It takes bytes from the socket into a store of its own, as TLS takes a record, and gives them out cut where the dice say, so
 that the descriptor is silent while bytes are here; takes a part of what is sent; says "not now" without a cause, in a
@@ -168,10 +169,13 @@ cdef ssize_t cutting_send(Conn* c, const char* p, size_t n) noexcept nogil:
 
 
 cdef int cutting_handshake(Conn* c) noexcept nogil:
-    """So many rounds; over before its time when the connection is gone."""
+    """So many rounds; it fails when the connection is gone."""
     cdef Cutting* s = cutting_of(c)
-    if c.ready & R_ERR:
+    cdef bint stalled = loop.stalled == c.kind
+    if c.ready & R_ERR or (stalled and c.ready & R_HUP):
         return IO_FAILED
+    if stalled:
+        return 0
     if s.rounds == 0:
         return 1
     s.rounds -= 1

@@ -1,10 +1,33 @@
-"""Between accept and the protocol: a client whose transport has a handshake (plain sockets have none, and never come here).
+"""From socket to protocol: connect, and between accept and the protocol a client whose transport has a handshake (plain sockets
+have none).
 
     accept_one -> [K_PROXY_PROTOCOL] -> conn_begin -> K_HANDSHAKE: conn_handshake_event ... -> K_HTTP | K_TCP
                                                         it failed, or took too long: closed
 
 Connections to servers have theirs between S_CONNECT and S_BUSY: up_connected (upstream/upstream.pyx).
 """
+
+
+cdef Conn* conn_connect(const sockaddr* sa, uint32_t n, bint keepalive, int* e) noexcept nogil:
+    """A connection on its way to this address, registered with the loop. NULL: `e` says why not."""
+    cdef Conn* u
+    cdef int fd = plain_connect(sa, n, keepalive)
+    if fd < 0:
+        e[0] = -fd
+        return NULL
+    u = conn_new(fd, K_UP)
+    if u == NULL:
+        e[0] = ENOMEM
+        close(fd)
+        return NULL
+    u.io = loop.io
+    if sa.sa_family == AF_UNIX:
+        u.flags |= CF_UNIX
+    if not loop_add(u, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET):
+        e[0] = errno
+        conn_close(u)
+        return NULL
+    return u
 
 
 cdef void conn_begin(Conn* c) noexcept nogil:

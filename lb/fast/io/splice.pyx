@@ -77,6 +77,14 @@ cdef void splice_pipes_drop() noexcept nogil:
     loop.npipes = 0
 
 
+cdef ssize_t splice_pipe_read(Pipe* p, char* to, size_t n) noexcept nogil:
+    """Into this process after all: bytes, or <= 0 where none came."""
+    cdef ssize_t got = read(p.r, to, n)
+    if got > 0:
+        p.filled -= <uint32_t> got
+    return got
+
+
 cdef inline bint splice_allowed(Conn* a, Conn* b) noexcept nogil:
     """Bytes may go around this process: both transports can, and nothing waits ahead of them."""
     return a.inb == NULL and b.out == NULL and a.io.splice_in != NULL and b.io.splice_out != NULL

@@ -117,7 +117,8 @@ ctypedef struct Loop:       # one per worker; the only state of the machine room
     uint64_t mean           # clients per worker, over the workers that run
     uint64_t others         # a worker with fewer clients accepts
     const Transport* io     # of connections to servers, and of clients before what their listener says
-    uint64_t cutting        # seed of the cutting transport; 0: plain
+    uint64_t cutting        # seed of the cutting transport, which counts on; 0: plain
+    uint8_t stalled         # whose handshake it never ends: K_HANDSHAKE (clients), K_UP; 0: nobody's
     ConnKind kinds[KINDS]
     Env env
     char date[32]           # IMF-fixdate of `second`

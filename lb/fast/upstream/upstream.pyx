@@ -1,7 +1,7 @@
 """Servers of upstreams, for HTTP requests and TCP sessions alike: choose, reuse or connect, fail over, give back.
 
     up_start -> choose -> pool_take -> up_ready
-                       -> connect -> S_CONNECT -> up_event -> up_ready        (proxy_send or tcp_connected)
+                       -> connect -> S_CONNECT -> up_event -> up_connected [S_HANDSHAKE] -> up_ready    (proxy_send or tcp_connected)
                              failed: up_failed -> peer_fail -> up_start again, or the final status
     up_release -> pool_put (S_IDLE) or conn_close;  a byte or an end on a pooled connection closes it
 
@@ -217,27 +217,13 @@ cdef bint up_quiet(Conn* u) noexcept nogil:
 cdef int up_connect(Request* r) noexcept nogil:
     """Begin a connection to r.peer. 0, or the errno."""
     cdef Peer* p = r.peer
-    cdef int e
-    cdef Conn* u
-    cdef int fd = plain_connect(<sockaddr*> p.sa, p.sa_len, r.stream.keepalive if r.flags & RQ_TCP else r.loc.up_keepalive)
-    if fd < 0:
-        return -fd
-    u = conn_new(fd, K_UP)
+    cdef int e = 0
+    cdef Conn* u = conn_connect(<sockaddr*> p.sa, p.sa_len, r.stream.keepalive if r.flags & RQ_TCP else r.loc.up_keepalive, &e)
     if u == NULL:
-        close(fd)
-        return ENOMEM
-    u.io = loop.io
-    if p.family == AF_UNIX:
-        u.flags |= CF_UNIX
+        return e
     u.peer = p
     up_attach(r, u)
     conn_state(u, S_CONNECT)
-    if not loop_add(u, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET):
-        e = errno
-        r.up = NULL
-        u.req = NULL
-        conn_close(u)
-        return e
     r.flags &= ~RQ_REUSED
     loop.st.up_connects += 1
     p.stats.connects += 1

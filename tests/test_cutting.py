@@ -138,3 +138,26 @@ def test_session_whose_client_leaves_during_the_handshake_with_a_server(stalled,
     wait_for(lambda: len(connections(lb.workers[0])) == 2)
     client.reset()
     wait_for(lambda: not connections(lb.workers[0]))
+
+
+# ---- what it has found
+
+REFUSING = """http {
+    access_log off;
+    client_body_temp_path @directory@;
+    client_body_buffer_size 8k;
+    server { listen 127.0.0.1:@http@; location / { proxy_pass http://@backend@; } }
+}
+"""
+
+
+@needs_it
+def test_a_refused_body_is_refused_once(monkeypatch, run_lb, http_backend, connect, tmp_path):
+    """The answer waits for its client: the rest of the body must not be gathered, and refused, again."""
+    monkeypatch.setenv("LB_CUTTING", "3")
+    (tmp_path / "bodies").write_text("a file, not a directory")
+    lb = run_lb(REFUSING, backend=http_backend().address, directory=tmp_path / "bodies")
+    lb.expect_log(r"\[crit\] .*open\(\) of a temporary file failed")
+    for _ in range(20):
+        assert connect(lb.port("http")).request("POST", body=bytes(50_000)).status == 500
+    assert lb.log.count("open() of a temporary file failed") == 20

@@ -29,13 +29,13 @@ _outcome = pytest.StashKey[bool]()
 _own_basetemp = pytest.StashKey[str]()
 
 
-# The files whose tests run on the cutting transport (lb/fast/io/cutting.pyx) as well, where the build has it: those that
-# `make test` runs on both, and all that `make cutting` runs on it.
+# Files whose tests run on the cutting transport (lb/fast/io/cutting.pyx) as well, where the build has it; `make cutting`
+# runs more of them, on it alone.
 ON_BOTH = {"test_traffic_http", "test_traffic_tcp", "test_websocket", "test_files", "test_proxy_protocol"}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--cutting", metavar="SEED", type=int, help="lb on the cutting transport, in debug, dev and asan builds")
+    parser.addoption("--cutting", metavar="SEED", type=int, help="lb on the cutting transport (builds with checks)")
 
 
 def has_cutting() -> bool:

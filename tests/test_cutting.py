@@ -58,7 +58,7 @@ def test_a_release_refuses_it(tmp_path):
 @pytest.mark.skipif(not _fast.CUTTING, reason="a release build has none")
 @pytest.mark.parametrize("seed", ["1", "77"])
 def test_it_cuts(tmp_path, seed):
-    """Every "not now" and every rest is a turn more. A plain request has about six, and a heartbeat a second beside it."""
+    """Every "not now" and every rest is a turn more. A plain request has about six."""
     in_child(turns, tmp_path, seed, 10**9, 15 * REQUESTS)
 
 

@@ -44,7 +44,7 @@ cdef bint conn_slab_grow() noexcept nogil:
 
 
 cdef Conn* conn_new(int fd, int kind) noexcept nogil:
-    """A Conn of plain sockets for this one, or NULL when there is no slot (worker_connections) or no memory. Takes fd only on success."""
+    """A Conn of plain sockets for fd, or NULL: no slot (worker_connections) or no memory. Takes fd only on success."""
     cdef Conn* c
     if loop.nconns >= loop.max_conns and not conn_reclaim():
         return NULL

@@ -20,15 +20,16 @@ cdef void loop_kind(int kind, void (*begin)(Conn*) noexcept nogil, void (*event)
 
 
 cdef void loop_kinds_init() noexcept nogil:
-    #         kind              begin                    event                    timeout                   drain         count
-    loop_kind(K_LISTEN,         NULL,                    accept_event,            NULL,                     NULL,         NULL)
-    loop_kind(K_WAKE,           NULL,                    loop_wake_event,         NULL,                     NULL,         NULL)
-    loop_kind(K_SIGNAL,         NULL,                    loop_signal_event,       NULL,                     NULL,         NULL)
-    loop_kind(K_PROXY_PROTOCOL, proxy_protocol_accepted, proxy_protocol_event,    proxy_protocol_timed_out, conn_close,   conn_count_early)
-    loop_kind(K_HANDSHAKE,      conn_handshake_begin,    conn_handshake_event,    conn_handshake_timeout,   conn_close,   conn_count_early)
-    loop_kind(K_HTTP,           client_accepted,         client_event,            client_timeout,           client_drain, conn_count_http)
-    loop_kind(K_TCP,            tcp_begin,               tcp_event,               tcp_timeout,              tcp_drain,    conn_count_tcp)
-    loop_kind(K_UP,             NULL,                    up_event,                up_timeout,               NULL,         conn_count_up)
+    # kind, begin, event, timeout, drain, count
+    loop_kind(K_LISTEN, NULL, accept_event, NULL, NULL, NULL)
+    loop_kind(K_WAKE, NULL, loop_wake_event, NULL, NULL, NULL)
+    loop_kind(K_SIGNAL, NULL, loop_signal_event, NULL, NULL, NULL)
+    loop_kind(K_PROXY_PROTOCOL, proxy_protocol_accepted, proxy_protocol_event, proxy_protocol_timed_out,
+              conn_close, conn_count_early)
+    loop_kind(K_HANDSHAKE, conn_handshake_begin, conn_handshake_event, conn_handshake_timeout, conn_close, conn_count_early)
+    loop_kind(K_HTTP, client_accepted, client_event, client_timeout, client_drain, conn_count_http)
+    loop_kind(K_TCP, tcp_begin, tcp_event, tcp_timeout, tcp_drain, conn_count_tcp)
+    loop_kind(K_UP, NULL, up_event, up_timeout, NULL, conn_count_up)
 
 
 cdef inline void loop_event(Conn* c) noexcept nogil:

@@ -1,6 +1,6 @@
-"""Plain sockets: the first transport, and what others stand on. Their descriptor is touched here, in the loop's registration and in accept.
+"""Plain sockets: the first transport, and what others stand on. A descriptor is touched here, by the loop's registration and accept.
 
-    conn_recv -> plain_recv: recv(2)      splice_in -> plain_splice_in: socket -> pipe      response_buffer_sendfile -> plain_sendfile
+    conn_recv -> plain_recv: recv(2)      splice_in -> plain_splice_in: socket -> pipe      conn_sendfile -> plain_sendfile
 
 Each operation takes R_READ or R_WRITE down when it has seen the socket empty or full: the next edge tells of more.
 """

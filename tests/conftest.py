@@ -29,7 +29,7 @@ _outcome = pytest.StashKey[bool]()
 _own_basetemp = pytest.StashKey[str]()
 
 
-# Files whose tests run on the cutting transport (lb/fast/io/cutting.pyx) as well, where the build has it; `make cutting`
+# Files whose tests run on the cutting transport (lb/fast/io/cutting.pyx), too, where the build has it; `make cutting`
 # runs more of them, on it alone.
 ON_BOTH = {"test_traffic_http", "test_traffic_tcp", "test_websocket", "test_files", "test_proxy_protocol"}
 

@@ -1,4 +1,4 @@
-"""Plain sockets: the first transport, and what others stand on. A descriptor is touched here, by the loop's registration and accept.
+"""Plain sockets: the first transport, and what others stand on. Descriptors are touched here, by loop_add and by accept.
 
     conn_recv -> plain_recv: recv(2)      splice_in -> plain_splice_in: socket -> pipe      conn_sendfile -> plain_sendfile
 

@@ -27,7 +27,11 @@ JOBS ?= $(shell echo $$(($$(nproc) + 1)))
 BENCH ?=
 export LB_BUILD PYTHON
 
+<<<<<<< HEAD
 .PHONY: other-python wire help deps venv build debug asan consul run run-consul lint test test-cluster reloads package screenshot bench clean
+=======
+.PHONY: wire help deps venv build debug asan consul run run-consul lint test test-cluster reloads cutting package screenshot bench clean
+>>>>>>> t
 
 help:  ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -76,6 +80,13 @@ test: lint build consul  ## everything: set-up, lint, build, pytest (TESTS=tests
 
 test-cluster: build consul  ## three Consul servers, two lb: leader killed, hanging, network split, lb cut off (1.5 minutes)
 	$(PY) -m pytest -q -m cluster tests/test_cluster.py
+
+CUT = $(addprefix tests/test_,traffic_*.py proxy_*.py engine_*.py files*.py http_*.py websocket.py limit_req.py realip.py \
+	access.py stream_values.py)
+
+cutting: consul  ## the tests of traffic on the transport that cuts and delays, debug build (CUTTING=SEED)
+	@$(MAKE) build LB_BUILD=$(if $(filter release,$(LB_BUILD)),debug,$(LB_BUILD))
+	$(PY) -m pytest -q -n $(JOBS) --dist loadfile --cutting=$(or $(CUTTING),1) $(CUT)
 
 reloads: build  ## 100 reloads under load: no client may notice
 	LB_RELOADS=100 $(PY) -m pytest -q tests/test_reload_load.py

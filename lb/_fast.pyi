@@ -16,6 +16,7 @@ STOP_NOW: int  # close everything
 VARIABLES: frozenset[str]  # names that a Value may use; a name that ends in "_" is a family: "http_"
 NGINX_VERSION: str  # whose behaviour lb follows
 BUILD: str  # "release", "debug", "asan", "profile" or "coverage"
+CUTTING: bool  # is the cutting transport of the tests built in (LB_CUTTING=SEED selects it)
 BUILT: dict[str, str]  # with what the engine was built: mode, flags, compiler, cython
 
 class Engine:

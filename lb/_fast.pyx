@@ -50,7 +50,11 @@ from lb.fast.upstream.balance cimport *
 include "fast/io/loop.pyx"                    # the loop: wait, events, timers
 include "fast/io/sched.pyx"                   # the loop runs at once when it wakes
 include "fast/upstream/stats.pyx"             # counters of servers, for the master
-include "fast/io/conn.pyx"                    # sockets: slab, states, recv and send
+include "fast/io/kinds.pyx"                   # what a kind of connection does
+include "fast/io/plain.pyx"                   # transport: plain sockets
+include "fast/io/cutting.pyx"                 # transport: of the tests
+include "fast/io/conn.pyx"                    # connections: slab, states, recv and send
+include "fast/io/handshake.pyx"               # a transport's handshake
 include "fast/io/splice.pyx"                  # bytes in bulk: splice
 include "fast/log/log.pyx"                    # log files, the error log
 include "fast/log/error_log.pyx"              # messages with what they are about

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import shutil
 import tempfile
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from tests.harness.backend import HttpBackend, RawBackend
 from tests.harness.client import Client
 from tests.harness.consul import ConsulAgent, KeySpace
 from tests.harness.faults import FaultProxy
-from tests.harness.lb import Lb
+from tests.harness.lb import Lb, build_mode
 from tests.harness.nginx import BINARY, Nginx
 from tests.harness.pair import Pair, start_nginx
 from tests.harness.world import World
@@ -26,6 +27,41 @@ _outcome = pytest.StashKey[bool]()
 
 
 _own_basetemp = pytest.StashKey[str]()
+
+
+# Files whose tests run on the cutting transport (lb/fast/io/cutting.pyx), too, where the build has it; `make cutting`
+# runs more of them, on it alone.
+ON_BOTH = {"test_traffic_http", "test_traffic_tcp", "test_websocket", "test_files", "test_proxy_protocol"}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--cutting", metavar="SEED", type=int, help="lb on the cutting transport (builds with checks)")
+
+
+def has_cutting() -> bool:
+    return build_mode() in ("debug", "dev", "asan", "coverage")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """In a build that has it, the tests of ON_BOTH run on either transport."""
+    if "transport" in metafunc.fixturenames and metafunc.config.option.cutting is None and has_cutting():
+        plain_only = any(mark.name == "plain" for mark in metafunc.definition.iter_markers())
+        if metafunc.module.__name__.rpartition(".")[2] in ON_BOTH and not plain_only:
+            metafunc.parametrize("transport", ["plain", "cutting"], indirect=True)
+
+
+@pytest.fixture
+def transport(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """What lb's connections are made of: plain sockets, or the cutting transport with a seed of the test's own."""
+    seed = request.config.option.cutting
+    name: str = getattr(request, "param", "plain" if seed is None else "cutting")
+    if name == "cutting" and request.node.get_closest_marker("plain"):
+        pytest.skip(request.node.get_closest_marker("plain").args[0])
+    if name == "cutting":
+        number = zlib.crc32(request.node.name.encode()) + (seed or 0)
+        monkeypatch.setenv("LB_CUTTING", str(number))
+        print(f"LB_CUTTING={number}")
+    return name
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -58,7 +94,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 
 
 @pytest.fixture
-def world(tmp_path, request: pytest.FixtureRequest) -> Iterator[World]:
+def world(tmp_path, transport: str, request: pytest.FixtureRequest) -> Iterator[World]:
     made = World(tmp_path)
     yield made
     failed = request.node.stash.get(_outcome, True)

@@ -110,6 +110,29 @@ def test_compiler_directives_are_set_once():
     assert [path.name for path in HOT if pattern.search(path.read_text())] == []
 
 
+SOCKET_CALL = re.compile(
+    r"(?<![\w.])(recv|send|shutdown|getsockname|getsockopt|setsockopt|sendfile|splice|accept4|connect|socket)\("
+)
+# Who else has sockets of his own: datagrams of logs; the listeners, before the loop runs.
+SOCKETS_OF_THEIR_OWN = {"log/syslog.pyx", "compile/engine.pyx"}
+CONN_FD = re.compile(r"\b(c|u|a|b|conn|client|up)\.fd\b")
+
+
+def beside_the_transport(path: Path) -> list[tuple[int, str]]:
+    """Lines that touch a connection's descriptor, or make a system call for sockets."""
+    lines = joined(path.read_text())
+    return [(number, line) for number, line in lines if CONN_FD.search(line) or SOCKET_CALL.search(line)]
+
+
+def test_bytes_of_connections_pass_the_transport_alone():
+    """A stream of HTTP/2 will be a Conn without a descriptor: only io/ knows that there are any."""
+    rooms = {str(path.relative_to(ROOT / "lb/fast")): path for path in HOT if path.name != "_fast.pyx"}
+    others = [name for name in rooms if not name.startswith(("io/", "c/")) and name not in SOCKETS_OF_THEIR_OWN]
+    assert {name: found for name in others if (found := beside_the_transport(rooms[name]))} == {}
+    touched = {name for name in rooms if name.startswith("io/") and beside_the_transport(rooms[name])}
+    assert touched == {"io/plain.pyx", "io/accept.pyx", "io/loop.pyx", "io/conn.pyx"}
+
+
 def sources() -> list[Path]:
     skip = {".venv", "build", ".cache", ".git"}
     found = []

@@ -16,6 +16,7 @@ ctypedef struct Buf
 ctypedef struct Pipe
 ctypedef struct Timer
 ctypedef struct Conn
+ctypedef struct Transport
 ctypedef struct Request
 ctypedef struct Peer
 ctypedef struct Upstream

@@ -18,6 +18,13 @@
 #define BUG_ON(cond) ((void)0)
 #endif
 
+/* Is the transport of the tests built in (io/cutting.pyx)? */
+#ifdef LB_DEBUG
+#define LB_CUTTING 1
+#else
+#define LB_CUTTING 0
+#endif
+
 #ifndef LB_BUILD_NAME
 #define LB_BUILD_NAME "release"
 #define LB_BUILD_FLAGS ""

@@ -7,6 +7,7 @@ cdef extern from "debug.h" nogil:
     bint likely "lb_likely"(bint x) noexcept
     bint unlikely "lb_unlikely"(bint x) noexcept
     const char* LB_BUILD_NAME
+    const int LB_CUTTING
     const char* LB_BUILD_FLAGS
     const char* LB_COMPILER "__VERSION__"    # of gcc or clang
     const int CYTHON_HEX_VERSION

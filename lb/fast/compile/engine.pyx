@@ -9,6 +9,7 @@ STOP_QUIT = STOP_QUIT_
 STOP_NOW = STOP_NOW_
 NGINX_VERSION = "1.31.5"        # whose behaviour lb follows
 BUILD = (<bytes> LB_BUILD_NAME).decode()
+CUTTING = bool(LB_CUTTING)      # is the cutting transport built in?
 BUILT = {
     "mode": BUILD,
     "flags": (<bytes> LB_BUILD_FLAGS).decode(),
@@ -248,6 +249,8 @@ cdef class Engine:
         loop.second = -1
         loop_clock()
         timer_init(&loop.wheel, loop.now)
+        loop_kinds_init()
+        self.transport_init(os.environ.get("LB_CUTTING", ""))
         loop.ep = epoll_create1(EPOLL_CLOEXEC)
         loop.wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)
         sigemptyset(&signals)
@@ -257,6 +260,21 @@ cdef class Engine:
         loop.signal_fd = signalfd(-1, &signals, SFD_NONBLOCK | SFD_CLOEXEC)
         if loop.ep < 0 or loop.wake_fd < 0 or loop.signal_fd < 0:
             raise OSError(errno, "epoll, eventfd or signalfd")
+        return 0
+
+    cdef int transport_init(self, str given) except -1:
+        """Plain sockets; with LB_CUTTING=SEED[:clients|:servers] in a build with checks the one that is there to find faults."""
+        plain_init()
+        loop.io = &plain
+        if not given:
+            return 0
+        if not CUTTING:
+            raise RuntimeError("LB_CUTTING: this build has no cutting transport")
+        seed, _, stalled = given.partition(":")
+        loop.cutting = int(seed) or 1
+        loop.stalled = {"": 0, "clients": K_HANDSHAKE, "servers": K_UP}[stalled]
+        cutting_init()
+        loop.io = &cutting
         return 0
 
     cdef int special(self, int fd, int kind) except -1:
@@ -316,6 +334,10 @@ cdef class Engine:
             l.stream = self.stream(listener.stream)
         else:
             compile_servers(self, l, listener)
+        l.kind = K_TCP if l.tcp else K_HTTP
+        l.io = loop.io
+        l.handshake_timeout = (60_000 if l.tcp           # nginx's default of ssl_handshake_timeout
+                               else listener.http[listener.default_server].settings.client_header_timeout_ms)
         l.proxy_protocol_first = listener.proxy_protocol
         l.proxy_protocol_timed_out = (listener.stream.proxy_protocol_timeout_ms if l.tcp
                            else listener.http[listener.default_server].settings.client_header_timeout_ms)

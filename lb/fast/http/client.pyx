@@ -9,6 +9,7 @@ next pipelined request) is posted, never started below its caller.
 
 
 cdef void client_accepted(Conn* c) noexcept nogil:
+    conn_state(c, S_NEW)
     timer_set(&loop.wheel, &c.timer, loop.now + c.lst.fallback.fallback.header_timeout)
 
 
@@ -78,6 +79,159 @@ cdef bint client_flush(Conn* c) noexcept nogil:
     return c.gen == gen and c.req == r
 
 
+<<<<<<< HEAD
+=======
+cdef void client_drain(Conn* c) noexcept nogil:
+    """The worker ends: its exchange is logged and breaks off."""
+    cdef Request* r = c.req
+    if r != NULL:
+        up_abandon(r)
+        if not r.flags & RQ_DISCARD:    # that one was answered and logged
+            request_log(r)
+        request_free(r)
+    conn_close(c)
+
+
+# ---- heads in
+
+cdef void client_read(Conn* c) noexcept nogil:
+    """Parse what is kept; when it is no whole head, read more behind it."""
+    cdef uint32_t n = 0
+    cdef ssize_t got
+    cdef Buf* b = c.inb
+    cdef char* p = loop.scratch + HEADROOM
+    if b != NULL:
+        n = buf_len(b)
+        if c.state == S_IDLE or not c.ready & R_READ:       # pipelined: it may be whole already
+            conn_state(c, S_HEAD)
+            timer_set(&loop.wheel, &c.timer, loop.now + c.lst.fallback.fallback.header_timeout)
+            if client_parse(c, buf_data(b) + b.off, n) or not c.ready & R_READ:
+                return
+        if n < SCRATCH:
+            memcpy(p, buf_data(b) + b.off, n)
+    if not c.ready & R_READ:
+        return
+    got = conn_recv(c, p + n, SCRATCH - n)
+    if got == -1:
+        return
+    if got <= 0:
+        client_ended(c)
+        return
+    if b != NULL:
+        c.inb = NULL
+        buf_free(&loop.pool, b)
+    loop.st.bytes_in += got
+    if c.state == S_IDLE:
+        conn_state(c, S_HEAD)
+        timer_clear(&c.timer)
+    elif c.state == S_NEW:
+        conn_state(c, S_HEAD)
+    if not client_parse(c, p, n + <uint32_t> got) and c.ready & R_READ:
+        loop_post(c)                         # its end came with the bytes: no further event will tell of it
+
+
+cdef void client_ended(Conn* c) noexcept nogil:
+    """The client ended, or broke, between requests or within a head."""
+    if c.inb != NULL:
+        log_client(LOG_INFO, c, b"client prematurely closed connection while reading client request line")
+    elif c.state == S_IDLE:
+        log_idle_end(c)
+    conn_close(c)
+
+
+cdef bint client_parse(Conn* c, char* p, uint32_t n) noexcept nogil:
+    """Parse a head at p (in c.inb, or in the scratch buffer). False: it is not whole, and what there is is kept."""
+    cdef Head h
+    cdef Request* r
+    cdef int rc
+    h.fields = loop.fields
+    cdef uint32_t most = c.lst.head_most
+    h.max_fields = c.lst.fields_most
+    h.max_target = c.lst.line_most
+    rc = head_parse_request(p, n if n < most else most, &h)
+    if rc == P_MORE:
+        if n >= most:
+            h.error = 414 if memchr(p, 10, most) == NULL else 400
+            h.rule = 0
+            h.error_at = most
+            client_refuse(c, p, n, &h)
+            return True
+        if c.inb == NULL:
+            conn_keep(c, p, n)
+        if c.timer.at == 0:
+            timer_set(&loop.wheel, &c.timer, loop.now + c.lst.fallback.fallback.header_timeout)
+        return False
+    if rc == P_BAD:
+        client_refuse(c, p, n, &h)
+        return True
+    timer_clear(&c.timer)
+    r = request_new(c, h.size + h.nfields * sizeof(Field))
+    if r == NULL or not request_copy_head(r, p, &h):
+        client_out_of_memory(c, r)
+        return True
+    r.received = h.size
+    request_begin(r, p + h.size, n - h.size)
+    return True
+
+
+cdef void client_out_of_memory(Conn* c, Request* r) noexcept nogil:
+    if r != NULL:
+        request_free(r)
+    c.req = NULL
+    conn_close(c)
+
+
+cdef void client_refuse(Conn* c, char* p, uint32_t n, Head* h) noexcept nogil:
+    """A head that is no HTTP: answer with the parser's status and close. Nothing of it goes anywhere but into the logs."""
+    cdef Request* r = request_new(c, 512)
+    cdef uint32_t keep = n if n < 256 else 256
+    if r == NULL:
+        client_out_of_memory(c, r)
+        return
+    loop.st.refused += 1
+    r.srv = c.lst.fallback
+    r.loc = &r.srv.fallback
+    r.h.content_length = -1
+    r.h.minor = 1
+    r.head = <char*> request_memory(r, keep + 1)
+    if r.head == NULL:
+        client_out_of_memory(c, r)
+        return
+    memcpy(r.head, p, keep)
+    r.head[keep] = 0
+    r.inb.done = h.error == 408         # what follows is unknown: linger; but not for one who only drips
+    c.served += 1
+    conn_state(c, S_BUSY)
+    log_refused(r, h)
+    client_keep_rest(c, NULL, 0)
+    client_no_path(r)
+    reply_status(r, h.error)
+
+
+cdef void client_no_path(Request* r) noexcept nogil:
+    """What an redirect_error_page begins from, where the head gave no path: nothing of the head goes on with it."""
+    if r.uri == NULL:
+        r.uri = b"/"
+        r.uri_len = 1
+        r.h.method = M_HEAD if r.h.method == M_HEAD else M_GET
+        r.h.nfields = 0
+        r.flags |= RQ_URI_NEW
+
+
+cdef void client_keep_rest(Conn* c, char* p, uint32_t n) noexcept nogil:
+    """Keep what follows the request that begins now. `p` lies in c.inb's block (its rest stays there) or elsewhere."""
+    cdef Buf* b = c.inb
+    if b != NULL:
+        if n and p > <char*> b and p <= buf_data(b) + b.end:
+            b.off = <uint32_t> (p - buf_data(b))
+            return
+        c.inb = NULL
+        buf_free_chain(&loop.pool, b)
+    if n:
+        conn_keep(c, p, n)
+
+
+>>>>>>> t
 # ---- an exchange begins
 
 cdef void request_begin(Request* r, char* rest, uint32_t n) noexcept nogil:

@@ -17,7 +17,7 @@ cdef void lingering_close(Conn* c, bint rest) noexcept nogil:
     if how == LINGER_OFF or (quiet and c.ready & R_HUP) or (quiet and how == LINGER_ON and not c.ready & R_READ):
         conn_close(c)
         return
-    shutdown(c.fd, SHUT_WR)
+    c.io.shutdown(c)
     conn_state(c, S_LINGERING)
     if c.inb != NULL:
         buf_free_chain(&loop.pool, c.inb)

@@ -176,7 +176,7 @@ cdef bint request_body_send(Request* r, char* data, uint32_t n) noexcept nogil:
 
 cdef void request_body_refused(Request* r, int status) noexcept nogil:
     """The client's body breaks a rule after part of it went out: the server sees a break, the client the status."""
-    r.flags &= ~RQ_KEEP
+    r.flags &= ~(RQ_KEEP | RQ_GATHER)       # the answer may have to wait: nothing is gathered behind it
     r.inb.done = 0
     up_abandon(r)
     if r.flags & RQ_STARTED:

@@ -62,10 +62,15 @@ cdef bint response_buffer_pipe(Request* r) noexcept nogil:
             r.flags &= ~RQ_HOLD
             return True
     while u.pipe.filled:
-        got = read(u.pipe.r, loop.scratch, SCRATCH)
+        got = splice_pipe_read(u.pipe, loop.scratch, SCRATCH)
         if got <= 0:
             return False
+<<<<<<< HEAD
         u.pipe.filled -= <uint32_t> got
+=======
+        r.sent += got
+        r.body_sent += got
+>>>>>>> t
         if not temp_file_write(r, r.response_file, loop.scratch, <uint32_t> got):
             return False
     splice_pipe_give(u)
@@ -99,20 +104,13 @@ cdef bint response_buffer_feed(Request* r) noexcept nogil:
 
 
 cdef ssize_t response_buffer_sendfile(Conn* c, TempFile* s) noexcept nogil:
-    """Once from file to socket. Bytes; 0: the socket takes none now, or (with R_WRITE up) the file has ended; -1: failed."""
-    cdef int64_t at = s.at
+    """Once from file to client. Bytes; 0: it takes none now, or (with R_WRITE up) the file has ended; -1: failed."""
     cdef uint64_t left = s.size - s.at
-    cdef ssize_t got = sendfile(c.fd, s.fd, &at, left if left < SENDFILE_SHARE else SENDFILE_SHARE)
-    if got >= 0:
-        s.at += got
-        c.put += got
-        return got
-    if errno != EAGAIN and errno != EINTR:
-        c.flags |= CF_FAILED
-        c.ready &= ~R_WRITE
+    cdef ssize_t got = conn_sendfile(c, s.fd, s.at, left if left < SENDFILE_SHARE else SENDFILE_SHARE)
+    if got < 0:
         return -1
-    c.ready &= ~R_WRITE
-    return 0
+    s.at += got
+    return got
 
 
 cdef bint response_buffer_end(Request* r) noexcept nogil:

@@ -95,7 +95,7 @@ cdef bint accept_one(Conn* lc) noexcept nogil:
     if fd < 0:
         return accept_failed()
     loop.st.accepts += 1
-    c = conn_new(fd, K_PROXY_PROTOCOL if lc.lst.proxy_protocol_first else K_TCP if lc.lst.tcp else K_HTTP)
+    c = conn_new(fd, K_HANDSHAKE)       # until it begins, below
     if c == NULL:
         log_line(LOG_ALERT, b"worker_connections are not enough")
         close(fd)
@@ -110,17 +110,15 @@ cdef bint accept_one(Conn* lc) noexcept nogil:
         memcpy(c.addr, sa, n)
         c.addr_len = n
     c.flags |= CF_NODELAY           # inherited from the listening socket
-    conn_state(c, S_BUSY if lc.lst.tcp else S_NEW)
     if not loop_add(c, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET):
         conn_close(c)
         return False
     loop.st.handled += 1
-    if c.kind == K_TCP:
-        tcp_begin(c)
-    elif c.kind == K_HTTP:
-        client_accepted(c)
+    if lc.lst.proxy_protocol_first:
+        c.io = loop.io
+        conn_become(c, K_PROXY_PROTOCOL)
     else:
-        proxy_protocol_accepted(c)
+        conn_begin(c)
     return True
 
 

@@ -1,9 +1,19 @@
-"""Sockets: a slab of Conn structs, one function that changes a state, one pair that moves bytes.
+"""Connections: a slab of Conn structs, one function that changes a state, one that closes, and the way to their bytes.
 
     accept / connect -> conn_new -> conn_state(...) -> conn_recv, conn_send, conn_flush -> conn_close -> (next turn) reuse
 
 Owner of a Conn: the room of its kind. A closed Conn goes back to the slab with a new generation; while it is still on the
-posted list it is recycled from there. TLS will be a second implementation of recv and send.
+posted list it is recycled from there.
+
+Bytes travel by Conn.io, one row of operations per transport (Transport in io/structs.pxd): plain sockets (io/plain.pyx), and
+for tests io/cutting.pyx. What a transport promises, and its users rely on:
+
+* R_READ up: a read is worth a try. A read that finds nothing takes it down, and so does one that knows it took the last byte.
+  As long as it stays up behind a short read the connection is posted: no event will tell of the rest.
+* R_WRITE likewise: a write that takes less than it was given takes it down.
+* What is down comes up by an event of the descriptor, or, where no such event will come, by a post: the transport posts the
+  connection (loop_post), and its `pending` says what to raise then (loop_run_posted).
+* An event may be for nothing. What peek has shown, reads give at once.
 """
 
 
@@ -34,7 +44,7 @@ cdef bint conn_slab_grow() noexcept nogil:
 
 
 cdef Conn* conn_new(int fd, int kind) noexcept nogil:
-    """A Conn for this socket, or NULL when there is no slot (worker_connections) or no memory. Takes fd only on success."""
+    """A Conn of plain sockets for fd, or NULL: no slot (worker_connections) or no memory. Takes fd only on success."""
     cdef Conn* c
     if loop.nconns >= loop.max_conns and not conn_reclaim():
         return NULL
@@ -45,6 +55,7 @@ cdef Conn* conn_new(int fd, int kind) noexcept nogil:
     loop.nconns += 1
     c.posted = NULL
     c.fd = fd
+    c.io = &plain
     c.kind = kind
     c.born = c.opened = loop.now
     c.got = c.put = 0
@@ -74,8 +85,7 @@ cdef void conn_close(Conn* c) noexcept nogil:
         buf_free(&loop.pool, c.proxy_protocol)
         c.proxy_protocol = NULL
     splice_pipe_give(c)
-    close(c.fd)
-    c.fd = -1
+    c.io.close(c)
     c.gen += 1
     c.kind = K_FREE
     c.ready = 0
@@ -99,42 +109,8 @@ cdef void conn_state(Conn* c, int state) noexcept nogil:
     if old == state:
         return
     c.state = state
-    if c.kind == K_UP:
-        if old == S_FREE:
-            loop.st.up_open += 1
-        elif state == S_FREE:
-            loop.st.up_open -= 1
-    elif c.kind == K_HTTP or (c.kind == K_PROXY_PROTOCOL and not c.lst.tcp):
-        conn_client_state(c, old, state)
-    elif c.kind == K_TCP or c.kind == K_PROXY_PROTOCOL:    # of these nginx's stub_status counts no more than that they are open
-        loop.clients += (old == S_FREE) - (state == S_FREE)
-        loop.st.clients = loop.clients
-
-
-cdef void conn_client_state(Conn* c, int old, int state) noexcept nogil:
-    if old == S_IDLE:
-        conn_idle_unlink(c)
-        loop.st.waiting -= 1
-    elif old == S_NEW:
-        loop.st.waiting -= 1
-    elif old == S_HEAD:
-        loop.st.reading -= 1
-    elif old == S_BUSY or old == S_LINGERING:
-        loop.st.writing -= 1
-    else:
-        loop.clients += 1
-    if state == S_IDLE:
-        conn_idle_link(c)
-        loop.st.waiting += 1
-    elif state == S_NEW:
-        loop.st.waiting += 1
-    elif state == S_HEAD:
-        loop.st.reading += 1
-    elif state == S_BUSY or state == S_LINGERING:
-        loop.st.writing += 1
-    else:
-        loop.clients -= 1
-    loop.st.clients = loop.clients
+    if loop.kinds[c.kind].count != NULL:
+        loop.kinds[c.kind].count(c, old, state)
 
 
 # ---- idle clients, the one that waits longest first
@@ -180,51 +156,74 @@ cdef bint conn_reclaim() noexcept nogil:
 
 # ---- bytes
 
-cdef ssize_t conn_recv(Conn* c, char* p, size_t n) noexcept nogil:
-    """Read once. > 0: bytes; 0: the peer has ended; -1: nothing there now; -2: the connection failed (CF_FAILED).
-
-    A short read has emptied the socket: the next edge tells of more, so R_READ goes down without a second recv. Only when
-    the peer's end was announced (R_HUP) is there something left to read: the end itself.
-    """
-    cdef ssize_t got = recv(c.fd, p, n, 0)
+cdef inline ssize_t conn_recv(Conn* c, char* p, size_t n) noexcept nogil:
+    """Read once. > 0: bytes; IO_END; IO_AGAIN; IO_FAILED."""
+    cdef ssize_t got
+    if likely(c.io == &plain):
+        got = plain_recv(c, p, n)
+    else:
+        got = conn_recv_by(c, p, n)
     if likely(got > 0):
         c.got += got
-        if <size_t> got < n and not c.ready & R_HUP:
-            c.ready &= ~R_READ
-        return got
-    if got == 0:
-        c.flags |= CF_EOF
-        c.ready &= ~R_READ
-        return 0
-    if errno == EAGAIN or errno == EINTR:
-        c.ready &= ~R_READ
-        return -1
-    c.flags |= CF_FAILED
-    c.ready &= ~(R_READ | R_WRITE)
-    return -2
+    return got
 
 
-cdef ssize_t conn_write(Conn* c, const char* p, size_t n) noexcept nogil:
-    """Send once. Bytes taken (0: none now), or -2 when the connection failed."""
+cdef ssize_t conn_recv_by(Conn* c, char* p, size_t n) noexcept nogil:
+    cdef ssize_t got = c.io.recv(c, p, n)
+    if got > 0 and <size_t> got < n and c.ready & R_READ:
+        loop_post(c)
+    return got
+
+
+cdef inline ssize_t conn_write(Conn* c, const char* p, size_t n) noexcept nogil:
+    """Send once. Bytes taken (0: none now), or IO_FAILED."""
     cdef ssize_t got
-    cdef int one = 1
-    if c.flags & (CF_USED | CF_NODELAY | CF_UNIX) == CF_USED:
-        setsockopt(c.fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one))
-        c.flags |= CF_NODELAY
-    got = send(c.fd, p, n, MSG_NOSIGNAL)
-    if likely(got >= 0):
+    if likely(c.io == &plain):
+        got = plain_send(c, p, n)
+    else:
+        got = c.io.send(c, p, n)
+    if likely(got > 0):
         c.put += got
-    if likely(got == <ssize_t> n):
+    return got
+
+
+cdef ssize_t conn_peek(Conn* c, char* p, size_t n) noexcept nogil:
+    """Look at what has come, without taking it: as conn_recv, but the end stays, too. It may show less than there is."""
+    cdef ssize_t got = c.io.peek(c, p, n)
+    if got > 0 and <size_t> got < n and c.io.pending(c):
+        loop_post(c)
+    return got
+
+
+cdef bint conn_take(Conn* c, char* p, size_t n) noexcept nogil:
+    """Read bytes that conn_peek has shown. False: the connection failed."""
+    cdef ssize_t got
+    while n:
+        got = conn_recv(c, p, n)
+        if got <= 0:
+            return False
+        p += got
+        n -= got
+    return True
+
+
+cdef bint conn_nothing_came(Conn* c) noexcept nogil:
+    """Neither a byte nor the end: asks the kernel."""
+    cdef char byte
+    return conn_peek(c, &byte, 1) == IO_AGAIN and not c.io.pending(c)
+
+
+cdef ssize_t conn_sendfile(Conn* c, int file, int64_t at, size_t n) noexcept nogil:
+    """From a file at `at`. Bytes; 0: none now, or (with R_WRITE up) the file has ended; IO_FAILED. Through the scratch buffer
+    where the transport must see them."""
+    cdef ssize_t got
+    if c.io.sendfile != NULL:
+        got = c.io.sendfile(c, file, at, n)
+        if got > 0:
+            c.put += got
         return got
-    if got >= 0:
-        c.ready &= ~R_WRITE
-        return got
-    if errno == EAGAIN or errno == EINTR:
-        c.ready &= ~R_WRITE
-        return 0
-    c.flags |= CF_FAILED
-    c.ready &= ~R_WRITE
-    return -2
+    got = pread(file, loop.scratch, n if n < SCRATCH else SCRATCH, at)
+    return conn_write(c, loop.scratch, got) if got > 0 else 0
 
 
 cdef bint conn_send(Conn* c, const char* p, size_t n) noexcept nogil:
@@ -277,16 +276,4 @@ cdef void conn_keep(Conn* c, const char* p, uint32_t n) noexcept nogil:
 
 cdef void conn_reset(Conn* c) noexcept nogil:
     """Its close will be a reset, not a FIN."""
-    cdef linger how
-    how.l_onoff = 1
-    how.l_linger = 0
-    setsockopt(c.fd, SOL_SOCKET, SO_LINGER, &how, sizeof(how))
-
-
-cdef int conn_error(Conn* c) noexcept nogil:
-    """The socket's pending error (SO_ERROR), which it clears."""
-    cdef int e = 0
-    cdef socklen_t n = sizeof(e)
-    if getsockopt(c.fd, SOL_SOCKET, SO_ERROR, &e, &n) != 0:
-        return errno
-    return e
+    c.io.reset(c)

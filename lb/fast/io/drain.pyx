@@ -84,7 +84,7 @@ cdef void drain_idle() noexcept nogil:
     cdef char byte
     while c != NULL and loop.now - c.born >= LAST_CHANCE:
         after = c.next
-        if conn_idle_enough(c) and recv(c.fd, &byte, 1, MSG_PEEK) <= 0:
+        if conn_idle_enough(c) and conn_peek(c, &byte, 1) <= 0 and not c.io.pending(c):
             conn_close(c)
         c = after
 
@@ -96,8 +96,8 @@ cdef void drain_end() noexcept nogil:
     for i in range(loop.nchunks):
         for k in range(1 << SLAB_SHIFT):
             c = &loop.chunks[i][k]
-            if c.kind == K_HTTP or c.kind == K_TCP or c.kind == K_PROXY_PROTOCOL:
-                drain_client(c)
+            if loop.kinds[c.kind].drain != NULL:
+                loop.kinds[c.kind].drain(c)
     for i in range(loop.nups):
         while loop.ups[i].idle_first != NULL:
             pool_close(loop.ups[i].idle_first)
@@ -107,18 +107,3 @@ cdef void drain_end() noexcept nogil:
     loop_run_posted()
     splice_pipes_drop()
     peer_reap()
-
-
-cdef void drain_client(Conn* c) noexcept nogil:
-    cdef Request* r = c.req
-    if r == NULL:
-        conn_close(c)
-        return
-    if r.flags & RQ_TCP:
-        tcp_end(r)
-        return
-    up_abandon(r)
-    if not r.flags & RQ_DISCARD:        # that one was answered and logged
-        request_log(r)
-    request_free(r)
-    conn_close(c)

@@ -55,6 +55,7 @@ cdef void loop_dispatch(epoll_event* ev) noexcept nogil:
     loop_event(c)
 
 
+<<<<<<< HEAD
 cdef void loop_pool_watch(epoll_event* ev) noexcept nogil:
     """Before any request of this turn takes a pooled connection: one that epoll tells something of has ended, or has bytes
     that nobody asked for."""
@@ -80,6 +81,8 @@ cdef void loop_event(Conn* c) noexcept nogil:
         loop_signal_event(c)
 
 
+=======
+>>>>>>> t
 cdef void loop_post(Conn* c) noexcept nogil:
     """Run this connection's room again before the next wait: for work that must not start below its caller."""
     if c.flags & CF_POSTED:
@@ -101,6 +104,8 @@ cdef void loop_run_posted() noexcept nogil:
         if c.kind == K_FREE:
             conn_recycle(c)
         else:
+            if c.io != &plain:
+                c.ready |= c.io.pending(c)
             loop_event(c)
         c = after
 
@@ -113,17 +118,6 @@ cdef void loop_run_timers() noexcept nogil:
             return
         t.at = 0
         loop_timeout(<Conn*> t)
-
-
-cdef void loop_timeout(Conn* c) noexcept nogil:
-    if c.kind == K_HTTP:
-        client_timeout(c)
-    elif c.kind == K_UP:
-        up_timeout(c)
-    elif c.kind == K_TCP:
-        tcp_timeout(c)
-    elif c.kind == K_PROXY_PROTOCOL:
-        proxy_protocol_timed_out(c)
 
 
 cdef void loop_wake_event(Conn* c) noexcept nogil:

@@ -77,9 +77,17 @@ cdef void splice_pipes_drop() noexcept nogil:
     loop.npipes = 0
 
 
+cdef ssize_t splice_pipe_read(Pipe* p, char* to, size_t n) noexcept nogil:
+    """Into this process after all: bytes, or <= 0 where none came."""
+    cdef ssize_t got = read(p.r, to, n)
+    if got > 0:
+        p.filled -= <uint32_t> got
+    return got
+
+
 cdef inline bint splice_allowed(Conn* a, Conn* b) noexcept nogil:
-    """Bytes may go around this process: both sides are plain sockets (TLS will say no), and nothing waits ahead of them."""
-    return a.inb == NULL and b.out == NULL
+    """Bytes may go around this process: both transports can, and nothing waits ahead of them."""
+    return a.inb == NULL and b.out == NULL and a.io.splice_in != NULL and b.io.splice_out != NULL
 
 
 cdef int splice_move(Conn* a, Conn* b, int64_t most, int64_t* took, int64_t* gave) noexcept nogil:
@@ -109,7 +117,7 @@ cdef int splice_in(Conn* a, int64_t most, int64_t* took) noexcept nogil:
         if a.pipe == NULL:
             a.flags &= ~CF_BULK
             return SPLICE_NO_PIPE
-    n = splice(a.fd, NULL, a.pipe.w, NULL, most if most < a.pipe.size else a.pipe.size, SPLICE_F_MOVE | SPLICE_F_NONBLOCK)
+    n = a.io.splice_in(a, a.pipe, most if most < a.pipe.size else a.pipe.size)
     if n > 0:
         if n < QUIET:
             a.flags &= ~CF_BULK
@@ -118,15 +126,7 @@ cdef int splice_in(Conn* a, int64_t most, int64_t* took) noexcept nogil:
         a.got += n
         return -1
     splice_pipe_give(a)
-    if n == 0:
-        a.flags |= CF_EOF
-        a.ready &= ~R_READ
-        return SPLICE_EOF
-    a.ready &= ~R_READ
-    if errno == EAGAIN or errno == EINTR:
-        return SPLICE_WAIT
-    a.flags |= CF_FAILED
-    return SPLICE_BROKEN_FROM
+    return SPLICE_EOF if n == IO_END else SPLICE_WAIT if n == IO_AGAIN else SPLICE_BROKEN_FROM
 
 
 cdef int splice_out(Conn* a, Conn* b, int64_t* gave) noexcept nogil:
@@ -134,13 +134,9 @@ cdef int splice_out(Conn* a, Conn* b, int64_t* gave) noexcept nogil:
     cdef ssize_t n
     if not b.ready & R_WRITE:
         return SPLICE_WAIT
-    n = splice(a.pipe.r, NULL, b.fd, NULL, a.pipe.filled, SPLICE_F_MOVE | SPLICE_F_NONBLOCK)
-    if n < 0:
-        b.ready &= ~R_WRITE
-        if errno == EAGAIN or errno == EINTR:
-            return SPLICE_WAIT
-        b.flags |= CF_FAILED
-        return SPLICE_BROKEN_TO
+    n = b.io.splice_out(b, a.pipe)
+    if n <= 0:
+        return SPLICE_WAIT if n == 0 else SPLICE_BROKEN_TO
     a.pipe.filled -= <uint32_t> n
     gave[0] += n
     b.put += n

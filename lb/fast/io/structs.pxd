@@ -49,6 +49,8 @@ cdef enum Kind:
     K_TCP = 5               # client of a stream server
     K_UP = 6                # connection to a server of an upstream
     K_PROXY_PROTOCOL = 7             # client of either, before its PROXY header is whole (stream/proxy_protocol.pyx)
+    K_HANDSHAKE = 8         # client of either, before its transport is up (io/handshake.pyx)
+    KINDS = 9
 
 cdef enum State:            # changed by conn_state() only
     S_FREE = 0
@@ -58,7 +60,8 @@ cdef enum State:            # changed by conn_state() only
     S_BUSY = 4              # an exchange runs
     S_LINGERING = 5            # client: answered, our side shut; reading what is still on its way
     S_NEW = 6               # client: accepted, nothing received yet
-    S_STATES = 7
+    S_HANDSHAKE = 7         # the transport's handshake is under way: of a client, or behind connect()
+    S_STATES = 8
 
 cdef enum Ready:            # what epoll told and no system call has disproved
     R_READ = 1
@@ -76,9 +79,39 @@ cdef enum ConnFlag:
     CF_FAILED = 64          # an I/O error was seen
     CF_BULK = 128           # what is read here goes through the pump
 
-ctypedef struct Conn:       # a socket; in a slab, never moves; written by the loop only
+cdef enum Io:               # what an operation of a transport answers where it moves no bytes
+    IO_END = 0              # reading: the peer has ended
+    IO_AGAIN = -1           # nothing now; what makes it worth another try is an event or a post
+    IO_FAILED = -2          # the connection is broken (CF_FAILED is set)
+
+ctypedef struct Transport:  # how the bytes of a connection travel; the contract is in io/conn.pyx
+    const char* name
+    ssize_t (*recv)(Conn* c, char* p, size_t n) noexcept nogil
+    ssize_t (*send)(Conn* c, const char* p, size_t n) noexcept nogil          # 0: none now
+    ssize_t (*peek)(Conn* c, char* p, size_t n) noexcept nogil
+    int (*pending)(Conn* c) noexcept nogil              # Ready: what can go on without an event of the descriptor
+    int (*handshake)(Conn* c) noexcept nogil            # 1: done; 0: not yet; IO_FAILED. NULL: there is none
+    ssize_t (*splice_in)(Conn* c, Pipe* to, size_t n) noexcept nogil          # NULL: not past this process
+    ssize_t (*splice_out)(Conn* c, Pipe* frm) noexcept nogil                  # NULL: not past this process
+    ssize_t (*sendfile)(Conn* c, int file, int64_t at, size_t n) noexcept nogil         # NULL: not past this process
+    void (*shutdown)(Conn* c) noexcept nogil            # end our direction; the other goes on
+    void (*reset)(Conn* c) noexcept nogil               # its close will break off what was sent
+    void (*close)(Conn* c) noexcept nogil
+    int (*error)(Conn* c) noexcept nogil                # the errno of what failed, which it clears; 0: nothing did
+    bint (*local)(Conn* c, char* sa, uint32_t* n) noexcept nogil    # our own address, of *n bytes at most
+
+ctypedef struct ConnKind:   # what a kind of connection does (io/kinds.pyx)
+    void (*begin)(Conn* c) noexcept nogil               # it has become one of this kind
+    void (*event)(Conn* c) noexcept nogil
+    void (*timeout)(Conn* c) noexcept nogil
+    void (*drain)(Conn* c) noexcept nogil               # the worker ends now: log, let go, close; NULL: ended elsewhere
+    void (*count)(Conn* c, int old, int state) noexcept nogil       # its state changes: counters, lists; NULL: none
+
+ctypedef struct Conn:       # a connection; in a slab, never moves; written by the loop only
     Timer timer             # first: see Timer
-    int32_t fd
+    const Transport* io     # how its bytes travel
+    void* io_state          # the transport's own
+    int32_t fd              # the transport's: -1 where it has none (nobody else may ask)
     uint32_t idx            # place in the slab
     uint32_t gen            # grows when freed: an event of an older life is dropped
     uint8_t kind            # Kind

@@ -4,6 +4,9 @@ ctypedef struct Listener:
     Conn* conn              # NULL: not ours (another worker's reuseport socket), or closed
     int32_t fd
     uint8_t tcp             # a stream server
+    uint8_t kind            # what its clients become: K_HTTP or K_TCP
+    const Transport* io     # of its clients
+    int64_t handshake_timeout   # how long the transport's handshake may take
     uint8_t local           # a unix socket
     uint8_t delay           # tcp_nodelay off
     uint8_t proxy_protocol_first         # proxy_protocol: connections begin with a PROXY header
@@ -113,6 +116,10 @@ ctypedef struct Loop:       # one per worker; the only state of the machine room
     int64_t mean_at         # when `mean` was worked out
     uint64_t mean           # clients per worker, over the workers that run
     uint64_t others         # a worker with fewer clients accepts
+    const Transport* io     # of connections to servers, and of clients before what their listener says
+    uint64_t cutting        # seed of the cutting transport, which counts on; 0: plain
+    uint8_t stalled         # whose handshake it never ends: K_HANDSHAKE (clients), K_UP; 0: nobody's
+    ConnKind kinds[KINDS]
     Env env
     char date[32]           # IMF-fixdate of `second`
     Pool pool

@@ -155,7 +155,7 @@ cdef void log_body_large(Request* r, uint64_t before, uint64_t n) noexcept nogil
 
 cdef const char* error_try_phase(Request* r) noexcept nogil:
     """What the request does with its server."""
-    if r.up == NULL or r.up.state == S_CONNECT or r.flags & RQ_TCP:
+    if r.up == NULL or r.up.state == S_CONNECT or r.up.state == S_HANDSHAKE or r.flags & RQ_TCP:
         return b"while connecting to upstream"
     return b"while reading upstream" if r.flags & RQ_UP_HEAD else b"while reading response header from upstream"
 
@@ -278,10 +278,10 @@ cdef void log_connected(Request* r, Conn* c) noexcept nogil:
     """[info] client A connected to B; proxy A connected to B"""
     cdef Out o
     cdef char sa[128]
-    cdef socklen_t n = sizeof(sa)
+    cdef uint32_t n = sizeof(sa)
     if not error_begin(&o, error_logs_of(r), LOG_INFO):
         return
-    if getsockname(c.fd, <sockaddr*> sa, &n) != 0:
+    if not c.io.local(c, sa, &n):
         n = 0
     error_connection(&o, r.client)
     if c == r.client:

@@ -1,6 +1,6 @@
 """Connections that begin with a PROXY header (listen ... proxy_protocol): it is read before anything else is done.
 
-    accept_one -> K_PROXY_PROTOCOL: proxy_protocol_event (look, without taking) -> K_HTTP: client_accepted | K_TCP: tcp_begin
+    accept_one -> K_PROXY_PROTOCOL: proxy_protocol_event (look, without taking) -> conn_begin: [K_HANDSHAKE] -> K_HTTP | K_TCP
                                  not whole: the next event looks again; no PROXY header, its end, or silence: closed
 
 The header is taken from the socket to the byte, so that what follows it is read by the room whose it is. What it says lives
@@ -9,6 +9,7 @@ with the connection (Conn.proxy_protocol). proxy_protocol_send writes a header o
 
 
 cdef void proxy_protocol_accepted(Conn* c) noexcept nogil:
+    conn_state(c, S_NEW)
     timer_set(&loop.wheel, &c.timer, loop.now + c.lst.proxy_protocol_timed_out)
 
 
@@ -24,9 +25,8 @@ cdef void proxy_protocol_event(Conn* c) noexcept nogil:
     cdef int rc
     if not c.ready & R_READ:
         return
-    got = recv(c.fd, loop.scratch, PROXY_PROTOCOL_MOST, MSG_PEEK)
-    if got < 0 and (errno == EAGAIN or errno == EINTR):
-        c.ready &= ~R_READ
+    got = conn_peek(c, loop.scratch, PROXY_PROTOCOL_MOST)
+    if got == IO_AGAIN:
         return
     if got <= 0:
         conn_close(c)
@@ -37,10 +37,8 @@ cdef void proxy_protocol_event(Conn* c) noexcept nogil:
     elif rc == P_BAD or got == PROXY_PROTOCOL_MOST:
         proxy_protocol_log(c, loop.scratch, <uint32_t> got if got < 128 else 128)
         conn_close(c)
-    elif c.ready & R_HUP:               # the end came behind it: no further event will tell of more
+    elif c.ready & R_HUP and not c.io.pending(c):       # the end came behind it: no further event will tell of more
         conn_close(c)
-    else:
-        c.ready &= ~R_READ
 
 
 cdef void proxy_protocol_done(Conn* c, ProxyProtocol* g) noexcept nogil:
@@ -49,18 +47,12 @@ cdef void proxy_protocol_done(Conn* c, ProxyProtocol* g) noexcept nogil:
     if c.proxy_protocol != NULL:
         memcpy(buf_data(c.proxy_protocol), g, sizeof(ProxyProtocol))
         memcpy(buf_data(c.proxy_protocol) + sizeof(ProxyProtocol), loop.scratch + g.size - g.tlvs, g.tlvs)
-    if c.proxy_protocol == NULL or recv(c.fd, loop.scratch, g.size, 0) != <ssize_t> g.size:
+    if c.proxy_protocol == NULL or not conn_take(c, loop.scratch, g.size):
         conn_close(c)
         return
     loop.st.bytes_in += g.size
     timer_clear(&c.timer)
-    if c.lst.tcp:
-        c.kind = K_TCP
-        tcp_begin(c)
-        return
-    c.kind = K_HTTP
-    client_accepted(c)
-    client_event(c)
+    conn_begin(c)
 
 
 cdef void proxy_protocol_timed_out(Conn* c) noexcept nogil:
@@ -89,16 +81,20 @@ cdef bint proxy_protocol_send(Request* r) noexcept nogil:
     """Our header for r.up, in one write; UNKNOWN for what it cannot say. False: the connection failed."""
     cdef char line[128]
     cdef char local[128]
-    cdef socklen_t n = sizeof(local)
+    cdef uint32_t n = sizeof(local)
     cdef Conn* c = r.client
     cdef Out o
     cdef int family = (<sockaddr*> c.addr).sa_family if c.addr_len else AF_UNIX
     out_init(&o, line, sizeof(line))
+<<<<<<< HEAD
     if family == AF_UNIX or getsockname(c.fd, <sockaddr*> local, &n) != 0 or (<sockaddr*> local).sa_family != family:
         family = AF_UNIX
     if r.stream.send_proxy_protocol == 2:
         return conn_send(r.up, line, proxy_protocol_write(line, c.addr, local, family))
     if family == AF_UNIX:
+=======
+    if family == AF_UNIX or not c.io.local(c, local, &n) or (<sockaddr*> local).sa_family != family:
+>>>>>>> t
         return conn_send(r.up, b"PROXY UNKNOWN\r\n", 15)
     out_put(&o, b"PROXY TCP4 " if family == AF_INET else b"PROXY TCP6 ", 11)
     sockaddr_write(&o, c.addr, c.addr_len)

@@ -15,6 +15,7 @@ cdef enum:
 
 cdef void tcp_begin(Conn* c) noexcept nogil:
     cdef Request* r = request_new(c, 0)
+    conn_state(c, S_BUSY)
     if r == NULL:
         conn_close(c)
         return
@@ -49,7 +50,7 @@ cdef void tcp_event(Conn* c) noexcept nogil:
     if r == NULL:
         lingering_read(c)
         return
-    if r.up == NULL or r.up.state == S_CONNECT:
+    if r.up == NULL or r.up.state != S_BUSY:
         if r.up == NULL and (r.stream.text != NULL or r.stream.show):
             session_returning(r)
         elif c.ready & R_ERR and c == r.client:      # the client has gone before there was a server
@@ -127,9 +128,13 @@ cdef bint tcp_move(Conn* a, Conn* b) noexcept nogil:
         return False
     if tcp_over(a, b) and not b.flags & CF_SHUT and (a.req.flags & RQ_TUNNEL or not a.req.stream.cut):
         b.flags |= CF_SHUT
+<<<<<<< HEAD
         shutdown(b.fd, SHUT_WR)
         if a.kind == K_UP and not a.req.flags & RQ_TUNNEL:
             tcp_up_ended(a)
+=======
+        b.io.shutdown(b)
+>>>>>>> t
     return True
 
 
@@ -188,6 +193,13 @@ cdef void tcp_timeout(Conn* c) noexcept nogil:
         return
     log_request(LOG_INFO, c.req, b"connection timed out", ETIMEDOUT, b"while proxying connection")
     tcp_end(c.req)
+
+
+cdef void tcp_drain(Conn* c) noexcept nogil:
+    if c.req == NULL:                   # lingering
+        conn_close(c)
+    else:
+        tcp_end(c.req)
 
 
 cdef void tcp_end(Request* r) noexcept nogil:

@@ -1,7 +1,12 @@
 """Servers of upstreams, for HTTP requests and TCP sessions alike: choose, reuse or connect, fail over, give back.
 
+<<<<<<< HEAD
     up_start -> choose -> pool_take_for -> up_ready
                        -> connect -> S_CONNECT -> up_event -> up_ready        (proxy_send or tcp_connected)
+=======
+    up_start -> choose -> pool_take -> up_ready
+                       -> connect -> S_CONNECT -> up_event -> up_connected [S_HANDSHAKE] -> up_ready    (proxy_send or tcp_connected)
+>>>>>>> t
                              failed: up_failed -> peer_fail -> up_start again, or the final status
     up_release -> pool_put (S_IDLE) or conn_close (upstream/pool.pyx)
 """
@@ -82,9 +87,31 @@ cdef void up_attach(Request* r, Conn* u) noexcept nogil:
     conn_state(u, S_BUSY)
 
 
+<<<<<<< HEAD
+=======
+cdef Conn* pool_take_for(Request* r) noexcept nogil:
+    """A pooled connection for this request. One that cannot be sent again is not risked on a connection that has just ended."""
+    cdef Conn* u
+    while not r.flags & RQ_TCP:
+        u = pool_take(r.peer)
+        if u == NULL or up_idempotent(r) or conn_nothing_came(u):
+            return u
+        conn_close(u)
+    return NULL
+
+
+cdef bint up_quiet(Conn* u) noexcept nogil:
+    """After a whole answer: neither a byte nor the end has come behind it. A splice does not see that it took the last byte."""
+    if not u.ready & (R_READ | R_HUP):
+        return True
+    return not u.ready & R_HUP and conn_nothing_came(u)
+
+
+>>>>>>> t
 cdef int up_connect(Request* r) noexcept nogil:
     """Begin a connection to r.peer. 0, or the errno; -1: proxy_bind's address cannot be had (logged)."""
     cdef Peer* p = r.peer
+<<<<<<< HEAD
     cdef int e
     cdef Conn* u
     cdef int fd = socket(p.family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)
@@ -98,26 +125,43 @@ cdef int up_connect(Request* r) noexcept nogil:
         close(fd)
         return e
     u = conn_new(fd, K_UP)
+=======
+    cdef int e = 0
+    cdef Conn* u = conn_connect(<sockaddr*> p.sa, p.sa_len, r.stream.keepalive if r.flags & RQ_TCP else r.loc.up_keepalive, &e)
+>>>>>>> t
     if u == NULL:
-        close(fd)
-        return ENOMEM
-    if p.family == AF_UNIX:
-        u.flags |= CF_UNIX
+        return e
     u.peer = p
+<<<<<<< HEAD
     up_local_keep(u, r)
+=======
+>>>>>>> t
     up_attach(r, u)
     conn_state(u, S_CONNECT)
-    if not loop_add(u, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET):
-        e = errno
-        r.up = NULL
-        u.req = NULL
-        conn_close(u)
-        return e
     r.flags &= ~RQ_REUSED
     loop.st.up_connects += 1
     p.stats.connects += 1
     timer_set(&loop.wheel, &u.timer, loop.now + (r.stream.connect_timeout if r.flags & RQ_TCP else r.loc.connect_timeout))
     return 0
+
+
+cdef void up_connected(Conn* u) noexcept nogil:
+    """connect() is through: the transport's handshake, within the same deadline, and then the request."""
+    cdef Request* r = u.req
+    cdef int rc
+    if u.io.handshake != NULL:
+        conn_state(u, S_HANDSHAKE)
+        rc = u.io.handshake(u)
+        if rc == 0:
+            return
+        if rc < 0:
+            log_try(r, b"peer closed connection in handshake", u.io.error(u), b"while handshaking with upstream")
+            up_failed(r, WHY_CONNECT)
+            return
+    timer_clear(&u.timer)
+    conn_state(u, S_BUSY)
+    stats_time(u.peer.stats.connect, &u.peer.stats.connect_ms, loop.now - r.up_start)
+    up_ready(r)
 
 
 cdef void up_ready(Request* r) noexcept nogil:
@@ -131,17 +175,19 @@ cdef void up_ready(Request* r) noexcept nogil:
 cdef void up_event(Conn* u) noexcept nogil:
     cdef Request* r = u.req
     cdef int e
+    cdef char byte
     if u.state == S_IDLE:
-        if u.ready & R_READ:        # the server ended it, or sent what nobody asked for
+        if u.ready & R_READ and conn_peek(u, &byte, 1) != IO_AGAIN:      # the server ended it, or sent what nobody asked for
             pool_close(u)
         return
     if u.state == S_CONNECT:
         if u.ready & R_ERR:
-            e = conn_error(u)           # 0: a unix socket that was connected, and left by the server since
+            e = u.io.error(u)           # 0: a unix socket that was connected, and left by the server since
             if e:
                 log_try(r, b"connect() failed", e, b"while connecting to upstream")
                 up_failed(r, WHY_CONNECT)
                 return
+<<<<<<< HEAD
         if not u.ready & R_WRITE:
             return
         timer_clear(&u.timer)
@@ -149,6 +195,13 @@ cdef void up_event(Conn* u) noexcept nogil:
         stats_time(u.peer.stats.connect, &u.peer.stats.connect_ms, loop.now - r.up_start)
         peer_time_seen(r, TIMED_CONNECT, loop.now - r.up_start)
         up_ready(r)
+=======
+        if u.ready & R_WRITE:
+            up_connected(u)
+        return
+    if u.state == S_HANDSHAKE:
+        up_connected(u)
+>>>>>>> t
         return
     if r.flags & (RQ_TCP | RQ_TUNNEL):
         tcp_event(u)
@@ -163,6 +216,8 @@ cdef void up_timeout(Conn* u) noexcept nogil:
         return
     if u.state == S_CONNECT:
         log_try(r, b"upstream timed out", ETIMEDOUT, b"while connecting to upstream")
+    elif u.state == S_HANDSHAKE:
+        log_try(r, b"upstream timed out", ETIMEDOUT, b"while handshaking with upstream")
     elif u.out != NULL or r.client.pipe != NULL:
         log_try(r, b"upstream timed out", ETIMEDOUT, b"while sending request to upstream")
     else:

@@ -131,9 +131,9 @@ cdef inline void var_binary_address(Out* o, Conn* c) noexcept nogil:
 cdef inline void var_local(Out* o, Request* r, bint port) noexcept nogil:
     """$server_addr and $server_port: asks the kernel, as nginx does. Of a unix socket with its path."""
     cdef char sa[128]
-    cdef socklen_t n = sizeof(sa)
+    cdef uint32_t n = sizeof(sa)
     memset(sa, 0, sizeof(sa))
-    if getsockname(r.client.fd, <sockaddr*> sa, &n) != 0:
+    if not r.client.io.local(r.client, sa, &n):
         return
     if port:
         sockaddr_write_port(o, sa, n)

@@ -1,0 +1,68 @@
+"""From socket to protocol: connect, and between accept and the protocol a client whose transport has a handshake (plain sockets
+have none).
+
+    accept_one -> [K_PROXY_PROTOCOL] -> conn_begin -> K_HANDSHAKE: conn_handshake_event ... -> K_HTTP | K_TCP
+                                                        it failed, or took too long: closed
+
+Connections to servers have theirs between S_CONNECT and S_BUSY: up_connected (upstream/upstream.pyx).
+"""
+
+
+cdef Conn* conn_connect(const sockaddr* sa, uint32_t n, bint keepalive, int* e) noexcept nogil:
+    """A connection on its way to this address, registered with the loop. NULL: `e` says why not."""
+    cdef Conn* u
+    cdef int fd = plain_connect(sa, n, keepalive)
+    if fd < 0:
+        e[0] = -fd
+        return NULL
+    u = conn_new(fd, K_UP)
+    if u == NULL:
+        e[0] = ENOMEM
+        close(fd)
+        return NULL
+    u.io = loop.io
+    if sa.sa_family == AF_UNIX:
+        u.flags |= CF_UNIX
+    if not loop_add(u, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET):
+        e[0] = errno
+        conn_close(u)
+        return NULL
+    return u
+
+
+cdef void conn_begin(Conn* c) noexcept nogil:
+    """What stood before it (PROXY) is read: the listener's transport, then its protocol."""
+    c.io = c.lst.io
+    conn_become(c, c.lst.kind if c.io.handshake == NULL else K_HANDSHAKE)
+
+
+cdef void conn_become(Conn* c, int kind) noexcept nogil:
+    """The connection goes on as one of this kind; what is already there to read gets its event."""
+    cdef uint32_t gen = c.gen
+    c.kind = kind
+    loop.kinds[kind].begin(c)
+    if c.gen == gen and c.ready & R_READ:
+        loop_post(c)
+
+
+cdef void conn_handshake_begin(Conn* c) noexcept nogil:
+    conn_state(c, S_HANDSHAKE)
+    timer_set(&loop.wheel, &c.timer, loop.now + c.lst.handshake_timeout)
+    conn_handshake_event(c)
+
+
+cdef void conn_handshake_event(Conn* c) noexcept nogil:
+    cdef int rc = c.io.handshake(c)
+    if rc == 0:
+        return
+    if rc < 0:
+        log_client(LOG_INFO, c, b"peer closed connection in handshake")
+        conn_close(c)
+        return
+    timer_clear(&c.timer)
+    conn_become(c, c.lst.kind)
+
+
+cdef void conn_handshake_timeout(Conn* c) noexcept nogil:
+    log_client(LOG_INFO, c, b"client timed out while handshaking")
+    conn_close(c)

@@ -1,0 +1,153 @@
+"""Plain sockets: the first transport, and what others stand on. Descriptors are touched here, by loop_add and by accept.
+
+    conn_recv -> plain_recv: recv(2)      splice_in -> plain_splice_in: socket -> pipe      conn_sendfile -> plain_sendfile
+
+Each operation takes R_READ or R_WRITE down when it has seen the socket empty or full: the next edge tells of more.
+"""
+
+cdef Transport plain
+
+
+cdef void plain_init() noexcept nogil:
+    plain.name = b"plain"
+    plain.recv = plain_recv
+    plain.send = plain_send
+    plain.peek = plain_peek
+    plain.pending = plain_pending
+    plain.handshake = NULL
+    plain.splice_in = plain_splice_in
+    plain.splice_out = plain_splice_out
+    plain.sendfile = plain_sendfile
+    plain.shutdown = plain_shutdown
+    plain.reset = plain_reset
+    plain.close = plain_close
+    plain.error = plain_error
+    plain.local = plain_local
+
+
+cdef int plain_connect(const sockaddr* sa, uint32_t n, bint keepalive) noexcept nogil:
+    """Begin a connection. The descriptor, or -errno."""
+    cdef int one = 1, e
+    cdef int fd = socket(sa.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)
+    if fd < 0:
+        return -errno
+    if connect(fd, sa, n) != 0 and errno != EINPROGRESS:
+        e = errno
+        close(fd)
+        return -e
+    if keepalive:
+        setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof(one))
+    return fd
+
+
+cdef inline ssize_t plain_recv(Conn* c, char* p, size_t n) noexcept nogil:
+    """A short read has emptied the socket, so R_READ goes down without a second recv. Only when the peer's end was announced
+    (R_HUP) is there something left to read: the end itself."""
+    cdef ssize_t got = recv(c.fd, p, n, 0)
+    if likely(got > 0):
+        if <size_t> got < n and not c.ready & R_HUP:
+            c.ready &= ~R_READ
+        return got
+    return plain_nothing(c, got)
+
+
+cdef ssize_t plain_nothing(Conn* c, ssize_t got) noexcept nogil:
+    """What a read that brought nothing says: the end, none now, or broken."""
+    if got == 0:
+        c.flags |= CF_EOF
+        c.ready &= ~R_READ
+        return IO_END
+    if errno == EAGAIN or errno == EINTR:
+        c.ready &= ~R_READ
+        return IO_AGAIN
+    c.flags |= CF_FAILED
+    c.ready &= ~(R_READ | R_WRITE)
+    return IO_FAILED
+
+
+cdef inline ssize_t plain_send(Conn* c, const char* p, size_t n) noexcept nogil:
+    cdef ssize_t got
+    if c.flags & (CF_USED | CF_NODELAY | CF_UNIX) == CF_USED:
+        plain_nodelay(c)
+    got = send(c.fd, p, n, MSG_NOSIGNAL)
+    if likely(got == <ssize_t> n):
+        return got
+    return plain_blocked(c, got)
+
+
+cdef ssize_t plain_blocked(Conn* c, ssize_t got) noexcept nogil:
+    """What a write that did not take all says: so many, none now (0), or broken."""
+    c.ready &= ~R_WRITE
+    if got >= 0:
+        return got
+    if errno == EAGAIN or errno == EINTR:
+        return 0
+    c.flags |= CF_FAILED
+    return IO_FAILED
+
+
+cdef void plain_nodelay(Conn* c) noexcept nogil:
+    cdef int one = 1
+    setsockopt(c.fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one))
+    c.flags |= CF_NODELAY
+
+
+cdef ssize_t plain_peek(Conn* c, char* p, size_t n) noexcept nogil:
+    """As plain_recv, but the bytes stay, and so does the end."""
+    cdef ssize_t got = recv(c.fd, p, n, MSG_PEEK)
+    if got > 0:
+        if <size_t> got < n and not c.ready & R_HUP:
+            c.ready &= ~R_READ
+        return got
+    if got == 0:
+        return IO_END
+    return plain_nothing(c, got)
+
+
+cdef int plain_pending(Conn* c) noexcept nogil:
+    """The kernel tells of everything."""
+    return 0
+
+
+cdef ssize_t plain_splice_in(Conn* c, Pipe* to, size_t n) noexcept nogil:
+    cdef ssize_t got = splice(c.fd, NULL, to.w, NULL, n, SPLICE_F_MOVE | SPLICE_F_NONBLOCK)
+    return got if got > 0 else plain_nothing(c, got)
+
+
+cdef ssize_t plain_splice_out(Conn* c, Pipe* frm) noexcept nogil:
+    cdef ssize_t got = splice(frm.r, NULL, c.fd, NULL, frm.filled, SPLICE_F_MOVE | SPLICE_F_NONBLOCK)
+    return got if got >= 0 else plain_blocked(c, got)
+
+
+cdef ssize_t plain_sendfile(Conn* c, int file, int64_t at, size_t n) noexcept nogil:
+    """0 with R_WRITE up: the file has ended."""
+    cdef ssize_t got = sendfile(c.fd, file, &at, n)
+    return got if got >= 0 else plain_blocked(c, got)
+
+
+cdef void plain_shutdown(Conn* c) noexcept nogil:
+    shutdown(c.fd, SHUT_WR)
+
+
+cdef void plain_reset(Conn* c) noexcept nogil:
+    cdef linger how
+    how.l_onoff = 1
+    how.l_linger = 0
+    setsockopt(c.fd, SOL_SOCKET, SO_LINGER, &how, sizeof(how))
+
+
+cdef void plain_close(Conn* c) noexcept nogil:
+    close(c.fd)
+    c.fd = -1
+
+
+cdef int plain_error(Conn* c) noexcept nogil:
+    cdef int e = 0
+    cdef socklen_t n = sizeof(e)
+    if getsockopt(c.fd, SOL_SOCKET, SO_ERROR, &e, &n) != 0:
+        return errno
+    return e
+
+
+cdef bint plain_local(Conn* c, char* sa, uint32_t* n) noexcept nogil:
+    return getsockname(c.fd, <sockaddr*> sa, <socklen_t*> n) == 0

@@ -27,11 +27,7 @@ JOBS ?= $(shell echo $$(($$(nproc) + 1)))
 BENCH ?=
 export LB_BUILD PYTHON
 
-<<<<<<< HEAD
-.PHONY: other-python wire help deps venv build debug asan consul run run-consul lint test test-cluster reloads package screenshot bench clean
-=======
-.PHONY: wire help deps venv build debug asan consul run run-consul lint test test-cluster reloads cutting package screenshot bench clean
->>>>>>> t
+.PHONY: other-python wire help deps venv build debug asan consul run run-consul lint test test-cluster reloads cutting package screenshot bench clean
 
 help:  ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

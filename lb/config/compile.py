@@ -277,11 +277,7 @@ def _settings(scope: Scope) -> HttpSettings:
         access=tuple(scope.inherited("access", ())),
         realip=realip(scope),
         limits=tuple(scope.inherited("limit_req", ())),
-<<<<<<< HEAD
         header_filter=header_filter(scope),
-=======
-        header_filter=shape(scope),
->>>>>>> t
         keepalive_header_s=scope.inherited("keepalive_header", 0),
         early_hints=scope.inherited("early_hints", ()),
         proxy_bind=scope.inherited("proxy_bind", None),

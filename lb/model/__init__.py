@@ -353,11 +353,7 @@ class HttpSettings:
     limit_req_status: int = 503
     limit_req_log_level: LogLevel = "error"
     limit_req_dry_run: bool = False
-<<<<<<< HEAD:lb/model/__init__.py
     header_filter: HeaderFilter = HeaderFilter()
-=======
-    header_filter: Shape = Shape()
->>>>>>> t:lb/config/model.py
     proxy_method: Value | None = None  # None: the client's
     proxy_set_body: Value | None = None
     proxy_pass_request_headers: bool = True

@@ -65,12 +65,6 @@ cdef bint response_buffer_pipe(Request* r) noexcept nogil:
         got = splice_pipe_read(u.pipe, loop.scratch, SCRATCH)
         if got <= 0:
             return False
-<<<<<<< HEAD
-        u.pipe.filled -= <uint32_t> got
-=======
-        r.sent += got
-        r.body_sent += got
->>>>>>> t
         if not temp_file_write(r, r.response_file, loop.scratch, <uint32_t> got):
             return False
     splice_pipe_give(u)

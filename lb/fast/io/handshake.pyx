@@ -8,12 +8,22 @@ Connections to servers have theirs between S_CONNECT and S_BUSY: up_connected (u
 """
 
 
-cdef Conn* conn_connect(const sockaddr* sa, uint32_t n, bint keepalive, int* e) noexcept nogil:
-    """A connection on its way to this address, registered with the loop. NULL: `e` says why not."""
+cdef Conn* conn_connect(const sockaddr* sa, uint32_t n, bint (*prepare)(int, Request*) noexcept nogil, Request* r,
+                        int* e) noexcept nogil:
+    """A connection on its way to this address, registered with the loop. `prepare` sets the new socket's options for `r`; False:
+    it cannot have them. NULL: `e` is an errno, or -1 after `prepare` said no."""
     cdef Conn* u
-    cdef int fd = plain_connect(sa, n, keepalive)
+    cdef int fd = plain_socket(sa.sa_family)
     if fd < 0:
         e[0] = -fd
+        return NULL
+    if not prepare(fd, r):
+        e[0] = -1
+        close(fd)
+        return NULL
+    e[0] = plain_connect(fd, sa, n)
+    if e[0]:
+        close(fd)
         return NULL
     u = conn_new(fd, K_UP)
     if u == NULL:

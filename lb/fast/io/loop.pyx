@@ -55,7 +55,6 @@ cdef void loop_dispatch(epoll_event* ev) noexcept nogil:
     loop_event(c)
 
 
-<<<<<<< HEAD
 cdef void loop_pool_watch(epoll_event* ev) noexcept nogil:
     """Before any request of this turn takes a pooled connection: one that epoll tells something of has ended, or has bytes
     that nobody asked for."""
@@ -64,25 +63,6 @@ cdef void loop_pool_watch(epoll_event* ev) noexcept nogil:
         loop_dispatch(ev)
 
 
-cdef void loop_event(Conn* c) noexcept nogil:
-    if c.kind == K_HTTP:
-        client_event(c)
-    elif c.kind == K_UP:
-        up_event(c)
-    elif c.kind == K_TCP:
-        tcp_event(c)
-    elif c.kind == K_LISTEN:
-        accept_event(c)
-    elif c.kind == K_PROXY_PROTOCOL:
-        proxy_protocol_event(c)
-    elif c.kind == K_WAKE:
-        loop_wake_event(c)
-    elif c.kind == K_SIGNAL:
-        loop_signal_event(c)
-
-
-=======
->>>>>>> t
 cdef void loop_post(Conn* c) noexcept nogil:
     """Run this connection's room again before the next wait: for work that must not start below its caller."""
     if c.flags & CF_POSTED:

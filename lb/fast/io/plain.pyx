@@ -25,19 +25,30 @@ cdef void plain_init() noexcept nogil:
     plain.local = plain_local
 
 
-cdef int plain_connect(const sockaddr* sa, uint32_t n, bint keepalive) noexcept nogil:
-    """Begin a connection. The descriptor, or -errno."""
-    cdef int one = 1, e
-    cdef int fd = socket(sa.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)
-    if fd < 0:
-        return -errno
-    if connect(fd, sa, n) != 0 and errno != EINPROGRESS:
-        e = errno
-        close(fd)
-        return -e
-    if keepalive:
-        setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof(one))
-    return fd
+cdef int plain_socket(int family) noexcept nogil:
+    """A new descriptor, or -errno."""
+    cdef int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)
+    return fd if fd >= 0 else -errno
+
+
+cdef int plain_connect(int fd, const sockaddr* sa, uint32_t n) noexcept nogil:
+    """Begin a connection. 0, or the errno."""
+    return errno if connect(fd, sa, n) != 0 and errno != EINPROGRESS else 0
+
+
+cdef void plain_probe(Conn* c, int seconds, int most) noexcept nogil:
+    """Ask the peer's kernel after so much silence, and as often, whether it still knows the connection."""
+    cdef int one = 1
+    setsockopt(c.fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof(one))
+    setsockopt(c.fd, IPPROTO_TCP, TCP_KEEPIDLE, &seconds, sizeof(seconds))
+    setsockopt(c.fd, IPPROTO_TCP, TCP_KEEPINTVL, &seconds, sizeof(seconds))
+    setsockopt(c.fd, IPPROTO_TCP, TCP_KEEPCNT, &most, sizeof(most))
+
+
+cdef int plain_unacknowledged(Conn* c) noexcept nogil:
+    """Bytes sent that the peer's kernel has not confirmed; 0 also where that cannot be known."""
+    cdef int left = 0
+    return left if ioctl(c.fd, SIOCOUTQ, &left) == 0 else 0
 
 
 cdef inline ssize_t plain_recv(Conn* c, char* p, size_t n) noexcept nogil:

@@ -86,15 +86,11 @@ cdef bint proxy_protocol_send(Request* r) noexcept nogil:
     cdef Out o
     cdef int family = (<sockaddr*> c.addr).sa_family if c.addr_len else AF_UNIX
     out_init(&o, line, sizeof(line))
-<<<<<<< HEAD
-    if family == AF_UNIX or getsockname(c.fd, <sockaddr*> local, &n) != 0 or (<sockaddr*> local).sa_family != family:
+    if family == AF_UNIX or not c.io.local(c, local, &n) or (<sockaddr*> local).sa_family != family:
         family = AF_UNIX
     if r.stream.send_proxy_protocol == 2:
         return conn_send(r.up, line, proxy_protocol_write(line, c.addr, local, family))
     if family == AF_UNIX:
-=======
-    if family == AF_UNIX or not c.io.local(c, local, &n) or (<sockaddr*> local).sa_family != family:
->>>>>>> t
         return conn_send(r.up, b"PROXY UNKNOWN\r\n", 15)
     out_put(&o, b"PROXY TCP4 " if family == AF_INET else b"PROXY TCP6 ", 11)
     sockaddr_write(&o, c.addr, c.addr_len)

@@ -128,26 +128,17 @@ cdef bint tcp_move(Conn* a, Conn* b) noexcept nogil:
         return False
     if tcp_over(a, b) and not b.flags & CF_SHUT and (a.req.flags & RQ_TUNNEL or not a.req.stream.cut):
         b.flags |= CF_SHUT
-<<<<<<< HEAD
-        shutdown(b.fd, SHUT_WR)
+        b.io.shutdown(b)
         if a.kind == K_UP and not a.req.flags & RQ_TUNNEL:
             tcp_up_ended(a)
-=======
-        b.io.shutdown(b)
->>>>>>> t
     return True
 
 
 cdef void tcp_up_ended(Conn* u) noexcept nogil:
     """The server has ended and the client knows. Has it gone? Its kernel answers a probe with a reset then."""
-    cdef int one = 1, idle = HALF_PROBE, most = HALF_PROBES
     peer_ended(u.req)
-    if u.flags & CF_UNIX:               # there the next write tells
-        return
-    setsockopt(u.fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof(one))
-    setsockopt(u.fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof(idle))
-    setsockopt(u.fd, IPPROTO_TCP, TCP_KEEPINTVL, &idle, sizeof(idle))
-    setsockopt(u.fd, IPPROTO_TCP, TCP_KEEPCNT, &most, sizeof(most))
+    if not u.flags & CF_UNIX:           # there the next write tells
+        plain_probe(u, HALF_PROBE, HALF_PROBES)
 
 
 cdef bint tcp_copy(Conn* a, Conn* b) noexcept nogil:

@@ -122,22 +122,14 @@ cdef Conn* pool_take_for(Request* r) noexcept nogil:
             return NULL
         pool_unlink(u)
         timer_clear(&u.timer)
-        if sure or pool_nothing_came(u):
+        if sure or conn_nothing_came(u):
             return u
         conn_close(u)
     return NULL
-
-
-cdef bint pool_nothing_came(Conn* u) noexcept nogil:
-    cdef char c
-    return recv(u.fd, &c, 1, MSG_PEEK) < 0 and errno == EAGAIN
 
 
 cdef bint up_quiet(Conn* u) noexcept nogil:
     """After a whole answer: neither a byte nor the end has come behind it. A splice does not see that it took the last byte."""
     if not u.ready & (R_READ | R_HUP):
         return True
-    if u.ready & R_HUP or not pool_nothing_came(u):
-        return False
-    u.ready &= ~R_READ
-    return True
+    return not u.ready & R_HUP and conn_nothing_came(u)

@@ -1,12 +1,7 @@
 """Servers of upstreams, for HTTP requests and TCP sessions alike: choose, reuse or connect, fail over, give back.
 
-<<<<<<< HEAD
     up_start -> choose -> pool_take_for -> up_ready
-                       -> connect -> S_CONNECT -> up_event -> up_ready        (proxy_send or tcp_connected)
-=======
-    up_start -> choose -> pool_take -> up_ready
                        -> connect -> S_CONNECT -> up_event -> up_connected [S_HANDSHAKE] -> up_ready    (proxy_send or tcp_connected)
->>>>>>> t
                              failed: up_failed -> peer_fail -> up_start again, or the final status
     up_release -> pool_put (S_IDLE) or conn_close (upstream/pool.pyx)
 """
@@ -87,55 +82,15 @@ cdef void up_attach(Request* r, Conn* u) noexcept nogil:
     conn_state(u, S_BUSY)
 
 
-<<<<<<< HEAD
-=======
-cdef Conn* pool_take_for(Request* r) noexcept nogil:
-    """A pooled connection for this request. One that cannot be sent again is not risked on a connection that has just ended."""
-    cdef Conn* u
-    while not r.flags & RQ_TCP:
-        u = pool_take(r.peer)
-        if u == NULL or up_idempotent(r) or conn_nothing_came(u):
-            return u
-        conn_close(u)
-    return NULL
-
-
-cdef bint up_quiet(Conn* u) noexcept nogil:
-    """After a whole answer: neither a byte nor the end has come behind it. A splice does not see that it took the last byte."""
-    if not u.ready & (R_READ | R_HUP):
-        return True
-    return not u.ready & R_HUP and conn_nothing_came(u)
-
-
->>>>>>> t
 cdef int up_connect(Request* r) noexcept nogil:
     """Begin a connection to r.peer. 0, or the errno; -1: proxy_bind's address cannot be had (logged)."""
     cdef Peer* p = r.peer
-<<<<<<< HEAD
-    cdef int e
-    cdef Conn* u
-    cdef int fd = socket(p.family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)
-    if fd < 0:
-        return errno
-    if not up_outgoing_set(fd, r):
-        close(fd)
-        return -1
-    if connect(fd, <sockaddr*> p.sa, p.sa_len) != 0 and errno != EINPROGRESS:
-        e = errno
-        close(fd)
-        return e
-    u = conn_new(fd, K_UP)
-=======
     cdef int e = 0
-    cdef Conn* u = conn_connect(<sockaddr*> p.sa, p.sa_len, r.stream.keepalive if r.flags & RQ_TCP else r.loc.up_keepalive, &e)
->>>>>>> t
+    cdef Conn* u = conn_connect(<sockaddr*> p.sa, p.sa_len, up_outgoing_set, r, &e)
     if u == NULL:
         return e
     u.peer = p
-<<<<<<< HEAD
     up_local_keep(u, r)
-=======
->>>>>>> t
     up_attach(r, u)
     conn_state(u, S_CONNECT)
     r.flags &= ~RQ_REUSED
@@ -161,6 +116,7 @@ cdef void up_connected(Conn* u) noexcept nogil:
     timer_clear(&u.timer)
     conn_state(u, S_BUSY)
     stats_time(u.peer.stats.connect, &u.peer.stats.connect_ms, loop.now - r.up_start)
+    peer_time_seen(r, TIMED_CONNECT, loop.now - r.up_start)
     up_ready(r)
 
 
@@ -187,21 +143,11 @@ cdef void up_event(Conn* u) noexcept nogil:
                 log_try(r, b"connect() failed", e, b"while connecting to upstream")
                 up_failed(r, WHY_CONNECT)
                 return
-<<<<<<< HEAD
-        if not u.ready & R_WRITE:
-            return
-        timer_clear(&u.timer)
-        conn_state(u, S_BUSY)
-        stats_time(u.peer.stats.connect, &u.peer.stats.connect_ms, loop.now - r.up_start)
-        peer_time_seen(r, TIMED_CONNECT, loop.now - r.up_start)
-        up_ready(r)
-=======
         if u.ready & R_WRITE:
             up_connected(u)
         return
     if u.state == S_HANDSHAKE:
         up_connected(u)
->>>>>>> t
         return
     if r.flags & (RQ_TCP | RQ_TUNNEL):
         tcp_event(u)
@@ -329,10 +275,9 @@ cdef bint pool_unasked(Request* r) noexcept nogil:
     """A pooled connection ended under the request: had its server gone before the request came to it? Then it did not
     acknowledge all of it (a server that did may have acted on it). Of a reset nobody can tell; nor of a unix socket."""
     cdef Conn* u = r.up
-    cdef int left = 0
     if u.put == r.up_put:
         return True
-    return u.flags & CF_EOF and not u.flags & CF_UNIX and ioctl(u.fd, SIOCOUTQ, &left) == 0 and left > 0
+    return u.flags & CF_EOF and not u.flags & CF_UNIX and plain_unacknowledged(u) > 0
 
 
 cdef bint up_next(Request* r, int why) noexcept nogil:

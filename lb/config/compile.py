@@ -21,6 +21,7 @@ from lb.config.model import (
     Listener,
     Location,
     Op,
+    ProxyPass,
     StaticFiles,
     StreamServer,
     TempPath,
@@ -167,6 +168,7 @@ def build(reader: Reader) -> Config:
         listeners=listeners,
         log_paths=tuple(sorted(reader.log_paths - {"stderr"})),
         syslogs=tuple(reader.syslogs.items()),
+        temp_paths=tuple(sorted(reader.temp_paths)),
         uses_stderr="stderr" in reader.log_paths or any(log.path == "stderr" for log in main.error_logs),
         variables=tuple(reader.variables),
         maps=tuple(reader.maps),
@@ -224,11 +226,14 @@ def _http_server(scope: HttpServerScope) -> HttpServer:
 
 
 def _location(scope: LocationScope) -> Location:
+    handler, settings = _handler(scope), _settings(scope)
+    if isinstance(handler, ProxyPass):
+        scope.reader.temp_paths |= {settings.client_body_temp.directory, settings.proxy_temp.directory}
     return Location(
         match=scope.match,
         pattern=scope.pattern,
-        handler=_handler(scope),
-        settings=_settings(scope),
+        handler=handler,
+        settings=settings,
         where=scope.node.where if scope.node else "",
         regex=scope.regex,
         locations=tuple(_location(inner) for inner in scope.locations),

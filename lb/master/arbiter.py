@@ -308,7 +308,11 @@ class Master:
             self.log.notice("the new binary runs: the configuration is not read again")
             return
         prepared = prepare(
-            Loaded(generation.config, generation.identity), self._source, self.generations.sockets, self.log
+            Loaded(generation.config, generation.identity),
+            generation.compiled,
+            self._source,
+            self.generations.sockets,
+            self.log,
         )
         if prepared is not None:
             prepared.binding.step(time.monotonic())  # every socket is there

@@ -12,13 +12,14 @@ import resource
 import time
 
 from lb import __version__, _fast
+from lb.config import Problem
 from lb.config.excerpt import explain
 from lb.config.model import Config
 from lb.log import Log, Target, print_error, targets
-from lb.master import daemon, inherit, logfiles, pidfile, sockets, title
+from lb.master import child, daemon, inherit, logfiles, pidfile, sockets, title
 from lb.master.arbiter import Master
 from lb.master.inherit import Inherited
-from lb.master.reload import Loaded, Prepared, prepare, read
+from lb.master.reload import CHILD_NAME, Loaded, Prepared, prepare, read, read_and_compile
 from lb.master.sockets import BindError, Binding, Want
 from lb.master.source import Source
 
@@ -40,7 +41,22 @@ def early_log(source: Source) -> Log:
 
 def load(source: Source, log: Log) -> Loaded | None:
     """Read the configuration and say what is wrong with it; None if it cannot be used."""
-    loaded = read(source)
+    return _said(read(source), log)
+
+
+def load_compiled(source: Source, compiled: _fast.Compiled, log: Log) -> Loaded | None:
+    """`load` in a child, as a reload does it: the model of the servers is never in the master, or in what it forks."""
+    outcome = child.run(lambda: read_and_compile(source, compiled), CHILD_NAME, (compiled.fileno(),))
+    if outcome.error:
+        log.emerg(outcome.error)
+        return None
+    loaded = _said(outcome.value, log)
+    while loaded is not None and not compiled.step():
+        pass
+    return loaded
+
+
+def _said(loaded: Loaded | tuple[Problem, ...], log: Log) -> Loaded | None:
     if not isinstance(loaded, Loaded):
         for problem in loaded:
             log.write("emerg", str(problem), shown=explain(problem))
@@ -54,9 +70,10 @@ def start(source: Source) -> int:
     """Run a master until it ends. Returns the exit code; with `daemon on` only in the daemon."""
     log = early_log(source)
     inherited = inherit.collect()
-    loaded = load(source, log)
+    compiled = _fast.Compiled()
+    loaded = load_compiled(source, compiled, log)
     have = inherited.take(sockets.wants(loaded.config)) if loaded else {}
-    prepared = prepare(loaded, source, have, log) if loaded else None
+    prepared = prepare(loaded, compiled, source, have, log) if loaded else None
     if prepared is None:
         return 1
     _use(log, prepared)

@@ -1,6 +1,9 @@
-"""A new configuration while the old one serves: read in a child, logs opened, sockets bound, then handed over.
+"""A new configuration while the old one serves: read and compiled in a child, logs opened, sockets bound, then handed over.
 
-    reading -> binding -> prepared | failed
+    reading -> taking -> binding -> prepared | failed
+
+Of the servers of http{} and stream{} the master gets what the child has compiled (`_fast.Compiled`), never their model: it
+takes a child seconds to make it for thousands of servers, and would take each worker a hundred megabytes to keep.
 
 Each step returns at once.  Until `prepared` is taken nothing of the running configuration is touched; `failed` leaves
 nothing behind.  The reasons for a failure are in the log by then, in nginx's words.
@@ -8,9 +11,10 @@ nothing behind.  The reasons for a failure are in the log by then, in nginx's wo
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
+from lb._fast import Compiled
 from lb.config import ConfigError, Problem, load
 from lb.config.model import Config, ErrorLog
 from lb.log import Log
@@ -21,12 +25,13 @@ from lb.master.loop import Loop
 from lb.master.sockets import BindError, Binding, Sockets, wants
 from lb.master.source import Source
 
+CHILD_NAME: Final = "reading the configuration"
 READ_WITHIN_S: Final = 60.0  # a configuration of thousands of names behind a slow resolver
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    config: Config
+    config: Config  # without the servers of its listeners, once they are compiled
     identity: Identity | None
 
 
@@ -35,6 +40,7 @@ class Prepared:
     """Everything a new generation needs. Who takes it owns `files` and the new sockets."""
 
     config: Config
+    compiled: Compiled
     identity: Identity | None
     error_logs: tuple[ErrorLog, ...]
     files: logfiles.Files
@@ -61,7 +67,18 @@ def read(source: Source) -> Loaded | tuple[Problem, ...]:
         return (Problem(str(error)),)
 
 
-def prepare(loaded: Loaded, source: Source, have: Sockets, log: Log) -> Prepared | None:
+def read_and_compile(source: Source, compiled: Compiled) -> Loaded | tuple[Problem, ...]:
+    """`read`, in a child: what is only for the engine stays in `compiled`."""
+    loaded = read(source)
+    if not isinstance(loaded, Loaded):
+        return loaded
+    config = loaded.config
+    compiled.fill(config, logfiles.error_logs(config, source))
+    bare = tuple(replace(listener, http=(), stream=None) for listener in config.listeners)
+    return Loaded(replace(config, listeners=bare, maps=()), loaded.identity)
+
+
+def prepare(loaded: Loaded, compiled: Compiled, source: Source, have: Sockets, log: Log) -> Prepared | None:
     """Open the logs, and get ready to bind. None: a log cannot be opened; the reason is in `log`."""
     logs = logfiles.error_logs(loaded.config, source)
     try:
@@ -70,7 +87,7 @@ def prepare(loaded: Loaded, source: Source, have: Sockets, log: Log) -> Prepared
         log.emerg(logfiles.failed(error))
         return None
     binding = Binding(wants(loaded.config), have, log.emerg)
-    return Prepared(loaded.config, loaded.identity, logs, files, binding)
+    return Prepared(loaded.config, compiled, loaded.identity, logs, files, binding)
 
 
 class Reload:
@@ -81,16 +98,22 @@ class Reload:
         self._source = source
         self._have = have
         self._log = log
+        self._loaded: Loaded | None = None
         self._preparing: Prepared | None = None
-        self.child = Child(loop, lambda: read(source), "reading the configuration", now + READ_WITHIN_S)
+        self._compiled = compiled = Compiled()
+        self.child = Child(
+            loop, lambda: read_and_compile(source, compiled), CHILD_NAME, now + READ_WITHIN_S, (compiled.fileno(),)
+        )
         self.prepared: Prepared | None = None
         self.failed = ""  # why, in one line
 
     def step(self, now: float) -> None:
         if self.failed or self.prepared:
             return
-        if self._preparing is None:
+        if self._loaded is None:
             self._take(now)
+        if self._loaded is not None and self._preparing is None:
+            self._finish(self._loaded)
         if self._preparing is not None:
             self._bind(self._preparing, now)
 
@@ -107,7 +130,11 @@ class Reload:
                 self._log.emerg(str(problem))
             self.failed = str(outcome.value[0]).splitlines()[0]
         else:
-            self._preparing = prepare(outcome.value, self._source, self._have, self._log)
+            self._loaded = outcome.value
+
+    def _finish(self, loaded: Loaded) -> None:
+        if self._compiled.step():
+            self._preparing = prepare(loaded, self._compiled, self._source, self._have, self._log)
             self.failed = "" if self._preparing else "a log file cannot be opened"
 
     def _bind(self, preparing: Prepared, now: float) -> None:
@@ -133,6 +160,8 @@ class Reload:
             self._preparing.close_copies()
 
     def deadline(self) -> float:
-        if self._preparing is None:
+        if self._loaded is None:
             return self.child.give_up_at
+        if self._preparing is None:
+            return 0.0
         return self._preparing.binding.retry_at

@@ -8,21 +8,13 @@ from __future__ import annotations
 import contextlib
 import os
 
-from lb.config.model import Config, ProxyPass
+from lb.config.model import Config
 from lb.master.identity import Identity
 
 
 def make_temp_dirs(config: Config, identity: Identity | None) -> None:
-    for path in sorted(_directories(config)):
+    for path in config.temp_paths:
         with contextlib.suppress(OSError):
             os.mkdir(path, 0o700)
             if identity is not None:
                 os.chown(path, identity.uid, -1)
-
-
-def _directories(config: Config) -> set[str]:
-    """Of every location that passes requests on."""
-    servers = [server for listener in config.listeners for server in listener.http]
-    locations = [location for server in servers for location in server.locations]
-    settings = [location.settings for location in locations if isinstance(location.handler, ProxyPass)]
-    return {path.directory for item in settings for path in (item.client_body_temp, item.proxy_temp)}

@@ -30,12 +30,12 @@ class Compiled:
         """Which descriptor a child must keep to `fill` it; -1 after the first `step`."""
     def fill(self, config: Config, error_logs: Sequence[ErrorLog]) -> None:
         """Compile `config`; in this process, or in a child of the one that calls `step`. `error_logs`: of the main
-        context, one at least.
+        context, one at least. Raises MemoryError for one that is larger than what is reserved: 1 GiB.
         """
     def step(self) -> bool:
         """After `fill` has returned, here or in the child: some ms of what is left to do. True: it is done.
 
-        Raises OSError when nothing has filled it.
+        Raises OSError, and ValueError when nothing has filled it.
         """
 
 def arena_bytes() -> int:

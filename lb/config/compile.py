@@ -290,8 +290,12 @@ def _temp(scope: Scope, name: str) -> TempPath:
 
 def _given(scope: Scope, fields: dict[str, str]) -> dict[str, Any]:
     """What the files set, on this level or around it, by field of the model: the model knows the defaults."""
-    found = {field: scope.inherited(name, None) for field, name in fields.items()}
-    return {field: value for field, value in found.items() if value is not None}
+    found = dict(scope.values)
+    level = scope.parent
+    while level is not None:  # once for all fields: few of them are set anywhere, and there are many locations
+        found = level.values | found
+        level = level.parent
+    return {field: value for field, name in fields.items() if (value := found.get(name)) is not None}
 
 
 def _access_logs(scope: Scope) -> tuple[AccessLog, ...]:

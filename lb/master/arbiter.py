@@ -215,7 +215,7 @@ class Master:
         try:
             self._reload = Reload(self._source, self.generations.sockets, self._loop, self.log, time.monotonic())
         except OSError as error:
-            self._reloaded(f"fork() failed ({error.errno}: {error.strerror})")
+            self._reloaded(logfiles.failed_call(error))
             return
         self.generations.ask(time.monotonic())
 

@@ -44,16 +44,20 @@ def load(source: Source, log: Log) -> Loaded | None:
     return _said(read(source), log)
 
 
-def load_compiled(source: Source, compiled: _fast.Compiled, log: Log) -> Loaded | None:
+def load_compiled(source: Source, log: Log) -> tuple[Loaded, _fast.Compiled] | None:
     """`load` in a child, as a reload does it: the model of the servers is never in the master, or in what it forks."""
-    outcome = child.run(lambda: read_and_compile(source, compiled), CHILD_NAME, (compiled.fileno(),))
+    try:
+        compiled = _fast.Compiled()
+        outcome = child.run(lambda: read_and_compile(source, compiled), CHILD_NAME, (compiled.fileno(),))
+        loaded = _said(outcome.value, log) if not outcome.error else None
+        while loaded is not None and not compiled.step():
+            pass
+    except OSError as error:
+        log.emerg(logfiles.failed_call(error))
+        return None
     if outcome.error:
         log.emerg(outcome.error)
-        return None
-    loaded = _said(outcome.value, log)
-    while loaded is not None and not compiled.step():
-        pass
-    return loaded
+    return (loaded, compiled) if loaded is not None else None
 
 
 def _said(loaded: Loaded | tuple[Problem, ...], log: Log) -> Loaded | None:
@@ -70,10 +74,9 @@ def start(source: Source) -> int:
     """Run a master until it ends. Returns the exit code; with `daemon on` only in the daemon."""
     log = early_log(source)
     inherited = inherit.collect()
-    compiled = _fast.Compiled()
-    loaded = load_compiled(source, compiled, log)
-    have = inherited.take(sockets.wants(loaded.config)) if loaded else {}
-    prepared = prepare(loaded, compiled, source, have, log) if loaded else None
+    made = load_compiled(source, log)
+    have = inherited.take(sockets.wants(made[0].config)) if made else {}
+    prepared = prepare(*made, source, have, log) if made else None
     if prepared is None:
         return 1
     _use(log, prepared)

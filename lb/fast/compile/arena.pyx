@@ -10,6 +10,10 @@ Nothing in it is freed alone.
 """
 
 
+cdef int compile_arena_failed(str call) except -1:
+    raise OSError(errno, os.strerror(errno), call)
+
+
 cdef void* compile_arena_reserve(size_t* n) except NULL:
     """Where nothing else is. n: how much."""
     cdef void* at
@@ -20,14 +24,14 @@ cdef void* compile_arena_reserve(size_t* n) except NULL:
             return at
         if n[0] <= ARENA_LEAST:
             n[0] = 0
-            raise OSError(errno, f"mmap() of {ARENA_LEAST} bytes of addresses for a configuration")
+            compile_arena_failed("mmap()")
         n[0] >>= 1
 
 
 cdef int compile_arena_open(Conf* conf, size_t most, int fd) except -1:
     if ftruncate(fd, ARENA_GROWS) != 0 or mmap(
             conf, most, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED | MAP_NORESERVE, fd, 0) == MAP_FAILED:
-        raise OSError(errno, "memory for a configuration")
+        compile_arena_failed("memory for a configuration")
     conf.fd = fd
     conf.most = most
     conf.size = ARENA_GROWS
@@ -54,7 +58,7 @@ cdef void* compile_arena_need(Conf* conf, size_t n) noexcept nogil:
 cdef int compile_arena_seal(Conf* conf, int fd) except -1:
     cdef size_t size = (conf.used + 4095) & ~<size_t> 4095
     if ftruncate(fd, <int64_t> size) != 0:
-        raise OSError(errno, "memory for a configuration")
+        compile_arena_failed("memory for a configuration")
     conf.size = size
     conf.sealed = 1
     return 0
@@ -63,13 +67,13 @@ cdef int compile_arena_seal(Conf* conf, int fd) except -1:
 cdef int compile_arena_take(Conf* conf, size_t reserved, int fd) except -1:
     cdef size_t size = os.fstat(fd).st_size
     if size < sizeof(Conf):
-        raise OSError(EINVAL, "the configuration is not compiled")
+        raise ValueError("the configuration is not compiled")
     if mmap(conf, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED, fd, 0) == MAP_FAILED:
-        raise OSError(errno, "memory for a configuration")
+        compile_arena_failed("memory for a configuration")
+    if not conf.sealed or conf.size != size:
+        raise ValueError("the configuration is not compiled")
     if size < reserved:
         munmap(<char*> conf + size, reserved - size)
-    if not conf.sealed or conf.size != size:
-        raise OSError(EINVAL, "the configuration is not compiled")
     return 0
 
 

@@ -83,7 +83,10 @@ cdef class Compiled:
 
     def __init__(self):
         """Raises OSError."""
-        self.fd = os.memfd_create("lb-configuration", os.MFD_CLOEXEC)
+        try:
+            self.fd = os.memfd_create("lb-configuration", os.MFD_CLOEXEC)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, "memfd_create()") from None
         self.conf = <Conf*> compile_arena_reserve(&self.reserved)
 
     def fileno(self):
@@ -105,7 +108,7 @@ cdef class Compiled:
         compile_arena_seal(self.conf, self.fd)
 
     def step(self):
-        """After `fill`: a bounded part of what is left to be done. True: that was all. Raises OSError."""
+        """After `fill`: a bounded part of what is left to be done. True: that was all. Raises OSError; ValueError: it is not filled."""
         cdef int _i
         if self.fd >= 0:
             self.take()

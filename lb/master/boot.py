@@ -74,9 +74,7 @@ def start(source: Source) -> int:
     """Run a master until it ends. Returns the exit code; with `daemon on` only in the daemon."""
     log = early_log(source)
     inherited = inherit.collect()
-    made = load_compiled(source, log)
-    have = inherited.take(sockets.wants(made[0].config)) if made else {}
-    prepared = prepare(*made, source, have, log) if made else None
+    prepared = _prepare(source, inherited, log)
     if prepared is None:
         return 1
     _use(log, prepared)
@@ -86,6 +84,14 @@ def start(source: Source) -> int:
         prepared.abandon()
         return 1
     return _serve(source, prepared, inherited, log)
+
+
+def _prepare(source: Source, inherited: Inherited, log: Log) -> Prepared | None:
+    made = load_compiled(source, log)
+    if made is None:
+        return None
+    loaded, compiled = made
+    return prepare(loaded, compiled, source, inherited.take(sockets.wants(loaded.config)), log)
 
 
 def _use(log: Log, prepared: Prepared) -> None:

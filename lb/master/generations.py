@@ -112,6 +112,7 @@ class Generations:
             shm,
             self._fork,
         )
+        del prepared.compiled  # it goes with its generation, and who has started us still has `prepared`
         self.current.learned = self._handover.give(prepared.config)
         self.all.append(self.current)
 

@@ -42,7 +42,10 @@ def arena_bytes() -> int:
     """Memory of all `Compiled` of this process."""
 
 class Engine:
-    """One worker's event loop. Made in the worker after the fork; one per process."""
+    """One worker's event loop. Made in the worker after the fork; one per process.
+
+    Every upstream must be published once before `run`.
+    """
 
     def __init__(
         self,

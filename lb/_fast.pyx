@@ -11,7 +11,6 @@ import time
 from lb import __version__
 from lb.config.model import Break, If, ProxyPass, Return, Rewrite, Set, UpstreamShow, Var
 from lb.syslog import head_text
-from lb.upsync.show import block as show_block
 
 from cpython.bytearray cimport PyByteArray_AS_STRING
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t

@@ -19,6 +19,7 @@ import pytest
 from lb import _fast
 from lb.config import load
 from lb.config.model import Address, ErrorLog, Server
+from lb.upsync import show
 from lb.upsync.merge import Change
 from tests.harness.wait import free_port, wait_for
 
@@ -64,6 +65,8 @@ class LoneEngine:
             logs={},
             error_fd=os.dup(2),
         )
+        for i, upstream in enumerate(config.upstreams):
+            self.engine.publish(i, upstream.servers, show.block(upstream.name, upstream.servers))
         self.thread = threading.Thread(target=self.engine.run)
         self.thread.start()
 

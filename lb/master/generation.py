@@ -147,7 +147,7 @@ class Generation:
         return late
 
     def close(self) -> None:
-        """Every worker is gone: give back the files, the counters' memory, and (unless a later one has it too) `compiled`."""
+        """Every worker is gone: give back files, counters, and (unless a later generation has it too) `compiled`."""
         close_all(self.files)
         self.shm.close()
         del self.compiled

@@ -1,9 +1,9 @@
-"""A new configuration while the old one serves: read and compiled in a child, logs opened, sockets bound, then handed over.
+"""A new configuration while the old one serves: read and compiled in a child, logs opened, sockets bound, handed over.
 
     reading -> taking -> binding -> prepared | failed
 
-Of the servers of http{} and stream{} the master gets what the child has compiled (`_fast.Compiled`), never their model: it
-takes a child seconds to make it for thousands of servers, and would take each worker a hundred megabytes to keep.
+Of the servers of http{} and stream{} the master gets what the child has compiled (`_fast.Compiled`), never their
+model: for thousands of servers it takes a child seconds to make, and would take each worker a hundred megabytes to keep.
 
 Each step returns at once.  Until `prepared` is taken nothing of the running configuration is touched; `failed` leaves
 nothing behind.  The reasons for a failure are in the log by then, in nginx's words.

@@ -2,7 +2,7 @@
 
 Everything here runs with the GIL, before or beside the loop; the loop itself never comes here. An Engine binds what
 compile/compiled.pyx has made to this process: epoll, eventfd, signalfd, its block of counters, the descriptors of listeners and
-logs, match data, scratch memory, the first lists of servers. What it makes for that lives as long as it does (`self.kept`);
+logs, match data, scratch memory. Each upstream then gets its servers by `publish`, before `run`. What it makes for that lives as long as it does (`self.kept`);
 of the compiled configuration it writes only what is the worker's own (copy-on-write).
 """
 
@@ -74,8 +74,6 @@ cdef class Engine:
         regex_init(compiled.conf.groups)
         self.special(loop.wake_fd, K_WAKE)
         self.special(loop.signal_fd, K_SIGNAL)
-        for i, upstream in enumerate(config.upstreams):
-            self.publish(i, upstream.servers, show_block(upstream.name, upstream.servers))
 
     # ---- what Python threads call
 

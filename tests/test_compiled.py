@@ -156,6 +156,19 @@ def test_reloads_do_not_grow_the_master(run_lb, tmp_path) -> None:
     assert len(memfds(lb.master.pid)) == 0
 
 
+def test_temporary_directories_of_nested_locations(run_lb, tmp_path) -> None:
+    """Only those of a server's own locations were made."""
+    inner = f"client_body_temp_path {tmp_path}/nested; proxy_pass http://127.0.0.1:9;"
+    run_lb(
+        f"""http {{ access_log off; server {{ listen 127.0.0.1:@http@;
+            location /a {{ return 204; location /a/b {{ {inner} }} }}
+            location /c {{ limit_except GET {{ client_body_temp_path {tmp_path}/except; proxy_pass http://127.0.0.1:9; }} }}
+        }} }}"""
+    )
+    assert (tmp_path / "nested").is_dir()
+    assert (tmp_path / "except").is_dir()
+
+
 # ---- the object
 
 

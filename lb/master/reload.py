@@ -3,7 +3,7 @@
     reading -> taking -> binding -> prepared | failed
 
 Of the servers of http{} and stream{} the master gets what the child has compiled (`_fast.Compiled`), never their
-model: for thousands of servers it takes a child seconds to make, and would take each worker a hundred megabytes to keep.
+model: for thousands of servers it takes a child a second to make, and would take each worker a hundred megabytes.
 
 Each step returns at once.  Until `prepared` is taken nothing of the running configuration is touched; `failed` leaves
 nothing behind.  The reasons for a failure are in the log by then, in nginx's words.

@@ -1,7 +1,8 @@
-"""Memory of a compiled configuration: a memfd at addresses that are the same in the process that fills it and in the one that uses it.
+"""Memory of a compiled configuration: a memfd, at the same addresses in the process that fills it and in the one that uses it.
 
     compile_arena_reserve   addresses, no memory
-    compile_arena_open      the process that fills it: the file is mapped there, shared; compile_arena_need gives out zeroed parts of it
+    compile_arena_open      the process that fills it: the file is mapped there, shared
+    compile_arena_need      a zeroed part of it
     compile_arena_seal      it is whole
     compile_arena_take      the process that uses it: mapped there privately, the rest of the addresses is given back
     compile_arena_free

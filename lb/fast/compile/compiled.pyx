@@ -50,7 +50,7 @@ cdef enum:
     ARENA_MOST = 1 << 30        # bytes that are reserved: addresses only; less where the process may not have so many
     ARENA_LEAST = 1 << 26
     ARENA_GROWS = 1 << 20       # bytes of the file at a time
-    JIT_AT_ONCE = 64            # regular expressions in one step: 5 ms at most
+    JIT_AT_ONCE = 64            # regular expressions in one step: half a millisecond
 
 cdef size_t arenas = 0          # bytes of all configurations in this process
 
@@ -108,7 +108,7 @@ cdef class Compiled:
         compile_arena_seal(self.conf, self.fd)
 
     def step(self):
-        """After `fill`: a bounded part of what is left to be done. True: that was all. Raises OSError; ValueError: it is not filled."""
+        """After `fill`: a bounded part of what is left to be done. True: that was all. Raises OSError; ValueError: not filled."""
         cdef int _i
         if self.fd >= 0:
             self.take()
@@ -116,7 +116,7 @@ cdef class Compiled:
         for _i in range(JIT_AT_ONCE):
             if self.next == NULL:
                 return True
-            pcre2_jit_compile(<pcre2_code*> self.next.code, PCRE2_JIT_COMPLETE)     # without (a hardened kernel) it is interpreted
+            pcre2_jit_compile(<pcre2_code*> self.next.code, PCRE2_JIT_COMPLETE)     # without it (a hardened kernel): interpreted
             self.next = self.next.next
         return self.next == NULL
 

@@ -2,8 +2,8 @@
 
 Everything here runs with the GIL, before or beside the loop; the loop itself never comes here. An Engine binds what
 compile/compiled.pyx has made to this process: epoll, eventfd, signalfd, its block of counters, the descriptors of listeners and
-logs, match data, scratch memory. Each upstream then gets its servers by `publish`, before `run`. What it makes for that lives as long as it does (`self.kept`);
-of the compiled configuration it writes only what is the worker's own (copy-on-write).
+logs, match data, scratch memory. Each upstream then gets its servers by `publish`, before `run`. What it makes for that lives as
+long as it does (`self.kept`); of the compiled configuration it writes only what is the worker's own (copy-on-write).
 """
 
 STOP_RELOAD = STOP_RELOAD_

@@ -15,8 +15,8 @@ cdef extern from "pcre.h" nogil:
     ctypedef struct pcre2_jit_stack
     pcre2_code* pcre2_compile(const unsigned char* pattern, size_t n, uint32_t options, int* error, size_t* at,
                               void* context) noexcept
-    void* pcre2_general_context_create(void* (*need)(size_t n, void* data) noexcept, void (*free)(void* at, void* data) noexcept,
-                                       void* data) noexcept
+    void* pcre2_general_context_create(void* (*need)(size_t n, void* data) noexcept,
+                                       void (*free)(void* at, void* data) noexcept, void* data) noexcept
     void* pcre2_compile_context_create(void* general) noexcept
     int pcre2_jit_compile(pcre2_code* code, uint32_t options) noexcept
     void pcre2_code_free(pcre2_code* code) noexcept
@@ -61,7 +61,8 @@ cdef pcre2_code* regex_compile(bytes text, bint caseless, void* context=NULL) ex
     cdef int error = 0
     cdef size_t at = 0
     cdef unsigned char message[256]
-    cdef pcre2_code* code = pcre2_compile(<unsigned char*> text, len(text), PCRE2_CASELESS if caseless else 0, &error, &at, context)
+    cdef uint32_t options = PCRE2_CASELESS if caseless else 0
+    cdef pcre2_code* code = pcre2_compile(<unsigned char*> text, len(text), options, &error, &at, context)
     if code == NULL:
         pcre2_get_error_message(error, message, sizeof(message))
         said = f'pcre2_compile() failed: {(<char*> message).decode()} in "{os.fsdecode(text)}"'

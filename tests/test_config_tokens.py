@@ -149,8 +149,18 @@ def test_problem_without_a_place_has_none() -> None:
 
 
 PIECES = st.sampled_from(
-    [*"a \t\n{}$;\"'\\#()=\u00a0\x0c", "proxy_pass", "  ", "\r\n", "${", "x}", '\\"', "# c\n", "\\\n"]
-    + ["content_by_lua_block"]
+    (
+        "proxy_pass",
+        "  ",
+        "\r\n",
+        "${",
+        "x}",
+        '\\"',
+        "# c\n",
+        "\\\n",
+        "content_by_lua_block",
+        *"a \t\n{}$;\"'\\#()=\u00a0\x0c",
+    )
 )
 
 

@@ -19,21 +19,45 @@ BUILD: str  # "release", "debug", "asan", "profile" or "coverage"
 CUTTING: bool  # is the cutting transport of the tests built in (LB_CUTTING=SEED selects it)
 BUILT: dict[str, str]  # with what the engine was built: mode, flags, compiler, cython
 
+class Compiled:
+    """The configuration as the engine reads it: filled once, in a child of the master, and shared by all workers.
+
+    How it lives is said in lb/fast/compile/compiled.pyx.  It goes, with all its memory, when nobody refers to it.
+    """
+
+    def __init__(self) -> None:
+        """Reserves addresses and a descriptor. Raises OSError."""
+    def fileno(self) -> int:
+        """Which descriptor a child must keep to `fill` it; -1 after the first `step`."""
+    def fill(self, config: Config, error_logs: Sequence[ErrorLog]) -> None:
+        """Compile `config`; in this process, or in a child of the one that calls `step`. `error_logs`: of the main
+        context, one at least. Raises MemoryError for one that is larger than what is reserved: 1 GiB.
+        """
+    def step(self) -> bool:
+        """After `fill` has returned, here or in the child: some ms of what is left to do. True: it is done.
+
+        Raises OSError, and ValueError when nothing has filled it.
+        """
+
+def arena_bytes() -> int:
+    """Memory of all `Compiled` of this process."""
+
 class Engine:
-    """One worker's event loop. Made in the worker after the fork; one per process."""
+    """One worker's event loop. Made in the worker after the fork; one per process.
+
+    Every upstream must be published once before `run`.
+    """
 
     def __init__(
         self,
-        config: Config,
+        compiled: Compiled,
+        config: Config,  # what `compiled` was made from; its listeners may lack their servers
         listeners: Sequence[int | None],  # a listening fd per Config.listeners, inherited from the master
         *,
-        worker: int,  # 0-based slot
-        workers: int,
+        worker: int,  # 0-based slot, of config.worker_processes
         shm: mmap.mmap,  # of stats_size(workers) bytes, mapped by the master before the fork
         logs: Mapping[str, int],  # path of an access or error log -> fd open for appending
         error_fd: int,  # the first error log
-        error_level: str,
-        error_logs: Sequence[ErrorLog] = (),  # of the main context, the first one included; (): error_fd alone
     ) -> None: ...
     def publish(self, upstream: int, servers: Sequence[Server], show: bytes, change: Change | None = None) -> None:
         """Replace the servers of upstream number `upstream`. Any thread; returns at once, the loop swaps soon after.

@@ -11,7 +11,6 @@ import time
 from lb import __version__
 from lb.model import Break, If, ProxyPass, Return, Rewrite, Set, UpstreamShow, Var
 from lb.syslog import head_text
-from lb.upstream_show import block as show_block
 
 from cpython.bytearray cimport PyByteArray_AS_STRING
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
@@ -100,9 +99,11 @@ include "fast/upstream/delta.pyx"             # a table made from the last one
 include "fast/upstream/stats_read.pyx"        # counters of servers, as the master reads them
 include "fast/upstream/state.pyx"             # what an old worker tells a new one
 include "fast/upstream/diff.pyx"              # where two answers of Consul differ
-include "fast/compile/engine.pyx"             # class Engine
+include "fast/compile/arena.pyx"              # its memory
+include "fast/compile/compiled.pyx"           # the configuration, once for all workers
 include "fast/compile/access.pyx"             # who may come in
 include "fast/compile/proxy.pyx"              # what api leaves to it: the settings of a proxied location
 include "fast/compile/logs.pyx"               # logs and their targets
 include "fast/compile/files.pyx"              # static files
 include "fast/compile/routes.pyx"             # servers, locations, operations, maps: from the model
+include "fast/compile/engine.pyx"             # class Engine

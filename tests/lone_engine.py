@@ -16,9 +16,9 @@ from typing import Any
 
 import pytest
 
-from lb import _fast
+from lb import _fast, upstream_show
 from lb.config import load
-from lb.model import Address, Server
+from lb.model import Address, ErrorLog, Server
 from lb.upsync.merge import Change
 from tests.harness.wait import free_port, wait_for
 
@@ -51,16 +51,21 @@ class LoneEngine:
         config = load(str(directory / "c"), prefix=str(directory))
         self.shm = mmap.mmap(-1, size or _fast.stats_size(1, len(config.upstreams)))
         listener = socket.create_server(("127.0.0.1", self.port))
+        compiled = _fast.Compiled()
+        compiled.fill(config, (ErrorLog("stderr"),))
+        while not compiled.step():
+            pass
         self.engine = _fast.Engine(
+            compiled,
             config,
             [listener.detach()],
             worker=0,
-            workers=1,
             shm=self.shm,
             logs={},
             error_fd=os.dup(2),
-            error_level="error",
         )
+        for i, upstream in enumerate(config.upstreams):
+            self.engine.publish(i, upstream.servers, upstream_show.block(upstream.name, upstream.servers))
         self.thread = threading.Thread(target=self.engine.run)
         self.thread.start()
 

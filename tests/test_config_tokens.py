@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lb.config import tokens
 from lb.config.errors import Problem
-from lb.config.tokens import _SPACES, SyntaxProblem, tokenize
+from lb.config.tokens import _SPACES, SyntaxProblem, Token, tokenize
 from lb.config.tree import MAX_DEPTH, Node, parse, problems
 
 
@@ -145,3 +146,46 @@ def test_problem_without_a_place_has_none() -> None:
     assert str(Problem("no place")) == "no place"
     assert str(Problem("a", "f", 3, "hint")) == "a in f:3\nhint"
     assert str(Problem("bad \udcff byte", "command line")) == "bad \\xff byte in command line"
+
+
+PIECES = st.sampled_from(
+    (
+        "proxy_pass",
+        "  ",
+        "\r\n",
+        "${",
+        "x}",
+        '\\"',
+        "# c\n",
+        "\\\n",
+        "content_by_lua_block",
+        *"a \t\n{}$;\"'\\#()=\u00a0\x0c",
+    )
+)
+
+
+class ByCharacters(tokens._Feed):
+    def __iter__(self):
+        for char in self.text:
+            self.taken += 1
+            yield (char,)
+
+
+def outcome(data: bytes) -> list[Token | tuple[str, int]]:
+    """Its tokens, and the problem that ends them."""
+    found: list[Token | tuple[str, int]] = []
+    try:
+        found.extend(iter(tokenize(data)))
+    except SyntaxProblem as problem:
+        found.append((problem.message, problem.line))
+    return found
+
+
+@settings(max_examples=1000, deadline=None)
+@given(st.lists(PIECES, max_size=14))
+def test_runs_of_characters_are_lexed_as_characters(pieces) -> None:
+    data = "".join(pieces).encode()
+    fast = outcome(data)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tokens, "_Feed", ByCharacters)
+        assert outcome(data) == fast

@@ -113,7 +113,7 @@ def test_compiler_directives_are_set_once():
 SOCKET_CALL = re.compile(
     r"(?<![\w.])(recv|send|shutdown|getsockname|getsockopt|setsockopt|sendfile|splice|accept4|connect|socket)\("
 )
-# Who else has sockets of his own: datagrams of logs; the listeners, before the loop runs; a new one, before it connects.
+# Who else has sockets of his own: datagrams of logs; the listeners, before the loop runs.
 SOCKETS_OF_THEIR_OWN = {"log/syslog.pyx", "compile/engine.pyx", "upstream/outgoing.pyx"}
 CONN_FD = re.compile(r"\b(c|u|a|b|conn|client|up)\.fd\b")
 

@@ -36,6 +36,7 @@ from lb.model import (
     Listener,
     Location,
     Op,
+    ProxyPass,
     StaticFiles,
     StreamServer,
     TempPath,
@@ -174,6 +175,7 @@ def build(reader: Reader) -> Config:
         listeners=listeners,
         log_paths=tuple(sorted(reader.log_paths - {"stderr"})),
         syslogs=tuple(reader.syslogs.items()),
+        temp_paths=tuple(sorted(reader.temp_paths)),
         uses_stderr="stderr" in reader.log_paths or any(log.path == "stderr" for log in main.error_logs),
         variables=tuple(reader.variables),
         maps=tuple(reader.maps),
@@ -236,11 +238,14 @@ def _http_server(scope: HttpServerScope) -> HttpServer:
 
 
 def _location(scope: LocationScope) -> Location:
+    handler, settings = _handler(scope), _settings(scope)
+    if isinstance(handler, ProxyPass):
+        scope.reader.temp_paths |= {settings.client_body_temp.directory, settings.proxy_temp.directory}
     return Location(
         match=scope.match,
         pattern=scope.pattern,
-        handler=_handler(scope),
-        settings=_settings(scope),
+        handler=handler,
+        settings=settings,
         where=scope.node.where if scope.node else "",
         regex=scope.regex,
         locations=tuple(_location(inner) for inner in scope.locations),
@@ -298,8 +303,12 @@ def _temp(scope: Scope, name: str) -> TempPath:
 
 def _given(scope: Scope, fields: dict[str, str]) -> dict[str, Any]:
     """What the files set, on this level or around it, by field of the model: the model knows the defaults."""
-    found = {field: scope.inherited(name, None) for field, name in fields.items()}
-    return {field: value for field, value in found.items() if value is not None}
+    found = dict(scope.values)
+    level = scope.parent
+    while level is not None:  # once for all fields: few of them are set anywhere, and there are many locations
+        found = level.values | found
+        level = level.parent
+    return {field: value for field, name in fields.items() if (value := found.get(name)) is not None}
 
 
 def _access_logs(scope: Scope) -> tuple[AccessLog, ...]:

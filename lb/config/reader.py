@@ -42,6 +42,7 @@ class Reader:
         self.listeners = Listeners(self)
         self.dumps: dict[str, UpstreamScope] = {}  # dump file -> the upstream that writes it
         self.main = MainScope("main", self)
+        self.temp_paths: set[str] = set()  # directories for temporary files of locations that pass requests on
         self.log_paths: set[str] = set()  # every file that servers and locations log to
         self.log_buffers: dict[str, tuple[int, int, int]] = {}  # path -> buffer, flush and gzip of its access_log
         self.syslogs: dict[str, Syslog] = {}  # every `syslog:`, by its text

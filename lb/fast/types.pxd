@@ -26,6 +26,7 @@ ctypedef struct Location
 ctypedef struct Server
 ctypedef struct StreamServer
 ctypedef struct Slot
+ctypedef struct Regex
 
 include "message/h1/structs.pxd"
 include "io/structs.pxd"
@@ -37,4 +38,5 @@ include "log/structs.pxd"
 include "static/structs.pxd"
 include "http/settings.pxd"
 include "stream/structs.pxd"
+include "compile/structs.pxd"
 include "io/worker.pxd"

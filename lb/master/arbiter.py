@@ -216,7 +216,7 @@ class Master:
         try:
             self._reload = Reload(self._source, self.generations.sockets, self._loop, self.log, time.monotonic())
         except OSError as error:
-            self._reloaded(f"fork() failed ({error.errno}: {error.strerror})")
+            self._reloaded(logfiles.failed_call(error))
             return
         self.generations.ask(time.monotonic())
 
@@ -308,7 +308,11 @@ class Master:
             self.log.notice("the new binary runs: the configuration is not read again")
             return
         prepared = prepare(
-            Loaded(generation.config, generation.identity), self._source, self.generations.sockets, self.log
+            Loaded(generation.config, generation.identity),
+            generation.compiled,
+            self._source,
+            self.generations.sockets,
+            self.log,
         )
         if prepared is not None:
             prepared.binding.step(time.monotonic())  # every socket is there

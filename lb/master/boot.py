@@ -12,12 +12,13 @@ import resource
 import time
 
 from lb import __version__, _fast
+from lb.config import Problem
 from lb.config.excerpt import explain
 from lb.log import Log, Target, print_error, targets
-from lb.master import daemon, doubts, holders, inherit, pidfile, sockets
+from lb.master import child, daemon, doubts, holders, inherit, pidfile, sockets
 from lb.master.arbiter import Master
 from lb.master.inherit import Inherited
-from lb.master.reload import Loaded, Prepared, prepare, read
+from lb.master.reload import CHILD_NAME, Loaded, Prepared, prepare, read, read_and_compile
 from lb.master.sockets import BindError, Binding, Want
 from lb.model import Config
 from lb.process import logfiles, title
@@ -42,7 +43,26 @@ def early_log(source: Source) -> Log:
 
 def load(source: Source, log: Log) -> Loaded | None:
     """Read the configuration and say what is wrong with it; None if it cannot be used."""
-    loaded = read(source)
+    return _said(read(source), log)
+
+
+def load_compiled(source: Source, log: Log) -> tuple[Loaded, _fast.Compiled] | None:
+    """`load` in a child, as a reload does it: the model of the servers is never in the master, or in what it forks."""
+    try:
+        compiled = _fast.Compiled()
+        outcome = child.run(lambda: read_and_compile(source, compiled), CHILD_NAME, (compiled.fileno(),))
+        loaded = _said(outcome.value, log) if not outcome.error else None
+        while loaded is not None and not compiled.step():
+            pass
+    except OSError as error:
+        log.emerg(logfiles.failed_call(error))
+        return None
+    if outcome.error:
+        log.emerg(outcome.error)
+    return (loaded, compiled) if loaded is not None else None
+
+
+def _said(loaded: Loaded | tuple[Problem, ...], log: Log) -> Loaded | None:
     if not isinstance(loaded, Loaded):
         for problem in loaded:
             log.write("emerg", str(problem), shown=explain(problem))
@@ -56,9 +76,7 @@ def start(source: Source) -> int:
     """Run a master until it ends. Returns the exit code; with `daemon on` only in the daemon."""
     log = early_log(source)
     inherited = inherit.collect()
-    loaded = load(source, log)
-    have = inherited.take(sockets.wants(loaded.config)) if loaded else {}
-    prepared = prepare(loaded, source, have, log) if loaded else None
+    prepared = _prepare(source, inherited, log)
     if prepared is None:
         return 1
     _use(log, prepared)
@@ -69,6 +87,14 @@ def start(source: Source) -> int:
         prepared.abandon()
         return 1
     return _serve(source, prepared, inherited, log)
+
+
+def _prepare(source: Source, inherited: Inherited, log: Log) -> Prepared | None:
+    made = load_compiled(source, log)
+    if made is None:
+        return None
+    loaded, compiled = made
+    return prepare(loaded, compiled, source, inherited.take(sockets.wants(loaded.config)), log)
 
 
 def _use(log: Log, prepared: Prepared) -> None:

@@ -33,8 +33,13 @@ class Outcome:
 class Child:
     """One child at work. `outcome` is None until it is over."""
 
-    def __init__(self, loop: Loop, work: Callable[[], Any], name: str, give_up_at: float) -> None:
-        """Fork and start `work`; after `give_up_at` (time.monotonic()) it is killed. Raises OSError."""
+    def __init__(
+        self, loop: Loop, work: Callable[[], Any], name: str, give_up_at: float, keep: Iterable[int] = ()
+    ) -> None:
+        """Fork and start `work`; after `give_up_at` (time.monotonic()) it is killed. Raises OSError.
+
+        `keep`: descriptors that `work` needs.
+        """
         self.name = name
         self.give_up_at = give_up_at
         self.outcome: Outcome | None = None
@@ -48,7 +53,7 @@ class Child:
             os.close(write_end)
             raise
         if self.pid == 0:
-            _child(work, name, write_end)
+            _child(work, name, write_end, keep)
         os.close(write_end)
         os.set_blocking(read_end, False)
         self._pipe: int | None = read_end
@@ -100,11 +105,24 @@ def _unpack(data: bytes) -> Outcome:
     return outcome if isinstance(outcome, Outcome) else Outcome(error="not an outcome")
 
 
-def _child(work: Callable[[], Any], name: str, pipe: int) -> None:
+def run(work: Callable[[], Any], name: str, keep: Iterable[int] = ()) -> Outcome:
+    """Do it in a child and wait for it: before there is a loop. Raises OSError."""
+    read_end, write_end = os.pipe()
+    with open(read_end, "rb") as pipe:
+        pid = os.fork()
+        if pid == 0:
+            _child(work, name, write_end, keep)
+        os.close(write_end)
+        data = pipe.read()
+    os.waitpid(pid, 0)
+    return _unpack(data)
+
+
+def _child(work: Callable[[], Any], name: str, pipe: int, keep: Iterable[int]) -> None:
     """Never returns."""
     try:
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
-        begin(name, (pipe,))
+        begin(name, (pipe, *keep))
         try:
             outcome = Outcome(value=work())
         except Exception:

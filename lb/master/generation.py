@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from lb._fast import STOP_NOW, STOP_QUIT, STOP_RELOAD
+from lb._fast import STOP_NOW, STOP_QUIT, STOP_RELOAD, Compiled
 from lb.master import worker_stats
 from lb.model import Config, ErrorLog
 from lb.process.channel import ChannelError, Endpoint
@@ -78,7 +78,8 @@ class Generation:
     """The workers of one generation, and what they are forked with. `fork` makes a process, or raises OSError."""
 
     number: int
-    config: Config
+    config: Config  # without the servers of its listeners:
+    compiled: Compiled  # they are here, for all workers
     identity: Identity | None  # whom the workers run as
     error_logs: tuple[ErrorLog, ...]
     files: Files  # the logs; owned: closed by `close`
@@ -149,9 +150,10 @@ class Generation:
         return late
 
     def close(self) -> None:
-        """Every worker is gone: give back the files and the counters' memory."""
+        """Every worker is gone: give back files, counters, and (unless a later generation has it too) `compiled`."""
         close_all(self.files)
         self.shm.close()
+        del self.compiled
 
     def deadline(self) -> float | None:
         """time.monotonic() of the next thing to do here."""

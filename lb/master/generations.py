@@ -7,6 +7,7 @@ ones stay open until then, so that a worker of theirs that dies meanwhile can be
 
 from __future__ import annotations
 
+import gc
 import mmap
 import os
 import signal
@@ -103,8 +104,16 @@ class Generations:
         self.sockets = prepared.binding.commit()
         self._prune = True
         self.current = Generation(
-            self._count, prepared.config, prepared.identity, prepared.error_logs, prepared.files, shm, self._fork
+            self._count,
+            prepared.config,
+            prepared.compiled,
+            prepared.identity,
+            prepared.error_logs,
+            prepared.files,
+            shm,
+            self._fork,
         )
+        del prepared.compiled  # it goes with its generation, and who has started us still has `prepared`
         self.current.learned = self._handover.give(prepared.config)
         self.all.append(self.current)
 
@@ -158,14 +167,17 @@ class Generations:
     def _fork(self, generation: Generation, slot: Slot) -> Worker:
         ours, theirs = socket.socketpair()
         _fast.clear_stats(generation.shm, slot.number, generation.layout)
+        gc.freeze()  # the worker's collector shall not write to what it shares with us
         try:
             pid = os.fork()
         except OSError:
+            gc.unfreeze()
             ours.close()
             theirs.close()
             raise
         if pid == 0:
             become_worker(lambda: self._job(generation, slot, ours, theirs), self._log)
+        gc.unfreeze()
         theirs.close()
         generation.learned.pop(slot.number, None)  # it is old news for whoever comes next in this slot
         worker = Worker(pid, slot.number, generation.number, Endpoint(ours, takes_fds=False), time.monotonic())
@@ -186,6 +198,7 @@ class Generations:
                 other.close()
         return Job(
             config=generation.config,
+            compiled=generation.compiled,
             slot=slot.number,
             shm=generation.shm,
             listeners=fds,

@@ -485,6 +485,7 @@ class Config:
     error_log_given: bool = False  # in the main context of a file; else `error_logs` is the default, which -e replaces
     log_paths: tuple[str, ...] = ()  # every file that servers and locations log to, access and error
     syslogs: tuple[tuple[str, Syslog], ...] = ()  # every `syslog:`, by its text
+    temp_paths: tuple[str, ...] = ()  # directories for temporary files of the locations that pass requests on
     uses_stderr: bool = False  # some log is stderr: it must stay what it is
     upstreams: tuple[Upstream, ...] = ()
     listeners: tuple[Listener, ...] = ()

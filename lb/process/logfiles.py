@@ -79,6 +79,11 @@ def close_all(files: Files) -> None:
     files.clear()
 
 
+def failed_call(error: OSError, call: str = "fork()") -> str:
+    """nginx's words for a system call, that the error names or else is `call`."""
+    return f"{error.filename or call} failed ({error.errno}: {error.strerror})"
+
+
 def failed(error: OSError) -> str:
     """nginx's words for a file that cannot be opened."""
     return f'open() "{error.filename}" failed ({error.errno}: {os.strerror(error.errno or 0)})'

@@ -45,7 +45,8 @@ BUILDS_WITH_ATEXIT: Final = ("coverage", "profile", "asan")  # their runtime wri
 class Job:
     """What a worker gets from the master. The descriptors are the worker's own copies."""
 
-    config: Config
+    config: Config  # without the servers of its listeners:
+    compiled: _fast.Compiled  # they are here
     slot: int
     shm: mmap.mmap
     listeners: list[int]  # one for each of config.listeners
@@ -94,15 +95,13 @@ class Worker:
             job.identity.assume(job.config.transparent)
         access, error_fd = self._files_of_engine()
         self._engine = _fast.Engine(
+            job.compiled,
             job.config,
             job.listeners,
             worker=job.slot,
-            workers=job.config.worker_processes,
             shm=job.shm,
             logs=access,
             error_fd=error_fd,
-            error_level=job.error_logs[0].level,
-            error_logs=job.error_logs,
         )
         self._control = Control(
             job.channel,
@@ -219,7 +218,10 @@ class Worker:
         if first.syslog is None:
             error_fd = _stderr() if first.path == "stderr" else os.dup(self._job.files[first.path])
         paths = set(logfiles.paths(self._job.config, self._job.error_logs)) - {first.path}
-        return {"stderr": _stderr()} | {one: os.dup(self._job.files[one]) for one in paths}, error_fd
+        fds = {one: os.dup(self._job.files[one]) for one in paths}
+        if first.path != "stderr":
+            fds["stderr"] = _stderr()
+        return fds, error_fd
 
     def _check_handles(self) -> None:
         left = {kind: count for kind, count in self._engine.open_handles().items() if count}

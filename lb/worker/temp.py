@@ -10,10 +10,10 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from lb import trusted
-from lb.model import Config, If, Location, Op, ProxyPass
+from lb.model import Config
 from lb.process.identity import Identity
 
 MODE = stat.S_IRWXU
@@ -21,12 +21,12 @@ MODE = stat.S_IRWXU
 
 def make_temp_dirs(config: Config, identity: Identity | None) -> list[str]:
     """What went wrong: a text for each directory."""
-    return [problem for path in temp_dirs(config) if (problem := _make(path, identity))]
+    return [problem for path in config.temp_paths if (problem := _make(path, identity))]
 
 
 def unwritable(config: Config, identity: Identity | None) -> list[str]:
     """The directories in which a worker, as whom a child of ours looks, could not make a file."""
-    paths = temp_dirs(config)
+    paths = config.temp_paths
     read, write = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -46,31 +46,6 @@ def _look(paths: Iterable[str], identity: Identity | None, write: int) -> None:
         os.write(write, b"".join(b"y" if os.access(path, os.W_OK | os.X_OK) else b"n" for path in paths))
     finally:
         os._exit(0)
-
-
-def temp_dirs(config: Config) -> list[str]:
-    """Of every place that passes requests on, however deep: a location in a location, `if`, limit_except."""
-    servers = [server for listener in config.listeners for server in listener.http]
-    places = [place for server in servers for place in _places(server.locations, server.ops)]
-    settings = [place.settings for place in places if isinstance(place.handler, ProxyPass)]
-    return sorted({path.directory for item in settings for path in (item.client_body_temp, item.proxy_temp)})
-
-
-def _places(locations: Iterable[Location], ops: Iterable[Op]) -> Iterator[Location]:
-    inside = [*locations, *_implicit(ops)]
-    for one in inside:
-        yield one
-        last = () if one.except_location is None else (one.except_location,)
-        yield from _places((*one.locations, *last), one.ops)
-
-
-def _implicit(ops: Iterable[Op]) -> Iterator[Location]:
-    """Those of `if`."""
-    for op in ops:
-        if isinstance(op, If):
-            if op.location is not None:
-                yield op.location
-            yield from _implicit(op.ops)
 
 
 def _make(path: str, identity: Identity | None) -> str:

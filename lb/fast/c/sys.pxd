@@ -41,7 +41,14 @@ cdef extern from "<errno.h>" nogil:
         EAGAIN, EINTR, EINPROGRESS, ECONNREFUSED, ECONNRESET, EPIPE, ETIMEDOUT, EMFILE, ENFILE, ENOBUFS, ENOMEM
         ECONNABORTED, EPROTO, EPERM, EADDRNOTAVAIL, EEXIST, ENOENT, EBADF, EMSGSIZE
         ENETDOWN, ENETUNREACH, EHOSTDOWN, EHOSTUNREACH
-        EACCES, ENOTDIR, ENAMETOOLONG, ELOOP
+        EACCES, ENOTDIR, ENAMETOOLONG, ELOOP, EINVAL
+
+cdef extern from "<sys/mman.h>" nogil:
+    void* mmap(void* at, size_t n, int rights, int flags, int fd, int64_t offset) noexcept
+    int munmap(void* at, size_t n) noexcept
+    void* MAP_FAILED
+    enum:
+        PROT_NONE, PROT_READ, PROT_WRITE, MAP_SHARED, MAP_PRIVATE, MAP_ANONYMOUS, MAP_FIXED, MAP_NORESERVE
 
 cdef extern from "<time.h>" nogil:
     ctypedef long time_t

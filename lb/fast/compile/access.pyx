@@ -1,7 +1,7 @@
-"""From the model to what admits clients: realip, allow and deny, limit_req. With the GIL, once; memory is the Engine's."""
+"""From the model to what admits clients: realip, allow and deny, limit_req. With the GIL, once; memory is the arena's."""
 
 
-cdef int compile_cidrs(Engine e, Cidrs* list, networks, denied) except -1:
+cdef int compile_cidrs(Compiled e, Cidrs* list, networks, denied) except -1:
     """`networks` in order; `denied`: of each, whether it is a `deny`."""
     cdef Cidr* c
     cdef bytes net
@@ -18,11 +18,11 @@ cdef int compile_cidrs(Engine e, Cidrs* list, networks, denied) except -1:
     return 0
 
 
-cdef int compile_access(Engine e, Cidrs* list, rules) except -1:
+cdef int compile_access(Compiled e, Cidrs* list, rules) except -1:
     return compile_cidrs(e, list, [rule.network for rule in rules], [not rule.allow for rule in rules])
 
 
-cdef RealIp* compile_realip(Engine e, model) except? NULL:
+cdef RealIp* compile_realip(Compiled e, model) except? NULL:
     cdef RealIp* real
     if model is None:
         return NULL
@@ -36,24 +36,24 @@ cdef RealIp* compile_realip(Engine e, model) except? NULL:
 
 # ---- limit_req
 
-cdef int compile_zones(Engine e, config) except -1:
-    """The zones lie behind the counters, in the order of the configuration."""
+cdef int compile_zones(Compiled e, config) except -1:
+    """Their settings; each worker knows where the memory that they share lies."""
     cdef LimitZone* z
-    cdef size_t at = len(e.shm) - sum(zone.size for zone in config.limit_zones)
-    e.zones = {}
-    for zone in config.limit_zones:
-        z = <LimitZone*> e.mem(sizeof(LimitZone))
+    e.conf.nzones = len(config.limit_zones)
+    e.conf.zones = <LimitZone*> e.mem(e.conf.nzones * sizeof(LimitZone))
+    for i, zone in enumerate(config.limit_zones):
+        z = &e.conf.zones[<int> i]
         z.name = e.text(zone.name)
         z.key = e.value(zone.key)
         z.rate = zone.rate
-        z.sets = <LimitSet*> ((<size_t> &e.shm[at] + 63) & ~<size_t> 63)
+        z.size = zone.size
         z.nsets = zone.size // sizeof(LimitSet) - 1
         e.zones[zone.name] = <size_t> z
-        at += zone.size
+        e.conf.zones_size += zone.size
     return 0
 
 
-cdef int compile_limits(Engine e, Location* l, settings) except -1:
+cdef int compile_limits(Compiled e, Location* l, settings) except -1:
     l.nlimits = len(settings.limits)
     l.limits = <LimitRule*> e.mem(l.nlimits * sizeof(LimitRule))
     l.limit_status = settings.limit_req_status

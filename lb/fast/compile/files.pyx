@@ -1,12 +1,12 @@
 """`root`, `index`, `types`, `path_try_files` of a location, from the model to Files. With the GIL.
 
-Memory and texts come from the Engine and live as long as it does; equal `types` are compiled once.
+Memory and texts are the arena's (compiled.pyx); equal `types` are compiled once.
 """
 
 cdef dict SINCE = {"off": SINCE_OFF, "exact": SINCE_EXACT, "before": SINCE_BEFORE}
 
 
-cdef int compile_files(Engine e, Location* l, files) except -1:
+cdef int compile_files(Compiled e, Location* l, files) except -1:
     cdef Files* f = <Files*> e.mem(sizeof(Files))
     l.files = f
     f.root = e.value(files.root)
@@ -27,7 +27,7 @@ cdef int compile_files(Engine e, Location* l, files) except -1:
     return 0
 
 
-cdef Dict* compile_types(Engine e, types) except NULL:
+cdef Dict* compile_types(Compiled e, types) except NULL:
     cdef Dict* d
     if types not in e.types:
         d = <Dict*> e.mem(sizeof(Dict))
@@ -36,7 +36,7 @@ cdef Dict* compile_types(Engine e, types) except NULL:
     return <Dict*> <size_t> e.types[types]
 
 
-cdef int compile_try(Engine e, Location* l, tries, list pending) except -1:
+cdef int compile_try(Compiled e, Location* l, tries, list pending) except -1:
     """path_try_files: before the location's handler."""
     cdef Files* f = l.files
     if tries is None:

@@ -1,6 +1,6 @@
 """From the model to the logs: files, syslog targets, error logs by level, access logs. With the GIL, once.
 
-Each target is one LogFile, however many directives name it. Memory and texts come from the Engine and live as long as it does.
+Each target is one LogFile, however many directives name it. Memory and texts are the arena's (compiled.pyx).
 """
 
 cdef dict ESCAPES = {"default": ESC_DEFAULT, "json": ESC_JSON, "none": ESC_NONE}
@@ -8,71 +8,62 @@ cdef dict LEVELS = {"emerg": LOG_EMERG, "alert": LOG_ALERT, "crit": LOG_CRIT, "e
                     "notice": LOG_NOTICE, "info": LOG_INFO, "debug": LOG_DEBUG}
 
 
-cdef int compile_logs(Engine e, config, logs, int error_fd, str level, error_logs) except -1:
-    """A LogFile for each target. Number 0 is the first error log of the main context, under its path and under ""; the last is
-    none: lines of files that requests name are made in its buffer."""
+cdef int compile_logs(Compiled e, config, error_logs) except -1:
+    """A LogFile for each target. Number 0 is the first error log of the main context; the last is none: lines of files that
+    requests name are made in its buffer."""
     cdef LogFile* f
     cdef dict syslogs = dict(config.syslogs)
-    cdef dict fds = {"": error_fd, **logs, **dict.fromkeys(syslogs, -1), "$": -1}
-    if error_logs:
-        syslogs[""] = syslogs.get(error_logs[0].path)
-    loop.nlogs = len(fds)
-    loop.logs = <LogFile*> e.mem(loop.nlogs * sizeof(LogFile))
-    loop.line = <char*> e.mem(LOG_LINE)
-    loop.log_name = <char*> e.mem(LOG_LINE)
-    for i, (path, fd) in enumerate(fds.items()):
-        e.log_index[path] = i
-        f = &loop.logs[<int> i]
+    cdef list paths = [log.path for log in error_logs] + ["stderr", *config.log_paths, *syslogs, "$"]
+    cdef dict places = {path: i for i, path in enumerate(dict.fromkeys(paths))}
+    e.log_index = places
+    e.conf.nlogs = len(places)
+    e.conf.logs = <LogFile*> e.mem(e.conf.nlogs * sizeof(LogFile))
+    for path, i in places.items():
+        f = &e.conf.logs[<int> i]
+        f.path = e.text(path)
+        f.fd = -1
         f.fresh = -1
         f.room = LOG_ROOM
-        f.buf = <char*> e.mem(LOG_ROOM)
-        if syslogs.get(path) is not None:
+        if path in syslogs:
             compile_syslog(e, f, syslogs[path])
-        else:
-            log_open(f, fd)
-    if error_logs:
-        e.log_index[error_logs[0].path] = 0
-    return compile_error_logs(e, &loop.errors, [("", level)] + [(log.path, log.level) for log in error_logs[1:]])
+    return compile_error_logs(e, &e.conf.errors, [(log.path, log.level) for log in error_logs])
 
 
-cdef int compile_syslog(Engine e, LogFile* f, one) except -1:
-    cdef bytes sa = publish_sockaddr_bytes(one.address)
-    e.kept.append(sa)
-    f.fd = -1
+cdef int compile_syslog(Compiled e, LogFile* f, one) except -1:
+    cdef Str sa = e.text(publish_sockaddr_bytes(one.address))
     f.syslog = <Syslog*> e.mem(sizeof(Syslog))
-    f.syslog.sa = sa
-    f.syslog.sa_len = len(sa)
+    f.syslog.sa = sa.p
+    f.syslog.sa_len = sa.n
     f.syslog.family = one.address.family
     f.syslog.facility = one.facility
     f.syslog.severity = one.severity
     f.syslog.head = e.text(head_text(one))
     f.syslog.server = e.text(one.server)
-    syslog_open(f)
     return 0
 
 
-cdef int compile_error_logs(Engine e, ErrorLogs* made, list logs) except -1:
+cdef int compile_error_logs(Compiled e, ErrorLogs* made, list logs) except -1:
     """`logs`: (path, level) in the order of the file."""
     made.n = len(logs)
     made.files = <LogFile**> e.mem(made.n * sizeof(LogFile*))
     made.levels = <uint32_t*> e.mem(made.n * sizeof(uint32_t))
     for i, (path, level) in enumerate(logs):
-        made.files[<int> i] = &loop.logs[<int> e.log_index[path]]
+        made.files[<int> i] = &e.conf.logs[<int> e.log_index[path]]
         made.levels[<int> i] = LEVELS[level]
         made.most = max(made.most, made.levels[<int> i])
     return 0
 
 
-cdef ErrorLogs* compile_errors(Engine e, logs) except NULL:
+cdef ErrorLogs* compile_errors(Compiled e, logs) except NULL:
     """Those of a location or stream server; the main ones where it has none."""
-    cdef ErrorLogs* made = &loop.errors
+    cdef ErrorLogs* made = &e.conf.errors
     if logs:
         made = <ErrorLogs*> e.mem(sizeof(ErrorLogs))
         compile_error_logs(e, made, [(log.path, log.level) for log in logs])
     return made
 
 
-cdef AccessLog* compile_access_logs(Engine e, logs) except NULL:
+cdef AccessLog* compile_access_logs(Compiled e, logs) except NULL:
     cdef AccessLog* compiled = <AccessLog*> e.mem(len(logs) * sizeof(AccessLog))
     cdef AccessLog* a
     for i, log in enumerate(logs):
@@ -80,7 +71,7 @@ cdef AccessLog* compile_access_logs(Engine e, logs) except NULL:
         if log.name is not None:
             compile_log_name(e, a, log)
         else:
-            a.file = &loop.logs[<int> e.log_index[log.path]]
+            a.file = &e.conf.logs[<int> e.log_index[log.path]]
             compile_log_buffer(e, a.file, log)
         a.combined = log.format.value is None
         a.escape = ESCAPES[log.format.escape]
@@ -90,22 +81,20 @@ cdef AccessLog* compile_access_logs(Engine e, logs) except NULL:
     return compiled
 
 
-cdef int compile_log_buffer(Engine e, LogFile* f, log) except -1:
+cdef int compile_log_buffer(Compiled e, LogFile* f, log) except -1:
     """buffer= and flush=, of whichever directive for this file has them."""
     if log.buffer <= f.keep:
         return 0
     f.keep = log.buffer
     f.flush = log.flush_ms
     f.room = log.buffer + LOG_ROOM
-    f.buf = <char*> e.mem(f.room)
-    if log.gzip:
-        f.zip = log_zip_new(f, log.gzip)
+    f.zip_level = log.gzip
     return 0
 
 
-cdef int compile_log_name(Engine e, AccessLog* a, log) except -1:
+cdef int compile_log_name(Compiled e, AccessLog* a, log) except -1:
     """A file that each request names: lines are made in a LogFile of their own, whose descriptor is never used."""
-    a.file = &loop.logs[loop.nlogs - 1]
+    a.file = &e.conf.logs[e.conf.nlogs - 1]
     a.name = compile_value(e, log.name)
     if log.cache is None:
         return 0
@@ -115,7 +104,7 @@ cdef int compile_log_name(Engine e, AccessLog* a, log) except -1:
     return 0
 
 
-cdef LogCache* compile_log_cache(Engine e, one) except NULL:
+cdef LogCache* compile_log_cache(Compiled e, one) except NULL:
     cdef LogCache* made = <LogCache*> e.mem(sizeof(LogCache))
     made.most = one.most
     made.min_uses = one.min_uses
@@ -124,7 +113,6 @@ cdef LogCache* compile_log_cache(Engine e, one) except NULL:
     made.mask = 15
     while made.mask < made.most and made.mask < 65535:
         made.mask = made.mask * 2 + 1
-    made.chains = <OpenLog**> e.mem((made.mask + 1) * sizeof(OpenLog*))
-    made.next = loop.log_caches
-    loop.log_caches = made
+    made.next = e.conf.log_caches
+    e.conf.log_caches = made
     return made

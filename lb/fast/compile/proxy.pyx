@@ -1,6 +1,6 @@
 """The settings of a proxied location from the model (lb/model/__init__.py) to the structs that the rooms read. With the GIL.
 
-Memory and texts come from the Engine and live as long as it does.
+Memory and texts are the arena's (compiled.pyx).
 """
 
 cdef frozenset FRAMING = frozenset({"content-length", "transfer-encoding"})
@@ -13,7 +13,7 @@ cdef dict EXPIRES = {"epoch": EX_EPOCH, "max": EX_MAX, "access": EX_ACCESS, "mod
                      "text": EX_TEXT}
 
 
-cdef int compile_proxy(Engine e, Location* l, settings) except -1:
+cdef int compile_proxy(Compiled e, Location* l, settings) except -1:
     l.bare = not settings.proxy_pass_request_headers
     l.no_body = not settings.proxy_pass_request_body
     l.method = e.value(settings.proxy_method or ())
@@ -30,7 +30,7 @@ cdef int compile_proxy(Engine e, Location* l, settings) except -1:
     l.ignore = (("x-accel-redirect" in settings.proxy_ignore_headers) * IGN_REDIRECT
                 | ("x-accel-buffering" in settings.proxy_ignore_headers) * IGN_BUFFERING)
     l.head_max = min(settings.proxy_buffer_size, MAX_HEAD)
-    loop.up_head_most = max(loop.up_head_most, l.head_max)
+    e.conf.up_head_most = max(e.conf.up_head_most, l.head_max)
     l.buffers = settings.proxy_buffers
     l.temp_max = settings.proxy_max_temp_file_size
     l.nhints = len(settings.early_hints)
@@ -47,7 +47,7 @@ cdef int compile_proxy(Engine e, Location* l, settings) except -1:
     return 0
 
 
-cdef int compile_outgoing(Engine e, Outgoing* o, settings) except -1:
+cdef int compile_outgoing(Compiled e, Outgoing* o, settings) except -1:
     """Of a location or of a stream server: their fields have the same names."""
     o.keepalive = settings.proxy_socket_keepalive
     o.rcvbuf = settings.proxy_socket_rcvbuf
@@ -59,7 +59,7 @@ cdef int compile_outgoing(Engine e, Outgoing* o, settings) except -1:
     return 0
 
 
-cdef int compile_temp(Engine e, TempPath* t, path) except -1:
+cdef int compile_temp(Compiled e, TempPath* t, path) except -1:
     t.dir = e.text(path.directory)
     t.n = len(path.levels)
     for i, level in enumerate(path.levels):
@@ -67,7 +67,7 @@ cdef int compile_temp(Engine e, TempPath* t, path) except -1:
     return 0
 
 
-cdef int compile_header_filter(Engine e, Location* l, header_filter) except -1:
+cdef int compile_header_filter(Compiled e, Location* l, header_filter) except -1:
     """l.header_filter stays NULL where answers pass as they are."""
     cdef HeaderFilter* s
     if header_filter == type(header_filter)():
@@ -109,14 +109,14 @@ cdef uint32_t compile_special_bits(HeaderFilter* s, header_filter) except? 0:
     return bits
 
 
-cdef Str* compile_names(Engine e, names) except NULL:
+cdef Str* compile_names(Compiled e, names) except NULL:
     cdef Str* found = <Str*> e.mem(len(names) * sizeof(Str))
     for i, name in enumerate(names):
         found[<int> i] = e.text(name)
     return found
 
 
-cdef RedirectRule* compile_redirect_rules(Engine e, swaps) except NULL:
+cdef RedirectRule* compile_redirect_rules(Compiled e, swaps) except NULL:
     cdef RedirectRule* found = <RedirectRule*> e.mem(len(swaps) * sizeof(RedirectRule))
     for i, swap in enumerate(swaps):
         found[<int> i].regex = NULL if swap.regex is None else compile_regex(e, swap.regex)
@@ -125,7 +125,7 @@ cdef RedirectRule* compile_redirect_rules(Engine e, swaps) except NULL:
     return found
 
 
-cdef AddField* compile_adds(Engine e, fields) except NULL:
+cdef AddField* compile_adds(Compiled e, fields) except NULL:
     cdef AddField* found = <AddField*> e.mem(len(fields) * sizeof(AddField))
     for i, field in enumerate(fields):
         found[<int> i].name = e.text(field.name)
@@ -134,7 +134,7 @@ cdef AddField* compile_adds(Engine e, fields) except NULL:
     return found
 
 
-cdef int compile_cookie_flags(Engine e, HeaderFilter* s, rules) except -1:
+cdef int compile_cookie_flags(Compiled e, HeaderFilter* s, rules) except -1:
     cdef CookieRule* c
     s.nflags = len(rules)
     s.flags = <CookieRule*> e.mem(s.nflags * sizeof(CookieRule))

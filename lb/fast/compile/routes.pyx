@@ -1,6 +1,6 @@
 """From the model to what routes: names, servers, locations, operations, maps, regular expressions. With the GIL, once.
 
-Memory is the Engine's (`mem`, `text`); compiled regular expressions are freed with it (`regexes`). What names another part
+Memory is the arena's (`mem`, `text`); regular expressions are freed with it. What names another part
 (redirect_error_page @name) is resolved when its server is whole.
 """
 
@@ -10,35 +10,32 @@ cdef dict METHOD_BITS = {"GET": M_GET, "HEAD": M_HEAD, "POST": M_POST, "PUT": M_
                          "PROPPATCH": M_PROPPATCH, "LOCK": M_LOCK, "UNLOCK": M_UNLOCK}
 
 
-cdef int compile_variables(Engine e, config) except -1:
+cdef int compile_variables(Compiled e, config) except -1:
     """Slots and maps: before any value is compiled."""
     cdef Map* m
-    loop.env.user = var_user
-    loop.env.match = var_match_copy
-    loop.env.file = path_var
-    loop.nvars = len(config.variables)
-    loop.vars = <UserVar*> e.mem(loop.nvars * sizeof(UserVar))
+    e.conf.nvars = len(config.variables)
+    e.conf.vars = <UserVar*> e.mem(e.conf.nvars * sizeof(UserVar))
     e.slots = {name: i for i, name in enumerate(config.variables)}
     for i, name in enumerate(config.variables):
-        loop.vars[<int> i].name = e.text(name.rpartition(" ")[2])    # without the `stream` of its own name
+        e.conf.vars[<int> i].name = e.text(name.rpartition(" ")[2])    # without the `stream` of its own name
     for one in config.maps:
         m = <Map*> e.mem(sizeof(Map))
         compile_map(e, m, one)
-        loop.vars[<int> e.slots[one.name]].map = m
+        e.conf.vars[<int> e.slots[one.name]].map = m
     e.map_uses = e.uses
     return 0
 
 
-cdef int compile_upstream_names(Engine e, config) except -1:
+cdef int compile_upstream_names(Compiled e, config) except -1:
     """The upstreams by name, for proxy_pass with variables."""
     names = {"http": [], "stream": []}
     for i, upstream in enumerate(config.upstreams):
-        names[upstream.kind].append((upstream.name.lower(), <size_t> &loop.ups[<int> i]))
-    compile_dict(e, &loop.ups_names, names["http"])
-    return compile_dict(e, &loop.stream_names, names["stream"])
+        names[upstream.kind].append((upstream.name.lower(), <size_t> &e.conf.ups[<int> i]))
+    compile_dict(e, &e.conf.ups_names, names["http"])
+    return compile_dict(e, &e.conf.stream_names, names["stream"])
 
 
-cdef int compile_map(Engine e, Map* m, one) except -1:
+cdef int compile_map(Compiled e, Map* m, one) except -1:
     m.source = e.value(one.source)
     m.fallback = compile_value(e, one.default)
     m.hostnames = one.hostnames
@@ -48,7 +45,7 @@ cdef int compile_map(Engine e, Map* m, one) except -1:
     return compile_name_table(e, &m.names, exact, regexes, one.hostnames)
 
 
-cdef Value* compile_value(Engine e, parts) except NULL:
+cdef Value* compile_value(Compiled e, parts) except NULL:
     cdef Value* v = <Value*> e.mem(sizeof(Value))
     v[0] = e.value(parts)
     return v
@@ -56,7 +53,7 @@ cdef Value* compile_value(Engine e, parts) except NULL:
 
 # ---- names
 
-cdef int compile_name_table(Engine e, Names* t, list keys, list regexes, bint wildcards) except -1:
+cdef int compile_name_table(Compiled e, Names* t, list keys, list regexes, bint wildcards) except -1:
     """keys: (lower case text, pointer); the first of several equal ones counts."""
     exact, head, tail = [], [], []
     for key, at in keys:
@@ -83,7 +80,7 @@ cdef int compile_name_table(Engine e, Names* t, list keys, list regexes, bint wi
     return 0
 
 
-cdef int compile_dict(Engine e, Dict* d, list pairs) except -1:
+cdef int compile_dict(Compiled e, Dict* d, list pairs) except -1:
     cdef uint32_t places = 4
     cdef DictEntry* at
     cdef Str key
@@ -104,14 +101,13 @@ cdef int compile_dict(Engine e, Dict* d, list pairs) except -1:
     return 0
 
 
-cdef int compile_regex_fill(Engine e, Regex* re, regex) except -1:
+cdef int compile_regex_fill(Compiled e, Regex* re, regex) except -1:
     cdef uint32_t groups = 0
-    cdef pcre2_code* code = regex_compile(os.fsencode(regex.pattern), regex.caseless)
-    e.regexes.append(<size_t> code)
-    pcre2_jit_compile(code, PCRE2_JIT_COMPLETE)     # without JIT (a hardened kernel) it is interpreted
+    cdef pcre2_code* code = regex_compile(os.fsencode(regex.pattern), regex.caseless, e.regex_context)
     pcre2_pattern_info(code, PCRE2_INFO_CAPTURECOUNT, &groups)
-    if <int> groups > e.groups:
-        e.groups = groups
+    e.conf.groups = max(e.conf.groups, groups)
+    re.next = e.conf.regexes
+    e.conf.regexes = re
     re.code = code
     re.text = e.text(regex.pattern)
     re.where = e.text(regex.where)
@@ -125,7 +121,7 @@ cdef int compile_regex_fill(Engine e, Regex* re, regex) except -1:
     return 0
 
 
-cdef Regex* compile_regex(Engine e, regex) except NULL:
+cdef Regex* compile_regex(Compiled e, regex) except NULL:
     cdef Regex* re = <Regex*> e.mem(sizeof(Regex))
     compile_regex_fill(e, re, regex)
     return re
@@ -133,13 +129,15 @@ cdef Regex* compile_regex(Engine e, regex) except NULL:
 
 # ---- servers
 
-cdef int compile_servers(Engine e, Listener* l, listener) except -1:
+cdef int compile_servers(Compiled e, Listener* l, listener) except -1:
     cdef Server* s
     keys, regexes = [], []
     l.nservers = len(listener.http)
     l.servers = <Server**> e.mem(l.nservers * sizeof(Server*))
     for i, server in enumerate(listener.http):
-        s = compile_server(e, server)
+        if id(server) not in e.servers:
+            e.servers[id(server)] = <size_t> compile_server(e, server)
+        s = <Server*> <size_t> e.servers[id(server)]
         l.servers[<int> i] = s
         l.head_most = max(l.head_most, s.head_most)
         l.line_most = max(l.line_most, s.line_most)
@@ -152,7 +150,7 @@ cdef int compile_servers(Engine e, Listener* l, listener) except -1:
     return compile_name_table(e, &l.names, keys, regexes, True)
 
 
-cdef Server* compile_server(Engine e, server) except NULL:
+cdef Server* compile_server(Compiled e, server) except NULL:
     cdef Server* s = <Server*> e.mem(sizeof(Server))
     s.name = e.text(server.names[0].removeprefix(".") if server.names else "")
     s.merge_slashes = server.merge_slashes
@@ -172,7 +170,7 @@ cdef Server* compile_server(Engine e, server) except NULL:
     return s
 
 
-cdef int compile_locations(Engine e, Routes* t, locations, dict named, list pending) except -1:
+cdef int compile_locations(Compiled e, Routes* t, locations, dict named, list pending) except -1:
     fixed = {}
     for one in locations:
         if one.match in ("exact", "prefix", "noregex"):
@@ -189,7 +187,7 @@ cdef int compile_locations(Engine e, Routes* t, locations, dict named, list pend
     return 0
 
 
-cdef int compile_spots(Engine e, Routes* t, dict fixed, dict named, list pending) except -1:
+cdef int compile_spots(Compiled e, Routes* t, dict fixed, dict named, list pending) except -1:
     """`fixed`: pattern -> {is it `=`: location}."""
     cdef Spot* at
     open_ = []              # the prefixes that the next pattern may begin with, each with its spot, shortest first
@@ -210,7 +208,7 @@ cdef int compile_spots(Engine e, Routes* t, dict fixed, dict named, list pending
     return 0
 
 
-cdef Location* compile_location(Engine e, one, dict named, list pending) except NULL:
+cdef Location* compile_location(Compiled e, one, dict named, list pending) except NULL:
     cdef Location* l = <Location*> e.mem(sizeof(Location))
     l.exact = one.match == "exact"
     l.noregex = one.match == "noregex"
@@ -230,7 +228,7 @@ cdef Location* compile_location(Engine e, one, dict named, list pending) except 
     return l
 
 
-cdef int compile_location_fill(Engine e, Location* l, handler, settings, pattern, list pending) except -1:
+cdef int compile_location_fill(Compiled e, Location* l, handler, settings, pattern, list pending) except -1:
     """What every kind of location has."""
     l.pattern = e.text(pattern)
     e.location(l, handler, settings)
@@ -248,7 +246,7 @@ cdef int compile_location_fill(Engine e, Location* l, handler, settings, pattern
     return 0
 
 
-cdef int compile_error_page(Engine e, ErrorPage* p, page, int status, list pending) except -1:
+cdef int compile_error_page(Compiled e, ErrorPage* p, page, int status, list pending) except -1:
     first = page.target[0] if page.target else ""
     p.status = status
     p.overwrite = page.overwrite
@@ -271,7 +269,7 @@ cdef list compile_flattened(ops, list out):
     return out
 
 
-cdef Op* compile_ops(Engine e, ops, uint32_t* n, list pending) except NULL:
+cdef Op* compile_ops(Compiled e, ops, uint32_t* n, list pending) except NULL:
     cdef list flat = compile_flattened(ops, [])
     cdef Op* out = <Op*> e.mem(len(flat) * sizeof(Op))
     n[0] = len(flat)
@@ -281,7 +279,7 @@ cdef Op* compile_ops(Engine e, ops, uint32_t* n, list pending) except NULL:
     return out
 
 
-cdef int compile_op(Engine e, Op* out, op, list pending) except -1:
+cdef int compile_op(Compiled e, Op* out, op, list pending) except -1:
     if isinstance(op, Set):
         out.kind = OP_SET
         out.slot = -1 if op.name == "args" else e.slots[op.name]
@@ -307,7 +305,7 @@ cdef int compile_op(Engine e, Op* out, op, list pending) except -1:
     return 0
 
 
-cdef int compile_rewrite(Engine e, Op* out, op) except -1:
+cdef int compile_rewrite(Compiled e, Op* out, op) except -1:
     out.kind = OP_REWRITE
     out.regex = compile_regex(e, op.regex)
     out.value = e.value(op.uri)

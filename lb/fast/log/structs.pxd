@@ -13,6 +13,7 @@ ctypedef struct Syslog:     # a target that takes datagrams (log/syslog.pyx)
     Str server              # as written
 
 ctypedef struct LogFile:    # access or error log: lines gather here and are written once per turn of the loop, or per buffer
+    Str path                # or the text of a `syslog:`
     int32_t fd
     uint32_t n              # bytes waiting
     uint32_t room           # bytes of buf
@@ -25,6 +26,7 @@ ctypedef struct LogFile:    # access or error log: lines gather here and are wri
     uint64_t dropped        # lines lost to a full or failing file
     Syslog* syslog          # NULL: a file. Its buffer holds records, not lines
     LogZip* zip             # gzip, or NULL
+    uint8_t zip_level       # 0: no gzip
     int64_t fresh           # fd to use from the next turn on (reopen), swapped atomically; -1: none
 
 cdef enum Escape:           # of log_format

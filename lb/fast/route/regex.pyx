@@ -1,7 +1,7 @@
 """Regular expressions by PCRE2: compiled with JIT when the configuration is read, matched with limits.
 
     regex_check   (Python) is it one? its named captures; lb/config asks this, so that errors get their file and line
-    compile_regex     compiled once per Engine
+    compile_regex     compiled once per configuration (compile/), for all workers
     regex_match   for a request: True, and its captures ($1, $2, named ones) are the request's
     regex_gave_up       the request has met an expression that could not say: 500
 
@@ -19,6 +19,9 @@ cdef extern from "pcre.h" nogil:
     ctypedef struct pcre2_jit_stack
     pcre2_code* pcre2_compile(const unsigned char* pattern, size_t n, uint32_t options, int* error, size_t* at,
                               void* context) noexcept
+    void* pcre2_general_context_create(void* (*need)(size_t n, void* data) noexcept,
+                                       void (*free)(void* at, void* data) noexcept, void* data) noexcept
+    void* pcre2_compile_context_create(void* general) noexcept
     int pcre2_jit_compile(pcre2_code* code, uint32_t options) noexcept
     void pcre2_code_free(pcre2_code* code) noexcept
     int pcre2_pattern_info(const pcre2_code* code, uint32_t what, void* where) noexcept
@@ -52,11 +55,13 @@ def regex_check(str pattern, bint caseless=False):
     return groups, names
 
 
-cdef pcre2_code* regex_compile(bytes text, bint caseless) except NULL:
+cdef pcre2_code* regex_compile(bytes text, bint caseless, void* context=NULL) except NULL:
+    """In memory of `context` (a pcre2_compile_context)."""
     cdef int error = 0
     cdef size_t at = 0
     cdef unsigned char message[256]
-    cdef pcre2_code* code = pcre2_compile(<unsigned char*> text, len(text), PCRE2_CASELESS if caseless else 0, &error, &at, NULL)
+    cdef uint32_t options = PCRE2_CASELESS if caseless else 0
+    cdef pcre2_code* code = pcre2_compile(<unsigned char*> text, len(text), options, &error, &at, context)
     if code == NULL:
         pcre2_get_error_message(error, message, sizeof(message))
         said = f'pcre2_compile() failed: {(<char*> message).decode()} in "{os.fsdecode(text)}"'

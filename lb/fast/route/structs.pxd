@@ -4,7 +4,8 @@ ctypedef struct LimitZone:  # limit_req_zone
     Str name
     Value key
     uint64_t rate           # thousandths of requests in a second
-    LimitSet* sets          # in memory that all workers share
+    uint64_t size           # bytes of them
+    LimitSet* sets          # in memory that all workers share: where this worker has it
     uint64_t nsets
 
 ctypedef struct LimitRule:  # limit_req, in thousandths of requests
@@ -19,6 +20,7 @@ ctypedef struct RealIp:     # set_real_ip_from, real_ip_header, real_ip_recursiv
     Str name
 
 ctypedef struct Regex:      # a compiled regular expression (route/regex.pyx)
+    Regex* next             # all of a configuration
     void* code              # pcre2_code
     Str text                # as written, for the log
     Str where               # FILE:LINE, for the log

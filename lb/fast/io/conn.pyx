@@ -204,6 +204,7 @@ cdef bint conn_take(Conn* c, char* p, size_t n) noexcept nogil:
             return False
         p += got
         n -= got
+    c.ready |= R_READ               # the peek may have seen what lies behind them: no edge tells of it again
     return True
 
 

@@ -18,6 +18,9 @@ NGINX_VERSION: str  # whose behaviour lb follows
 BUILD: str  # "release", "debug", "asan", "profile" or "coverage"
 BUILT: dict[str, str]  # with what the engine was built: mode, flags, compiler, cython
 
+BALANCE_METHODS: tuple[str, ...]  # lb.model.Upstream.method may be one of them
+BALANCE_BY_ORDER: frozenset[str]  # of them, those that go by the order of the list
+
 class Engine:
     """One worker's event loop. Made in the worker after the fork; one per process."""
 

@@ -33,7 +33,7 @@ def test_the_directive_leads_to_its_row(tmp_path, method):
         f"events {{ }} http {{ upstream u {{ {LINES[method]} server 127.0.0.1:1; server 127.0.0.1:2; }}"
         " server { listen 127.0.0.1:1; location / { proxy_pass http://u; } } }"
     )
-    assert config.load(file).upstreams[0].method == method
+    assert config.load(str(file), prefix=str(tmp_path)).upstreams[0].method == method
 
 
 def test_only_what_goes_by_the_order_of_the_list_says_so():

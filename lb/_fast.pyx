@@ -7,6 +7,7 @@ it is one translation unit: everything inlines, and no struct can differ between
 import os
 import platform
 import time
+from collections import namedtuple
 
 from lb import __version__
 from lb.model import Break, If, ProxyPass, Return, Rewrite, Set, UpstreamShow, Var
@@ -19,6 +20,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 # What everything is made of
 from lb.fast.types cimport *
 from lb.fast.c.sys cimport *
+from lb.fast.c.stats cimport *
 
 # Pure rooms
 from lb.fast.io.buf cimport *
@@ -103,6 +105,7 @@ include "fast/io/drain.pyx"                   # leaving
 include "fast/upstream/table.pyx"             # a new table takes over
 include "fast/upstream/publish.pyx"           # a Python list becomes a table
 include "fast/upstream/delta.pyx"             # a table made from the last one
+include "fast/upstream/counters.pyx"          # the tables of counters, for Python
 include "fast/upstream/stats_read.pyx"        # counters of servers, as the master reads them
 include "fast/upstream/state.pyx"             # what an old worker tells a new one
 include "fast/upstream/diff.pyx"              # where two answers of Consul differ

@@ -60,6 +60,7 @@ cdef void conn_recycle(Conn* c) noexcept nogil:
 
 cdef void conn_close(Conn* c) noexcept nogil:
     """The end of a connection: every list, timer, buffer and count it is in. Its exchange must have let go of it."""
+    cdef int e
     BUG_ON(c.kind == K_FREE)
     BUG_ON(c.req != NULL and (c.req.client == c or c.req.up == c))
     conn_state(c, S_FREE)
@@ -74,7 +75,8 @@ cdef void conn_close(Conn* c) noexcept nogil:
         buf_free(&loop.pool, c.proxy_protocol)
         c.proxy_protocol = NULL
     splice_pipe_give(c)
-    close(c.fd)
+    e = close(c.fd)
+    COUNT_IF(e != 0, loop.st.glitch_close)
     c.fd = -1
     c.gen += 1
     c.kind = K_FREE
@@ -101,9 +103,9 @@ cdef void conn_state(Conn* c, int state) noexcept nogil:
     c.state = state
     if c.kind == K_UP:
         if old == S_FREE:
-            loop.st.up_open += 1
+            loop.st.upstream_open += 1
         elif state == S_FREE:
-            loop.st.up_open -= 1
+            loop.st.upstream_open -= 1
     elif c.kind == K_HTTP or (c.kind == K_PROXY_PROTOCOL and not c.lst.tcp):
         conn_client_state(c, old, state)
     elif c.kind == K_TCP or c.kind == K_PROXY_PROTOCOL:    # of these nginx's stub_status counts no more than that they are open

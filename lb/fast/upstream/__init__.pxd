@@ -6,7 +6,7 @@
 
 upstream.pyx  tries: choose, connect, fail over     balance/      the methods
 publish.pyx   a list becomes a table                delta.pyx     from the last table  table.pyx  a new one takes over
-stats.*       counters of servers, for the master   state.pyx     what an old worker tells a new one
+stats.*, counters.pyx  counters, for the master   state.pyx     what an old worker tells a new one
 diff.pyx      where two answers of Consul differ    proxy_pass_variables.pyx   a server that a value names
 
 Others call: up_start, up_release, up_abandon, up_failed, peer_ok, peer_fail, pool_close, table_*, stats_*.

@@ -28,7 +28,7 @@ ctypedef struct Peer:       # a server's address; outlives the tables that list 
     uint32_t nidle
     uint32_t heap           # place in the least_conn heap
     double turn             # least_conn: when its next one is due; breaks ties as weighted round robin
-    ServerStats* stats            # what it has done, for the status port
+    ServerStats* stats      # what it has done, for the status port
 
 ctypedef struct Entry:      # one line of a table, copied into the peer when the table is swapped in
     Peer* peer
@@ -95,7 +95,7 @@ cdef enum Timed:            # least_time: what is measured
 ctypedef struct Upstream:
     Str name
     uint32_t number         # in the configuration
-    ServerStats* rest             # of servers without a stats of their own
+    ServerStats* rest       # of servers without counters of their own
     BalanceMethod* method
     uint8_t tcp
     uint8_t timed           # Timed; 0: not least_time

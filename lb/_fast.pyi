@@ -113,7 +113,9 @@ def server_stats_add(
     dead: without what there is now. serving: with what a server is now.
     """
 
-def server_stats_settle(rows: dict[bytes, bytearray], before: dict[bytes, bytearray], now: int, started: int) -> list[bytes]:
+def server_stats_settle(
+    rows: dict[bytes, bytearray], before: dict[bytes, bytearray], now: int, started: int
+) -> list[bytes]:
     """After every server_stats_add: state and time in all rows of an upstream; `before`: its rows of an earlier moment.
 
     Times are Unix ms; `started`: of a state when nothing else is known. Returns the addresses that no worker has.

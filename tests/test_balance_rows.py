@@ -37,7 +37,7 @@ def test_the_directive_leads_to_its_row(tmp_path, method):
 
 
 def test_only_what_goes_by_the_order_of_the_list_says_so():
-    assert _fast.BALANCE_BY_ORDER == {"ip_hash", "hash"}
+    assert {"ip_hash", "hash"} == _fast.BALANCE_BY_ORDER
 
 
 def test_no_method_is_asked_for_outside_its_file():

@@ -21,7 +21,11 @@ from lb.process.channel import ChannelError, Endpoint
 from lb.status.servers import AT
 from lb.upsync.report import Report
 
-STATS, ONE, USED_AT = 512, 640, 8 * len(_fast.COUNTERS)  # bytes of a worker and of a server, where the count is (stats.h)
+STATS, ONE, USED_AT = (
+    512,
+    640,
+    8 * len(_fast.COUNTERS),
+)  # bytes of a worker's, of a server's; where their count is
 WORKERS = 2
 SIZE = _fast.stats_size(WORKERS, 1)
 LAYOUT = (WORKERS, SIZE)

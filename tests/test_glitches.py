@@ -58,9 +58,8 @@ http { access_log off; server { listen 127.0.0.1:@http@; location / { return 200
 """
 
 
-@pytest.fixture
-def failing(tmp_path, world):
-    """failing() -> Lb; epoll_ctl fails while tmp_path/epoll is there, close while tmp_path/close is."""
+def start_failing(tmp_path, world):
+    """An Lb whose epoll_ctl fails while tmp_path/epoll is there, and close while tmp_path/close is."""
     if build_mode() in ("asan", "coverage"):
         pytest.skip("another library stands before the C library's")
     (tmp_path / "failing.c").write_text(FAILING)
@@ -72,6 +71,11 @@ def failing(tmp_path, world):
     paths = {"FAIL_EPOLL": str(tmp_path / "epoll"), "FAIL_CLOSE": str(tmp_path / "close")}
     lb.env = {"LD_PRELOAD": str(library), **paths}
     return lb.start(SITE)
+
+
+@pytest.fixture
+def failing(tmp_path, world):
+    return start_failing(tmp_path, world)
 
 
 def status(lb):

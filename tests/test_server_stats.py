@@ -1,4 +1,4 @@
-"""Counters of servers where there are few places for them: one real engine in a process of its own, read while it counts."""
+"""Counters of servers where there are few places for them: a real engine in its own process, read while it counts."""
 
 from __future__ import annotations
 

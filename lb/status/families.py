@@ -1,8 +1,9 @@
 """The metrics of /metrics: each declared once, with its name, type and meaning, and where its samples are from.
 
-What the engine counts is declared by it (lb/fast/c/stats.h), with its name here: nothing to do for a new counter.  FEW: of
-the master, its workers and Consul, made from a View.  PARTS: what is counted for each upstream and server, in rows
-(lb.master.server_stats): lb_upstream_NAME and lb_server_NAME.
+What the engine counts is declared by it (lb/fast/c/stats.h), with its name here: nothing to do for a new counter.
+
+FEW: of the master, its workers and Consul, made from a View.  PARTS: what is counted for each upstream and server, in
+rows (lb.master.server_stats): lb_upstream_NAME and lb_server_NAME.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ Times are Unix seconds (float) unless a name says otherwise; ages and delays are
     reload      {count, failed, last, result, message}      result: none, ok, failed; last: null before the first
     connections {active, reading, writing, waiting, accepted, handled, requests}    of all workers, as stub_status
     totals      {name: number}              every counter of the engine, all workers since the start of lb
-    glitches    [{place, count, text}]      what should not have happened (COUNT_IF), since the start of lb: those that have
+    glitches    [{place, count, text}]      what should not have happened but has (COUNT_IF), since the start of lb
     restarts    workers that died and had to be replaced
     deaths      [{slot, at, text}]          the last of them, oldest first
     workers_wanted                          as the configuration has it

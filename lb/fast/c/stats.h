@@ -132,7 +132,8 @@ typedef struct {
 #define LB_GLITCH_named 0
 #define LB_GLITCH_gauge 0
 #define LB_GLITCH_glitch 1
-#define LB_ROW(name, kind, metric, worker, help) {#name, #kind, metric, worker, help, offsetof(WorkerStats, name) / 8, 1, 0, LB_GLITCH_##kind},
+#define LB_ROW(name, kind, metric, worker, help) \
+    {#name, #kind, metric, worker, help, offsetof(WorkerStats, name) / 8, 1, 0, LB_GLITCH_##kind},
 #define LB_PLACE(name) ((offsetof(ServerStats, name) - offsetof(ServerStats, active)) / 8)
 #define LB_SERVER_ROW(name, kind, metric, help) {#name, #kind, metric, "", help, LB_PLACE(name), 1, 1, 0},
 #define LB_SERVER_ROWS(name, kind, metric, help) {#name, #kind, metric, "", help, LB_PLACE(name), LB_CELLS, 1, 0},

@@ -1,8 +1,8 @@
 """Counters of one server of an upstream, in memory shared with the master: who has which, and counting a time.
 
-What they are is in c/stats.h. A worker's ServerStats lie behind the WorkerStats of all workers: two for each upstream (STATS_REST,
-STATS_GONE), then one for each server, given out by upstream/stats.pyx. Written by their worker only, read by the master at
-any time.
+What they are is in c/stats.h. A worker's ServerStats lie behind the WorkerStats of all workers: two for each upstream
+(STATS_REST, STATS_GONE), then one for each server, given out by upstream/stats.pyx. Written by their worker only, read by the
+master at any time.
 """
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
@@ -16,7 +16,7 @@ cdef enum StatsState:
     STATS_FREE = 0              # nothing in it may be read
     STATS_USED = 1              # a peer counts in it
     STATS_LEFT = 2              # its peer is gone; what it counted stays until the place is needed for another
-    STATS_REST = 3              # of an upstream, for good: servers beyond STATS_SERVERS, tries that no server got, its own counters
+    STATS_REST = 3              # of an upstream, for good: servers beyond STATS_SERVERS, tries that no server got, its own
     STATS_GONE = 4              # of an upstream, for good: what those had counted whose places were given to others
 
 cdef enum Condition:

@@ -6,15 +6,15 @@
 A row holds the counters of a ServerStats, then how many workers see the server in which condition, then its state.
 
 The master may be root, and who has taken over a worker writes here what he likes. So the master reckons itself where the
-server_stats of a worker are (StatsBlock), bounds what it reads as a count or a length, looks at a copy that nobody changes meanwhile,
-and takes no name that could be more than one word of a text.
+ServerStats of a worker are (StatsBlock), bounds what it reads as a count or a length, looks at a copy that nobody changes
+meanwhile, and takes no name that could be more than one word of a text.
 """
 
 SERVER_STATS_OTHER = b"other"              # the name of STATS_REST among the servers
 
 cdef enum:
     FOLDING_TRIES = 100             # looks at `folding` before a reader takes what there is: a worker may have died in it
-    ROW_CONDITIONS = LB_SERVER_COUNTERS_N   # for each Condition: server_stats with it, of them with `since` 0, least and last `since`
+    ROW_CONDITIONS = LB_SERVER_COUNTERS_N   # for each Condition: how many have it, of them with `since` 0, least and last `since`
     ROW_RETRY = ROW_CONDITIONS + 16         # the last retry_at
     ROW_STATE = ROW_RETRY + 1               # 1 + Condition; 0: no worker has said anything
     ROW_SINCE = ROW_STATE + 1               # Unix ms of the change to it

@@ -9,7 +9,8 @@ cdef extern from "stats.h" nogil:
         uint64_t pid, heartbeat_ms, accepting, clients, accepts, handled, requests, sessions, reading, writing, waiting
         uint64_t upstream_connects, upstream_reuses, upstream_open, upstream_idle, retries, failures, no_live
         uint64_t bytes_in, bytes_out, refused, status_none, status_1xx, status_2xx, status_3xx, status_4xx, status_5xx
-        uint64_t accept_errors, no_slots, log_dropped, tables, turns, temp_files, syslog_sent, syslog_dropped, syslog_errors
+        uint64_t accept_errors, no_slots, log_dropped, tables, turns, temp_files
+        uint64_t syslog_sent, syslog_dropped, syslog_errors
         uint64_t glitch_epoll_add, glitch_epoll_wait, glitch_close, glitch_event, glitch_timer
         uint64_t server_stats_used, folding
     ctypedef struct ServerStats:

@@ -1,6 +1,6 @@
 /* Every counter, declared once: name, kind, name in /metrics, meaning. The structs in shared memory, COUNTERS and
- * SERVER_COUNTERS of lb._fast are made of these lists, and of those read_stats, /status.json, /metrics and what the master
- * adds up.
+ * SERVER_COUNTERS of lb._fast are made of these lists, and of those read_stats, /status.json, /metrics and the sums
+ * that the master keeps.
  *
  * kind    counter: only grows; gauge: what is there now; named: a counter whose name in /metrics has no _total;
  *         private: a worker's own, no sum of it means anything; glitch: COUNT_IF, lb_glitches_total{place=...};

@@ -2,7 +2,7 @@
 
 import mmap
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from lb.model import Config, ErrorLog, Server
 from lb.upsync.merge import Change
@@ -18,6 +18,9 @@ NGINX_VERSION: str  # whose behaviour lb follows
 BUILD: str  # "release", "debug", "asan", "profile" or "coverage"
 CUTTING: bool  # is the cutting transport of the tests built in (LB_CUTTING=SEED selects it)
 BUILT: dict[str, str]  # with what the engine was built: mode, flags, compiler, cython
+
+BALANCE_METHODS: tuple[str, ...]  # lb.model.Upstream.method may be one of them
+BALANCE_BY_ORDER: frozenset[str]  # of them, those that go by the order of the list
 
 class Compiled:
     """The configuration as the engine reads it: filled once, in a child of the master, and shared by all workers.
@@ -88,16 +91,37 @@ class Engine:
 def regex_check(pattern: str, caseless: bool = False) -> tuple[int, tuple[tuple[str, int], ...]]:
     """Groups, and named captures with their groups, of a PCRE2 expression. Raises ValueError with nginx's text."""
 
-TALLY_ROW: int  # numbers in a row of sums (tallies_add)
-TALLY_RETRY: int  # place in a row: Unix ms from which on a failed server is tried again
-TALLY_STATE: int  # 0: no worker has said; 1 up, 2 down, 3 failed, 4 removed
-TALLY_SINCE: int  # Unix ms of the change to it
-TALLY_BOUNDS: tuple[int, ...]  # bounds of the cells of a histogram, in ms; the last cell is what is above them
-TALLY_FIELDS: tuple[str, ...]  # what a row begins with; connect, header, response are len(TALLY_BOUNDS) + 1 numbers
-TALLY_OTHER: bytes  # the "address" of servers that have no tally of their own
+class Counter(NamedTuple):
+    """A counter of a worker, as lb/fast/c/stats.h declares it."""
+
+    name: str
+    kind: str  # counter, named, gauge, private, glitch
+    metric: str  # in /metrics, the sum of all workers: "", "NAME" or "NAME LABEL=VALUE"
+    worker_metric: str  # the same for each worker
+    help: str
+
+class ServerCounter(NamedTuple):
+    """A counter of a server, as lb/fast/c/stats.h declares it."""
+
+    name: str
+    kind: str  # counter, gauge, histogram, or sum: of the times of one
+    metric: str  # "", "NAME" or "NAME LABEL=VALUE", behind lb_server_ and lb_upstream_
+    help: str
+    at: int  # place in a row
+    cells: int  # numbers in a row: of a histogram len(SERVER_STATS_BOUNDS) + 1
+    servers: bool  # False: of upstreams alone
+
+COUNTERS: tuple[Counter, ...]
+SERVER_COUNTERS: tuple[ServerCounter, ...]
+SERVER_STATS_ROW: int  # numbers in a row of sums (server_stats_add)
+SERVER_STATS_RETRY: int  # place in a row: Unix ms from which on a failed server is tried again
+SERVER_STATS_STATE: int  # 0: no worker has said; 1 up, 2 down, 3 failed, 4 removed
+SERVER_STATS_SINCE: int  # Unix ms of the change to it
+SERVER_STATS_BOUNDS: tuple[int, ...]  # bounds of the cells of a histogram, in ms; the last cell is what is above them
+SERVER_STATS_OTHER: bytes  # the "address" of servers that have no counters of their own
 
 def stats_size(workers: int, upstreams: int = 0) -> int: ...
-def tallies_add(
+def server_stats_add(
     shm: mmap.mmap,
     worker: int,
     layout: tuple[int, int],
@@ -107,15 +131,17 @@ def tallies_add(
     serving: bool = True,
 ) -> None:
     """Add what one worker counted of its servers to `tables`: for each upstream number (and one behind them, for the
-    addresses that variables gave) address -> row of TALLY_ROW uint64; b"" is the sum of the upstream.
+    addresses that variables gave) address -> row of SERVER_STATS_ROW uint64; b"" is the sum of the upstream.
 
     layout: workers, and bytes of their counters (lb.master.worker_stats.layout): the memory itself is not believed.
-    A row: TALLY_FIELDS, what each worker thinks of the server, and from tallies_settle its state.
+    A row: SERVER_COUNTERS, what each worker thinks of the server, and from server_stats_settle its state.
     dead: without what there is now. serving: with what a server is now.
     """
 
-def tallies_settle(rows: dict[bytes, bytearray], before: dict[bytes, bytearray], now: int, started: int) -> list[bytes]:
-    """After every tallies_add: state and time in all rows of an upstream; `before`: its rows of an earlier moment.
+def server_stats_settle(
+    rows: dict[bytes, bytearray], before: dict[bytes, bytearray], now: int, started: int
+) -> list[bytes]:
+    """After every server_stats_add: state and time in all rows of an upstream; `before`: its rows of an earlier moment.
 
     Times are Unix ms; `started`: of a state when nothing else is known. Returns the addresses that no worker has.
     """
@@ -124,8 +150,7 @@ def consul_notes(shm: mmap.mmap, worker: int, layout: tuple[int, int]) -> list[t
     """For each upstream number of this worker: Unix time of Consul's last good answer (0: none), failed queries."""
 
 def read_stats(shm: mmap.mmap, worker: int) -> dict[str, int]:
-    """Counters of one worker slot, readable by the master at any time. Keys: generation pid accepts connections
-    active idle requests upstream_connects upstream_reuses retries bytes_in bytes_out heartbeat_ms ..."""
+    """Counters of one worker slot by the names of COUNTERS, readable by the master at any time."""
 
 def clear_stats(shm: mmap.mmap, worker: int, layout: tuple[int, int]) -> None:
     """The master, before it forks a new worker into this slot."""

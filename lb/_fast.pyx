@@ -7,6 +7,7 @@ it is one translation unit: everything inlines, and no struct can differ between
 import os
 import platform
 import time
+from collections import namedtuple
 
 from lb import __version__
 from lb.model import Break, If, ProxyPass, Return, Rewrite, Set, UpstreamShow, Var
@@ -18,6 +19,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 # What everything is made of
 from lb.fast.types cimport *
 from lb.fast.c.sys cimport *
+from lb.fast.c.stats cimport *
 
 # Pure rooms
 from lb.fast.io.buf cimport *
@@ -42,8 +44,10 @@ from lb.fast.route.variables.request cimport *
 from lb.fast.http.proxy_redirect cimport *
 from lb.fast.http.header_filter cimport *
 from lb.fast.message.h1.write cimport *
-from lb.fast.upstream.ring cimport *
-from lb.fast.upstream.balance cimport *
+from lb.fast.upstream.balance.hash cimport HASH_TRIES, hash_crc_text, hash_step
+from lb.fast.upstream.balance.ring cimport *
+from lb.fast.upstream.balance.usable cimport *
+from lb.fast.upstream.balance.heap cimport *
 
 # Machine rooms
 include "fast/io/loop.pyx"                    # the loop: wait, events, timers
@@ -84,6 +88,15 @@ include "fast/static/path.pyx"                # which file a path stands for
 include "fast/static/file.pyx"                # static files
 include "fast/stream/tcp.pyx"                 # TCP sessions
 include "fast/stream/session.pyx"             # what a stream server does before or instead: set, return, a server by a value
+include "fast/upstream/balance/round_robin.pyx"   # the methods: one file each
+include "fast/upstream/balance/least_conn.pyx"
+include "fast/upstream/balance/least_time.pyx"
+include "fast/upstream/balance/ip_hash.pyx"
+include "fast/upstream/balance/hash.pyx"
+include "fast/upstream/balance/ring_build.pyx"    # `hash ... consistent`: the ring of a new table
+include "fast/upstream/balance/hash_ring.pyx"
+include "fast/upstream/balance/random.pyx"
+include "fast/upstream/balance/methods.pyx"       # their table, and the choice
 include "fast/upstream/peer.pyx"              # a server: its life, passive health, how long it takes
 include "fast/upstream/pool.pyx"              # upstream connections that wait for the next request
 include "fast/upstream/outgoing.pyx"          # sockets to servers: options, proxy_bind
@@ -92,10 +105,10 @@ include "fast/http/upgrade.pyx"               # 101 and 103
 include "fast/http/response_buffering.pyx"    # an answer that waits for its client
 include "fast/http/response.pyx"              # HTTP servers: request out, answer in
 include "fast/io/drain.pyx"                   # leaving
-include "fast/upstream/ring_build.pyx"        # `hash ... consistent`: the ring of a new table
 include "fast/upstream/table.pyx"             # a new table takes over
 include "fast/upstream/publish.pyx"           # a Python list becomes a table
 include "fast/upstream/delta.pyx"             # a table made from the last one
+include "fast/upstream/counters.pyx"          # the tables of counters, for Python
 include "fast/upstream/stats_read.pyx"        # counters of servers, as the master reads them
 include "fast/upstream/state.pyx"             # what an old worker tells a new one
 include "fast/upstream/diff.pyx"              # where two answers of Consul differ

@@ -10,7 +10,7 @@ from lb.fast.message.h1.chunk cimport chunk_decode, chunk_lenient_takes as lenie
 from lb.fast.route.realip cimport realip_address_of as room_address
 from lb.fast.stream.proxy_protocol cimport proxy_protocol_parse as room_greeting
 from lb.fast.message.h1.head cimport head_parse_request as head_request, head_parse_response as head_response
-from lb.fast.upstream.ring cimport ring_base_hash as base_hash, ring_merge, ring_next, ring_points, ring_sort, ring_ties
+from lb.fast.upstream.balance.ring cimport ring_base_hash as base_hash, ring_merge, ring_next, ring_points, ring_sort, ring_ties
 from lb.fast.message.h1.rules cimport rule_status, rule_text
 from lb.fast.c.simd cimport (
     lb_class, lb_scan_name, lb_scan_name_plain, lb_scan_target, lb_scan_target_plain, lb_scan_value,

@@ -18,13 +18,18 @@ from lb import _fast
 from lb.master.handover import Handover
 from lb.model import Address, Server
 from lb.process.channel import ChannelError, Endpoint
+from lb.status.servers import AT
 from lb.upsync.report import Report
 
-STATS, TALLY, TALLIED = 512, 640, 8 * 62  # bytes, and where the count is in Stats (lb/fast/types.pxd, tally.pxd)
+STATS, ONE, USED_AT = (
+    512,
+    640,
+    8 * len(_fast.COUNTERS),
+)  # bytes of a worker's, of a server's; where their count is
 WORKERS = 2
 SIZE = _fast.stats_size(WORKERS, 1)
 LAYOUT = (WORKERS, SIZE)
-ROOM = (SIZE // WORKERS - STATS) // TALLY
+ROOM = (SIZE // WORKERS - STATS) // ONE
 ZONE = 4096  # bytes behind the counters: a limit_req zone
 HUGE = (1 << 64) - 1
 USED = 1
@@ -36,26 +41,26 @@ class Memory:
     def __init__(self) -> None:
         self.shm = mmap.mmap(-1, SIZE + ZONE)
         self.shm[SIZE:] = b"z" * ZONE
-        self.at = WORKERS * STATS + ROOM * TALLY  # of its tallies
-        self.shm[self.at - TALLY : self.at] = b"a" * TALLY  # the last one of the other worker
+        self.at = WORKERS * STATS + ROOM * ONE  # of its servers' counters
+        self.shm[self.at - ONE : self.at] = b"a" * ONE  # the last one of the other worker
 
-    def tallied(self, n: int) -> None:
-        struct.pack_into("Q", self.shm, STATS + TALLIED, n)
+    def used(self, n: int) -> None:
+        struct.pack_into("Q", self.shm, STATS + USED_AT, n)
 
-    def tally(
+    def server(
         self, place: int, name: bytes, *, length: int | None = None, upstream: int = 0, requests: int = 1
     ) -> None:
-        at = self.at + place * TALLY
+        at = self.at + place * ONE
         struct.pack_into("QII112s", self.shm, at, USED, upstream, len(name) if length is None else length, name)
-        struct.pack_into("Q", self.shm, at + 128 + 4 * 8, requests)
+        struct.pack_into("Q", self.shm, at + 128 + 3 * 8 + 8 * AT["requests"], requests)
 
     def rows(self) -> dict[bytes, bytearray]:
         tables: list[dict[bytes, bytearray]] = [{}, {}]
-        _fast.tallies_add(self.shm, 1, LAYOUT, tables)
+        _fast.server_stats_add(self.shm, 1, LAYOUT, tables)
         return tables[0]
 
     def others_are_whole(self) -> bool:
-        return self.shm[SIZE:] == b"z" * ZONE and self.shm[self.at - TALLY : self.at] == b"a" * TALLY
+        return self.shm[SIZE:] == b"z" * ZONE and self.shm[self.at - ONE : self.at] == b"a" * ONE
 
 
 @pytest.fixture
@@ -64,16 +69,16 @@ def memory() -> Memory:
 
 
 def test_the_layout_here_is_the_engines(memory: Memory) -> None:
-    memory.tallied(3)
-    memory.tally(2, b"10.0.0.1:80", requests=7)
+    memory.used(3)
+    memory.server(2, b"10.0.0.1:80", requests=7)
     row = memoryview(memory.rows()[b"10.0.0.1:80"]).cast("Q")
-    assert row[_fast.TALLY_FIELDS.index("requests")] == 7
+    assert row[AT["requests"]] == 7
 
 
 @pytest.mark.parametrize("count", [ROOM + 1, 1 << 40, HUGE])
 def test_a_count_beyond_the_memory(memory: Memory, count: int) -> None:
-    memory.tallied(count)
-    memory.tally(2, b"10.0.0.1:80")
+    memory.used(count)
+    memory.server(2, b"10.0.0.1:80")
     assert set(memory.rows()) == {b"", b"10.0.0.1:80"}
     assert len(_fast.consul_notes(memory.shm, 1, LAYOUT)) == 0
     _fast.clear_stats(memory.shm, 1, LAYOUT)
@@ -92,22 +97,22 @@ def test_no_word_of_the_memory_leads_elsewhere(memory: Memory) -> None:
 
 @pytest.mark.parametrize("length", [0, 113, 1 << 20, (1 << 32) - 1])
 def test_a_length_of_a_name(memory: Memory, length: int) -> None:
-    memory.tallied(3)
-    memory.tally(2, b"10.0.0.1:80", length=length)
-    assert set(memory.rows()) == {b"", _fast.TALLY_OTHER}
+    memory.used(3)
+    memory.server(2, b"10.0.0.1:80", length=length)
+    assert set(memory.rows()) == {b"", _fast.SERVER_STATS_OTHER}
 
 
 @pytest.mark.parametrize("name", [b"10.0.0.1:80\nserver evil:80;", b"a\0b", b"\x1b[2J", b"a\x7f"])
 def test_a_name_that_is_more_than_a_word(memory: Memory, name: bytes) -> None:
-    memory.tallied(3)
-    memory.tally(2, name)
-    assert set(memory.rows()) == {b"", _fast.TALLY_OTHER}
+    memory.used(3)
+    memory.server(2, name)
+    assert set(memory.rows()) == {b"", _fast.SERVER_STATS_OTHER}
 
 
 def test_an_upstream_that_is_not_there(memory: Memory) -> None:
-    memory.tallied(4)
-    memory.tally(2, b"10.0.0.1:80", upstream=2)
-    memory.tally(3, b"10.0.0.1:80", upstream=(1 << 32) - 1)
+    memory.used(4)
+    memory.server(2, b"10.0.0.1:80", upstream=2)
+    memory.server(3, b"10.0.0.1:80", upstream=(1 << 32) - 1)
     assert memory.rows() == {}
 
 

@@ -44,7 +44,7 @@ NGINX = {
 
 
 def row(**fields: int) -> bytearray:
-    made = bytearray(8 * _fast.TALLY_ROW)
+    made = bytearray(8 * _fast.SERVER_STATS_ROW)
     for name, value in fields.items():
         memoryview(made).cast("Q")[AT[name]] = value
     return made
@@ -62,7 +62,7 @@ def many(count: int, upstreams: int = 1) -> View:
         )
         rows = {str(one).encode(): row(requests=5, connect=2, connect_ms=2) for one in addresses}
         for one in rows.values():
-            memoryview(one).cast("Q")[_fast.TALLY_STATE] = 1
+            memoryview(one).cast("Q")[_fast.SERVER_STATS_STATE] = 1
         snapshot.sums["http", name] = {b"": row(requests=5 * len(addresses)), **rows}
     return replace(view(), upstreams=tuple(shown), snapshot=lambda: snapshot)
 

@@ -1,4 +1,4 @@
-"""Tallies where there are few places for them: one real engine in a process of its own, read while it counts."""
+"""Counters of servers where there are few places for them: a real engine in its own process, read while it counts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.harness.wait import wait_for
 from tests.lone_engine import LoneEngine, in_child
 
 PLACES = 4  # for servers
-TALLY = 640  # bytes of one
+ONE = 640  # bytes of one
 CONF = """
 error_log stderr;
 events {{ }}
@@ -30,10 +30,10 @@ class Small(LoneEngine):
     """An engine with PLACES."""
 
     def __init__(self, directory: Path) -> None:
-        spare = _fast.stats_size(1, 1) - _fast.stats_size(1, 0) == 2 * TALLY
-        assert spare, "the size of a tally has changed"
-        most = next(n for n in range(1, 1 << 20) if n * TALLY + 512 == _fast.stats_size(1, 1))
-        super().__init__(directory, CONF, _fast.stats_size(1, 1) - (most - 4 - PLACES) * TALLY)
+        spare = _fast.stats_size(1, 1) - _fast.stats_size(1, 0) == 2 * ONE
+        assert spare, "the size of ServerStats has changed"
+        most = next(n for n in range(1, 1 << 20) if n * ONE + 512 == _fast.stats_size(1, 1))
+        super().__init__(directory, CONF, _fast.stats_size(1, 1) - (most - 4 - PLACES) * ONE)
 
     def serve(self, *hosts: int) -> None:
         """Servers 127.0.0.HOST."""
@@ -45,8 +45,8 @@ class Small(LoneEngine):
 
     def rows(self) -> Rows:
         tables: list[Rows] = [{}, {}]
-        _fast.tallies_add(self.shm, 0, (1, len(self.shm)), tables)
-        _fast.tallies_settle(tables[0], {}, 0, 0)
+        _fast.server_stats_add(self.shm, 0, (1, len(self.shm)), tables)
+        _fast.server_stats_settle(tables[0], {}, 0, 0)
         return tables[0]
 
 
@@ -67,7 +67,7 @@ def few_places(small: Small) -> None:
     wait_for(lambda: requests(small.rows()) == 12)
     rows = small.rows()
     # 127.0.0.1 of the file has a place until another needs it
-    assert len(hosts(rows)) == PLACES and requests(rows, _fast.TALLY_OTHER) >= 4
+    assert len(hosts(rows)) == PLACES and requests(rows, _fast.SERVER_STATS_OTHER) >= 4
     assert sum(requests(rows, name) for name in rows if name) == 12
     small.serve(100)
     small.serve(101, 102, 103)
@@ -128,5 +128,5 @@ def run(case: Callable[[Small], None], directory: Path) -> None:
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
-def test_tallies(tmp_path: Path, case: Callable[[Small], None]) -> None:
+def test_server_stats(tmp_path: Path, case: Callable[[Small], None]) -> None:
     in_child(run, case, tmp_path)

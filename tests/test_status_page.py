@@ -17,6 +17,7 @@ from tests.harness.browser import Browser, Tab, find
 from tests.harness.consul import ConsulAgent, KeySpace
 from tests.harness.lb import Lb
 from tests.harness.wait import wait_for
+from tests.test_glitches import start_failing
 
 CONF = """
 http {
@@ -109,6 +110,19 @@ def test_a_server_goes_down_and_comes_back(
     tab.wait_text("All well", "#headline")
     assert tab.eval("document.querySelector('#problems').hidden") is True
     assert f"127.0.0.1:{again.port} failed" in tab.text("#seen") and "Over after" in tab.text("#seen")
+
+
+def test_a_glitch(tmp_path: Path, world, connect, tab: Tab) -> None:
+    lb = start_failing(tmp_path, world)
+    lb.expect_log("glitch: The kernel")
+    tab.go(url(lb))
+    tab.wait_text("All well", "#headline")
+    assert "glitch" not in tab.text("#problems")
+    (tmp_path / "epoll").touch()
+    connect(lb.port("http")).recv_to_end()
+    (tmp_path / "epoll").unlink()
+    tab.wait_text("A glitch, 1 time: The kernel did not take a socket into epoll", "#problems")
+    tab.wait_text("All well", "#headline")
 
 
 def test_all_servers_down(run_lb: Callable[..., Lb], world, tab: Tab, load: Callable[[str], None]) -> None:

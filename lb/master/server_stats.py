@@ -1,6 +1,6 @@
 """What servers and upstreams have counted, over all workers, reloads and deaths; and since when a server is what it is.
 
-Workers count in memory that the master shares (lb/fast/upstream/stats.pxd); here it is summed: what the dead had
+Workers count in memory that the master shares (lb/fast/c/stats.h); here it is summed: what the dead had
 counted (`_base`), and what the living have.  An upstream is known by its kind and name, which a reload keeps; a server
 by its address.  The sums of an upstream never fall.  Those of a server begin again when it was gone and its worker
 with it.
@@ -37,7 +37,7 @@ class ServerStats:
         """Keep what a dead worker had counted; `workers` has it still, for what it knew of the servers."""
         if time.monotonic() - self._looked_at >= FRESH_S:
             self.snapshot(workers, current)
-        _fast.tallies_add(
+        _fast.server_stats_add(
             generation.shm, worker.slot, generation.layout, _tables(self._base, generation.config), dead=True
         )
         self._last = None
@@ -53,7 +53,7 @@ class ServerStats:
             known.update((one.kind, one.name) for one in generation.config.upstreams)
             serving = generation is current or not current.ready
             tables = _tables(made.sums, generation.config)
-            _fast.tallies_add(generation.shm, worker.slot, generation.layout, tables, serving=serving)
+            _fast.server_stats_add(generation.shm, worker.slot, generation.layout, tables, serving=serving)
         self._settle(made, known, settled=current.ready)
         self._before = made.sums
         self._last = made
@@ -67,7 +67,7 @@ class ServerStats:
                 del sums[key]
         now, started = int(time.time() * 1000), round(self.started * 1000)
         for key, rows in made.sums.items():
-            gone = _fast.tallies_settle(rows, self._before.get(key, {}), now, started)
+            gone = _fast.server_stats_settle(rows, self._before.get(key, {}), now, started)
             if settled:  # a worker that starts has not its servers yet
                 base = self._base.get(key, {})
                 for name in gone:

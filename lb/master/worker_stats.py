@@ -14,8 +14,8 @@ from typing import Final
 from lb import _fast
 from lb.model import Config
 
-GAUGES: Final = ("clients", "reading", "writing", "waiting", "upstream_open", "upstream_idle")  # what is there now
-PRIVATE: Final = ("pid", "heartbeat_ms", "accepting")  # a worker's own: a sum says nothing
+GAUGES: Final = frozenset(one.name for one in _fast.COUNTERS if one.kind == "gauge")  # what is there now
+PRIVATE: Final = frozenset(one.name for one in _fast.COUNTERS if one.kind == "private")  # a sum says nothing
 # everything else in read_stats() only grows
 
 

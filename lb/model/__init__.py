@@ -18,6 +18,7 @@ from lb.model.logs import LogFormat as LogFormat
 from lb.model.logs import LogLevel as LogLevel
 from lb.model.logs import Syslog as Syslog
 from lb.model.values import Address as Address
+from lb.model.values import Balancer as Balancer
 from lb.model.values import Value as Value
 from lb.model.values import Var as Var
 
@@ -79,9 +80,6 @@ class Upsync:
     resolve_ms: int = 30_000  # how often host names among the servers are looked up; 0: they are skipped
 
 
-Balancer = Literal["round_robin", "least_conn", "least_time", "ip_hash", "hash", "random"]
-
-
 @dataclass(frozen=True, slots=True)
 class Upstream:
     """A named group of servers, or the implicit one of `proxy_pass http://ADDRESS` (`implicit`)."""
@@ -103,6 +101,11 @@ class Upstream:
     upsync: Upsync | None = None
     implicit: bool = False
     where: str = ""
+
+    @property
+    def method(self) -> str:
+        """The name of the engine's row: one of _fast.BALANCE_METHODS."""
+        return self.balancer + " consistent" * self.hash_consistent + " two" * self.random_two
 
 
 @dataclass(frozen=True, slots=True)

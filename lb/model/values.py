@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,3 +34,5 @@ class Var:
 
 
 Value = tuple[str | Var, ...]  # a compiled value: its parts in order; () is the empty string
+
+Balancer = Literal["round_robin", "least_conn", "least_time", "ip_hash", "hash", "random"]  # of Upstream

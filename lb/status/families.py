@@ -1,5 +1,7 @@
 """The metrics of /metrics: each declared once, with its name, type and meaning, and where its samples are from.
 
+What the engine counts is declared by it (lb/fast/c/stats.h), with its name here: nothing to do for a new counter.
+
 FEW: of the master, its workers and Consul, made from a View.  PARTS: what is counted for each upstream and server, in
 rows (lb.master.server_stats): lb_upstream_NAME and lb_server_NAME.
 """
@@ -7,9 +9,9 @@ rows (lb.master.server_stats): lb_upstream_NAME and lb_server_NAME.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from lb import __version__, _fast
 from lb.status.snapshot import STATES
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
 NAMED: Final = "named"  # a counter whose name does not end in _total: the exporter of nginx has such
 
+T = TypeVar("T")
 Labels = tuple[tuple[str, str], ...]
 Sample = tuple[Labels, float]
 
@@ -53,34 +56,29 @@ class Part:
     kind: str
     help: str
     fields: tuple[tuple[str, str], ...]  # label text, and field of the row; of a histogram: its own field
-    servers: bool = True
+    servers: bool
+    label: str  # of its fields, or ""
 
 
-CLASSES: Final = ("1xx", "2xx", "3xx", "4xx", "5xx")
-PARTS: Final = (
-    Part("requests", "counter", "Requests (stream: sessions) given to servers, retries included.", (("", "requests"),)),
-    Part("responses", "counter", "Answers of servers by class.", tuple((f',code="{one}"', one) for one in CLASSES)),
-    Part("sent_bytes", "counter", "Bytes sent to servers.", (("", "sent"),)),
-    Part("received_bytes", "counter", "Bytes received from servers.", (("", "received"),)),
-    Part("retries", "counter", "Requests that a server failed and the next one got.", (("", "retries"),)),
-    Part("failures", "counter", "Failed tries that count for max_fails.", (("", "failures"),)),
-    Part("connects", "counter", "Connections begun.", (("", "connects"),)),
-    Part("no_live", "counter", "Requests for which no server could be chosen.", (("", "no_live"),), servers=False),
-    Part("consul_errors", "counter", "Queries to Consul that failed.", (("", "consul_errors"),), servers=False),
-    Part("active", "gauge", "Requests and sessions that servers work on now.", (("", "active"),)),
-    Part("connect_seconds", "histogram", "Time until a connection was made.", (("", "connect"),)),
-    Part(
-        "first_byte_seconds",
-        "histogram",
-        "Time from the choice of the server to the head of its answer (stream: its first byte).",
-        (("", "header"),),
-    ),
-    Part(
-        "response_seconds",
-        "histogram",
-        "Time from the choice of the server to the end of its answer (stream: of the session).",
-        (("", "response"),),
-    ),
+def _grouped(rows: Iterable[tuple[str, T]]) -> dict[str, list[tuple[str, str, T]]]:
+    """By the family's name, of what the engine declares as "", NAME or NAME LABEL=VALUE: (label, value, row)."""
+    found: dict[str, list[tuple[str, str, T]]] = {}
+    for metric, row in rows:
+        name, _, label = metric.partition(" ")
+        if name:
+            found.setdefault(name, []).append((*label.partition("=")[::2], row))
+    return found
+
+
+def _part(name: str, rows: list[tuple[str, str, _fast.ServerCounter]]) -> Part:
+    first = rows[0][2]
+    fields = tuple((f',{label}="{value}"' if label else "", row.name) for label, value, row in rows)
+    return Part(name, first.kind, first.help, fields, first.servers, rows[0][0])
+
+
+PARTS: Final = tuple(_part(*one) for one in _grouped((row.metric, row) for row in _fast.SERVER_COUNTERS).items())
+GLITCHES: Final = tuple(  # (place, name of its counter, what it means)
+    (one.name.removeprefix("glitch_"), one.name, one.help) for one in _fast.COUNTERS if one.kind == "glitch"
 )
 
 
@@ -96,10 +94,6 @@ def _single(value: Callable[[View], float]) -> Callable[[View], Samples]:
     return samples
 
 
-def _sum(name: str) -> Callable[[View], Samples]:
-    return _single(lambda view: view.totals.get(name, 0))
-
-
 def _of_workers(value: Callable[[WorkerView], float | None]) -> Callable[[View], Samples]:
     def samples(view: View) -> Samples:
         for worker in view.workers:
@@ -108,10 +102,6 @@ def _of_workers(value: Callable[[WorkerView], float | None]) -> Callable[[View],
                 yield _worker(worker), found
 
     return samples
-
-
-def _counter(name: str) -> Callable[[View], Samples]:
-    return _of_workers(lambda worker: worker.stats.get(name))
 
 
 def _worker(worker: WorkerView) -> Labels:
@@ -129,9 +119,40 @@ def _worker_connections(view: View) -> Samples:
             yield (*_worker(worker), ("state", state)), worker.stats.get(state, 0)
 
 
-def _responses(view: View) -> Samples:
-    for one in CLASSES:
-        yield (("code", one),), view.totals.get(f"status_{one}", 0)
+def _sums(rows: list[tuple[str, str, _fast.Counter]]) -> Callable[[View], Samples]:
+    def samples(view: View) -> Samples:
+        for label, value, row in rows:
+            yield ((label, value),) if label else (), view.totals.get(row.name, 0)
+
+    return samples
+
+
+def _of_each(rows: list[tuple[str, str, _fast.Counter]]) -> Callable[[View], Samples]:
+    def samples(view: View) -> Samples:
+        for worker in view.workers:
+            for label, value, row in rows:
+                if row.name in worker.stats:
+                    yield (*_worker(worker), *([(label, value)] if label else [])), worker.stats[row.name]
+
+    return samples
+
+
+def _glitches(view: View) -> Samples:
+    for place, name, _ in GLITCHES:
+        yield (("place", place),), view.totals.get(name, 0)
+
+
+def _declared(prefix: str) -> Iterator[Family]:
+    """What the engine counts, all workers together."""
+    for name, rows in _grouped((row.metric, row) for row in _fast.COUNTERS).items():
+        if name.startswith(prefix):
+            yield Family(name, rows[0][2].kind, rows[0][2].help, rows[0][0], _sums(rows))
+
+
+def _declared_of_each() -> Iterator[Family]:
+    for name, rows in _grouped((row.worker_metric, row) for row in _fast.COUNTERS).items():
+        kind = "counter" if rows[0][2].kind == NAMED else rows[0][2].kind
+        yield Family(name, kind, rows[0][2].help, ", ".join(filter(None, (BY_WORKER, rows[0][0]))), _of_each(rows))
 
 
 def _reloads(view: View) -> Samples:
@@ -199,13 +220,7 @@ BY_WORKER: Final = "worker, pid"
 BY_SYNC: Final = "kind, upstream, worker, pid"
 FEW: Final = (
     Family("nginx_up", "gauge", "1 while some worker serves.", "", _single(lambda view: float(_ready(view) > 0))),
-    Family("nginx_connections_accepted", NAMED, "Client connections accepted.", "", _sum("accepts")),
-    Family("nginx_connections_handled", NAMED, "Client connections handled.", "", _sum("handled")),
-    Family("nginx_connections_active", "gauge", "Client connections open.", "", _sum("clients")),
-    Family("nginx_connections_reading", "gauge", "Clients that are sending a head.", "", _sum("reading")),
-    Family("nginx_connections_writing", "gauge", "Clients with a request under way.", "", _sum("writing")),
-    Family("nginx_connections_waiting", "gauge", "Idle clients.", "", _sum("waiting")),
-    Family("nginx_http_requests", "counter", "HTTP requests.", "", _sum("requests")),
+    *_declared("nginx_"),
     Family("lb_build_info", "gauge", "Always 1; what runs is in the labels.", "version, mode, ...", _build),
     Family(
         "lb_start_time_seconds", "gauge", "Unix time of the master's start.", "", _single(lambda view: view.started)
@@ -214,17 +229,8 @@ FEW: Final = (
     Family("lb_reloads", "counter", "Reloads that are over.", "result", _reloads),
     Family("lb_last_reload_timestamp_seconds", "gauge", "Unix time of the last one's end.", "", _last_reload),
     Family("lb_last_reload_successful", "gauge", "1: the last reload went well; 0: it failed.", "", _last_reload_ok),
-    Family("lb_http_responses", "counter", "Answers to clients by class.", "code", _responses),
-    Family("lb_stream_sessions", "counter", "Stream sessions begun.", "", _sum("sessions")),
-    Family("lb_received_bytes", "counter", "Bytes from clients.", "", _sum("bytes_in")),
-    Family("lb_sent_bytes", "counter", "Bytes to clients.", "", _sum("bytes_out")),
-    Family("lb_refused_heads", "counter", "Requests refused because they are no proper HTTP.", "", _sum("refused")),
-    Family("lb_accept_errors", "counter", "Connections that could not be accepted.", "", _sum("accept_errors")),
-    Family("lb_no_slots", "counter", "Times that worker_connections were not enough.", "", _sum("no_slots")),
-    Family("lb_log_lines_dropped", "counter", "Log lines lost to a slow or full target.", "", _sum("log_dropped")),
-    Family("lb_syslog_datagrams", "counter", "Log lines sent to syslog.", "", _sum("syslog_sent")),
-    Family("lb_syslog_lines_dropped", "counter", "Lost log lines meant for syslog.", "", _sum("syslog_dropped")),
-    Family("lb_syslog_errors", "counter", "Failures to reach a syslog server.", "", _sum("syslog_errors")),
+    *_declared("lb_"),
+    Family("lb_glitches", "counter", "What should not have happened and was dealt with.", "place", _glitches),
     Family("lb_workers_wanted", "gauge", "worker_processes.", "", _single(lambda view: view.size)),
     Family("lb_worker_restarts", "counter", "Workers that died and were replaced.", "", _single(lambda v: v.restarts)),
     Family("lb_worker_info", "gauge", "Always 1.", "worker, pid, generation, state", _worker_info),
@@ -238,12 +244,8 @@ FEW: Final = (
     ),
     Family("lb_worker_cpu_seconds", "counter", "User and system time.", BY_WORKER, _of_workers(lambda one: one.cpu_s)),
     Family("lb_worker_resident_memory_bytes", "gauge", "Its RSS.", BY_WORKER, _of_workers(lambda one: one.rss)),
-    Family("lb_worker_accepts", "counter", "Connections accepted.", BY_WORKER, _counter("accepts")),
-    Family("lb_worker_requests", "counter", "HTTP requests.", BY_WORKER, _counter("requests")),
-    Family("lb_worker_connections", "gauge", "Client connections open.", BY_WORKER, _counter("clients")),
+    *_declared_of_each(),
     Family("lb_worker_http_connections", "gauge", "Of HTTP, by state.", "worker, pid, state", _worker_connections),
-    Family("lb_worker_upstream_connections", "gauge", "To servers, open.", BY_WORKER, _counter("upstream_open")),
-    Family("lb_worker_upstream_idle", "gauge", "Of them kept for later.", BY_WORKER, _counter("upstream_idle")),
     Family(
         "lb_consul_in_sync",
         "gauge",
@@ -310,7 +312,7 @@ def server_families() -> Iterator[tuple[Family, Part]]:
 
 
 def _labels(base: str, part: Part) -> str:
-    return base + {"responses": ", code"}.get(part.name, ", le" if part.kind == "histogram" else "")
+    return ", ".join(filter(None, (base, "le" if part.kind == "histogram" else part.label)))
 
 
 SERVERS: Final = "kind, upstream, server"

@@ -16,17 +16,15 @@ from lb.upsync import start
 if TYPE_CHECKING:
     from lb.status.pages import UpstreamView
 
-CELLS: Final = len(_fast.TALLY_BOUNDS) + 1
-BOUNDS_S: Final = tuple(bound / 1000 for bound in _fast.TALLY_BOUNDS)
-TIMES: Final = ("connect", "header", "response")  # fields that are histograms
-_SIZES: Final = [CELLS if name in TIMES else 1 for name in _fast.TALLY_FIELDS]
-AT: Final = dict(zip(_fast.TALLY_FIELDS, accumulate(_SIZES, initial=0), strict=False))  # name -> place in a row
-EMPTY: Final = memoryview(bytes(8 * _fast.TALLY_ROW)).cast("Q")
+CELLS: Final = len(_fast.SERVER_STATS_BOUNDS) + 1
+BOUNDS_S: Final = tuple(bound / 1000 for bound in _fast.SERVER_STATS_BOUNDS)
+AT: Final = {one.name: one.at for one in _fast.SERVER_COUNTERS}  # name -> place in a row
+EMPTY: Final = memoryview(bytes(8 * _fast.SERVER_STATS_ROW)).cast("Q")
 
 
 @dataclass(slots=True)
 class Shown:
-    """One server. `server` is None when no list has it (any more); `row`: see _fast.tallies_add."""
+    """One server. `server` is None when no list has it (any more); `row`: see _fast.server_stats_add."""
 
     address: str
     server: Server | None
@@ -34,7 +32,7 @@ class Shown:
 
     @property
     def state(self) -> str:
-        code = self.row[_fast.TALLY_STATE]
+        code = self.row[_fast.SERVER_STATS_STATE]
         if code:
             return STATES[code - 1]
         return "down" if self.server is not None and self.server.down else "up"
@@ -42,12 +40,12 @@ class Shown:
     @property
     def since(self) -> float | None:
         """Unix time of the change to its state; None: no worker has said."""
-        return self.row[_fast.TALLY_SINCE] / 1000 if self.row[_fast.TALLY_STATE] else None
+        return self.row[_fast.SERVER_STATS_SINCE] / 1000 if self.row[_fast.SERVER_STATS_STATE] else None
 
     @property
     def retry_at(self) -> float | None:
         """Unix time from which on a failed server is tried again."""
-        return self.row[_fast.TALLY_RETRY] / 1000 if self.state == "failed" else None
+        return self.row[_fast.SERVER_STATS_RETRY] / 1000 if self.state == "failed" else None
 
     @property
     def backup(self) -> bool:
@@ -76,7 +74,7 @@ def shown(one: UpstreamView, snapshot: Snapshot) -> Iterator[Shown]:
             yield Shown(address, server, memoryview(rows[name]).cast("Q") if name in rows else EMPTY)
     for name in sorted(rows.keys() - seen):
         row = memoryview(rows[name]).cast("Q")
-        if row[_fast.TALLY_STATE] or name == _fast.TALLY_OTHER:
+        if row[_fast.SERVER_STATS_STATE] or name == _fast.SERVER_STATS_OTHER:
             yield Shown(os.fsdecode(name), None, row)
 
 

@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 from typing import Final
 
 UpstreamKey = tuple[str, str]  # kind and name
-Rows = dict[bytes, bytearray]  # address -> row of tallies_add; b"": the upstream
+Rows = dict[bytes, bytearray]  # address -> row of server_stats_add; b"": the upstream
 Sums = dict[UpstreamKey, Rows]
 
 DIRECT: Final = ("direct", "")  # servers of addresses that variables of proxy_pass gave
 
-STATES: Final = ("up", "down", "failed", "draining")  # of TALLY_STATE, from 1 on
+STATES: Final = ("up", "down", "failed", "draining")  # of SERVER_STATS_STATE, from 1 on
 
 
 @dataclass(slots=True)

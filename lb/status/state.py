@@ -7,6 +7,7 @@ Times are Unix seconds (float) unless a name says otherwise; ages and delays are
     reload      {count, failed, last, result, message}      result: none, ok, failed; last: null before the first
     connections {active, reading, writing, waiting, accepted, handled, requests}    of all workers, as stub_status
     totals      {name: number}              every counter of the engine, all workers since the start of lb
+    glitches    [{place, count, text}]      what should not have happened but has (COUNT_IF), since the start of lb
     restarts    workers that died and had to be replaced
     deaths      [{slot, at, text}]          the last of them, oldest first
     workers_wanted                          as the configuration has it
@@ -45,6 +46,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from lb import __version__
+from lb.status.families import GLITCHES
 from lb.status.servers import Shown, cells, count, quantile, total
 from lb.status.servers import shown as servers_shown
 from lb.status.snapshot import DIRECT, Snapshot
@@ -87,6 +89,7 @@ def _master(view: View, snapshot: Snapshot, now: float) -> dict[str, Any]:
         "reload": _reload(view),
         "connections": {"active": view.totals.get("clients", 0)} | _connections(view.totals) | _traffic(view.totals),
         "totals": dict(view.totals),
+        "glitches": _glitches(view.totals),
         "restarts": view.restarts,
         "deaths": [{"slot": one.slot, "at": one.at, "text": one.text} for one in view.deaths],
         "workers_wanted": view.size,
@@ -95,6 +98,12 @@ def _master(view: View, snapshot: Snapshot, now: float) -> dict[str, Any]:
         "workers": [_worker(worker) for worker in view.workers],
         "direct": _counts(total(DIRECT, snapshot)),
     }
+
+
+def _glitches(totals: Mapping[str, int]) -> list[dict[str, Any]]:
+    return [
+        {"place": place, "count": totals[name], "text": text} for place, name, text in GLITCHES if totals.get(name, 0)
+    ]
 
 
 def _reload(view: View) -> dict[str, Any]:
@@ -172,7 +181,7 @@ def _counts(row: memoryview) -> dict[str, Any]:
     return {
         "active": count(row, "active"),
         "requests": count(row, "requests"),
-        "responses": {kind: count(row, kind) for kind in ("1xx", "2xx", "3xx", "4xx", "5xx")},
+        "responses": {kind: count(row, f"status_{kind}") for kind in ("1xx", "2xx", "3xx", "4xx", "5xx")},
         "bytes_in": count(row, "received"),
         "bytes_out": count(row, "sent"),
         "failures": count(row, "failures"),

@@ -12,7 +12,7 @@ import time
 from collections.abc import Container, Iterable
 from typing import TYPE_CHECKING, Final
 
-from lb import upstream_show
+from lb import _fast, upstream_show
 from lb.model import Address, Server, Upstream
 from lb.upsync import dump
 from lb.upsync.merge import Order
@@ -77,7 +77,7 @@ def published(upstream: Upstream, report: Report, order: Order | None = None) ->
 
 def by_place(upstream: Upstream) -> bool:
     """Whether a list from Consul is published in the order of addresses."""
-    return upstream.balancer in ("ip_hash", "hash") and not upstream.hash_consistent
+    return upstream.method in _fast.BALANCE_BY_ORDER
 
 
 def _place(server: Server) -> tuple[int, str, int]:

@@ -1,5 +1,6 @@
 /* Checks of the engine. BUG_ON: an invariant; compiled in by LB_DEBUG, it prints the place and aborts. COUNT_IF: what
- * should not happen but may: counted in the worker's shared block and shown on the status page. */
+ * should not happen but may, and is dealt with: counted in every build, each place in a counter of its own (a glitch of
+ * stats.h, which says what it means), told once in the error log, shown by the status port. */
 #ifndef LB_DEBUG_H
 #define LB_DEBUG_H
 
@@ -24,6 +25,14 @@
 #else
 #define LB_CUTTING 0
 #endif
+static unsigned long lb_glitches; /* of this process; log_tell_all looks whether there are new ones */
+#define COUNT_IF(cond, counter)                 \
+    do {                                        \
+        if (__builtin_expect(!!(cond), 0)) {    \
+            (counter)++;                        \
+            lb_glitches++;                      \
+        }                                       \
+    } while (0)
 
 #ifndef LB_BUILD_NAME
 #define LB_BUILD_NAME "release"

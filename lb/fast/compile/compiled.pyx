@@ -43,8 +43,6 @@ cdef dict VARIABLE_IDS = {
     "realip_remote_addr": V_REALIP_REMOTE_ADDR, "realip_remote_port": V_REALIP_REMOTE_PORT,
 }
 VARIABLES = frozenset(VARIABLE_IDS)
-cdef dict METHODS = {"round_robin": LB_ROUND_ROBIN, "least_conn": LB_LEAST_CONN, "least_time": LB_LEAST_TIME,
-                     "ip_hash": LB_IP_HASH, "hash": LB_HASH, "random": LB_RANDOM}
 
 cdef enum:
     ARENA_MOST = 1 << 30        # bytes that are reserved: addresses only; less where the process may not have so many
@@ -194,17 +192,13 @@ cdef class Compiled:
             u = &self.conf.ups[<int> i]
             u.name = self.text(upstream.name)
             u.number = i
-            u.method = METHODS[upstream.balancer]
-            if upstream.hash_consistent:
-                u.method = LB_HASH_RING
-            elif upstream.random_two:
-                u.method = LB_RANDOM_TWO
+            u.method = balance_named(upstream.method)
             u.key = self.value(upstream.hash_key)
             u.keepalive_time = upstream.keepalive_time_ms
             u.tcp = upstream.kind == "stream"
             u.keepalive = upstream.keepalive
             u.local = upstream.keepalive_local
-            if u.method == LB_LEAST_TIME:
+            if upstream.balancer == "least_time":
                 u.timed = TIMED[upstream.least_time]
                 u.inflight = upstream.least_time_inflight
             u.keepalive_requests = upstream.keepalive_requests

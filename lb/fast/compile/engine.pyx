@@ -19,24 +19,6 @@ BUILT = {
     "cython": f"{CYTHON_HEX_VERSION >> 24}.{CYTHON_HEX_VERSION >> 16 & 255}.{CYTHON_HEX_VERSION >> 8 & 255}",
 }
 
-cdef tuple COUNTERS = ("pid", "heartbeat_ms", "accepting", "clients", "accepts", "handled", "requests", "sessions", "reading",
-                       "writing", "waiting", "upstream_connects", "upstream_reuses", "upstream_open", "upstream_idle",
-                       "retries", "failures", "no_live", "bytes_in", "bytes_out", "refused", "status_none", "status_1xx",
-                       "status_2xx", "status_3xx", "status_4xx", "status_5xx", "accept_errors", "no_slots", "log_dropped",
-                       "tables", "odd", "turns", "spools", "syslog_sent", "syslog_dropped", "syslog_errors")
-
-
-def stats_size(int workers, int upstreams=0):
-    """Bytes of the shared counters of that many workers, and of their server_stats for so many upstreams."""
-    return workers * (sizeof(WorkerStats) + stats_room(upstreams) * sizeof(ServerStats))
-
-
-def read_stats(shm, int worker):
-    """One worker's counters by name; all zero before it has started."""
-    cdef const unsigned char[::1] view = shm
-    cdef const uint64_t* at = <const uint64_t*> &view[worker * sizeof(WorkerStats)]
-    return {name: at[i] for i, name in enumerate(COUNTERS)}
-
 
 cdef class Engine:
     cdef Compiled compiled      # whose memory the loop reads; it must not go before us
@@ -134,7 +116,7 @@ cdef class Engine:
             for p in registry.values():
                 active += (<Peer*> <size_t> p).active + (<Peer*> <size_t> p).ended
         return {"connections": conns, "buffers": loop.pool.out, "active": active, "clients": loop.clients,
-                "pipes": loop.pipes_out, "upstream_idle": loop.st.up_idle}
+                "pipes": loop.pipes_out, "upstream_idle": loop.st.upstream_idle}
 
     def __dealloc__(self):
         cdef uint32_t i
@@ -302,6 +284,7 @@ cdef class Engine:
             self.registries.append({})
             self.pasts.append(Past(upstream.upsync is not None))
         loop.direct.number = loop.nups
+        loop.direct.method = &balance_round_robin
         loop.direct.rest = stats_rest(loop.nups)
         return 0
 

@@ -273,7 +273,7 @@ cdef void request_sent_tell(Request* r) noexcept nogil:
 
 
 cdef void request_log(Request* r) noexcept nogil:
-    loop.st.status[r.status // 100 if 100 <= r.status < 600 else 0] += 1
+    (&loop.st.status_none)[r.status // 100 if 100 <= r.status < 600 else 0] += 1
     request_sent_tell(r)
     access_log_write(r.loc.logs, r.loc.nlogs, r)
 

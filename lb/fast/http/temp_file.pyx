@@ -19,7 +19,7 @@ cdef int64_t temp_file_clock() noexcept nogil:
 cdef void temp_file_took(int64_t since) noexcept nogil:
     """A write or read that began at `since` is over: the worker lives, though this turn lasts."""
     loop.disk_us += temp_file_clock() - since
-    loop.st.heartbeat += 1              # until the turn's end sets it: the master looks for a change
+    loop.st.heartbeat_ms += 1              # until the turn's end sets it: the master looks for a change
 
 
 cdef inline bint temp_file_busy() noexcept nogil:
@@ -51,7 +51,7 @@ cdef TempFile* temp_file_new(Request* r, TempPath* t, bint named) noexcept nogil
     if not named:
         unlink(path)
         s.path.n = 0
-    loop.st.spools += 1
+    loop.st.temp_files += 1
     return s
 
 
@@ -135,4 +135,4 @@ cdef void temp_file_free(TempFile* s) noexcept nogil:
         return
     if s.path.n and not s.keep:
         unlink(s.path.p)
-    loop.st.spools -= 1
+    loop.st.temp_files -= 1

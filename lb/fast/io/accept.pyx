@@ -52,7 +52,7 @@ cdef void accept_mean_update() noexcept nogil:
     loop.others = 0
     for i in range(loop.workers):
         s = &loop.all[i]
-        if i != loop.worker and (s.pid == 0 or <int64_t> s.heartbeat + 2500 < loop.now):
+        if i != loop.worker and (s.pid == 0 or <int64_t> s.heartbeat_ms + 2500 < loop.now):
             continue
         n += 1
         total += s.clients

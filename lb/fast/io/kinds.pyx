@@ -37,17 +37,18 @@ cdef inline void loop_event(Conn* c) noexcept nogil:
 
 
 cdef void loop_timeout(Conn* c) noexcept nogil:
-    BUG_ON(loop.kinds[c.kind].timeout == NULL)
-    loop.kinds[c.kind].timeout(c)
+    COUNT_IF(loop.kinds[c.kind].timeout == NULL, loop.st.glitch_timer)
+    if loop.kinds[c.kind].timeout != NULL:
+        loop.kinds[c.kind].timeout(c)
 
 
 # ---- counters of the status page
 
 cdef void conn_count_up(Conn* c, int old, int state) noexcept nogil:
     if old == S_FREE:
-        loop.st.up_open += 1
+        loop.st.upstream_open += 1
     elif state == S_FREE:
-        loop.st.up_open -= 1
+        loop.st.upstream_open -= 1
 
 
 cdef void conn_count_tcp(Conn* c, int old, int state) noexcept nogil:

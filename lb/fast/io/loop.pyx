@@ -35,7 +35,9 @@ cdef bint loop_add(Conn* c, uint32_t what) noexcept nogil:
     cdef epoll_event ev
     ev.events = what
     ev.data.u64 = (<uint64_t> c.gen << 32) | c.idx
-    return epoll_ctl(loop.ep, EPOLL_CTL_ADD, c.fd, &ev) == 0
+    cdef int e = epoll_ctl(loop.ep, EPOLL_CTL_ADD, c.fd, &ev)
+    COUNT_IF(e != 0, loop.st.glitch_epoll_add)
+    return e == 0
 
 
 cdef void loop_dispatch(epoll_event* ev) noexcept nogil:
@@ -44,6 +46,7 @@ cdef void loop_dispatch(epoll_event* ev) noexcept nogil:
     cdef uint32_t what = ev.events
     if c.gen != <uint32_t> (ev.data.u64 >> 32):
         return
+    COUNT_IF(c.kind == K_FREE, loop.st.glitch_event)
     if what & EPOLLIN:
         c.ready |= R_READ
     if what & EPOLLOUT:
@@ -157,6 +160,7 @@ cdef int loop_wait() noexcept nogil:
 cdef void loop_turn() noexcept nogil:
     cdef int i, n
     n = epoll_wait(loop.ep, events, EVENTS, loop_wait())
+    COUNT_IF(n < 0 and errno != EINTR, loop.st.glitch_epoll_wait)
     loop_clock()
     loop.disk_us = 0
     loop.looked = n < EVENTS
@@ -177,7 +181,7 @@ cdef void loop_turn() noexcept nogil:
     if loop.log_caches != NULL and loop.now - loop.caches_at > 1000:
         log_caches_expire()
     peer_reap()
-    loop.st.heartbeat = loop.now
+    loop.st.heartbeat_ms = loop.now
     loop.st.turns += 1
 
 

@@ -148,7 +148,7 @@ cdef void plain_reset(Conn* c) noexcept nogil:
 
 
 cdef void plain_close(Conn* c) noexcept nogil:
-    close(c.fd)
+    COUNT_IF(close(c.fd) != 0, loop.st.glitch_close)
     c.fd = -1
 
 

@@ -25,43 +25,6 @@ ctypedef struct Listener:
     Str port
     uint8_t armed           # in epoll
 
-ctypedef struct WorkerStats:      # one per worker, in memory shared with the master; written by its worker only
-    uint64_t pid
-    uint64_t heartbeat      # loop.now of the last turn
-    uint64_t accepting      # listeners are in epoll
-    uint64_t clients        # open client connections
-    uint64_t accepts
-    uint64_t handled
-    uint64_t requests
-    uint64_t sessions
-    uint64_t reading        # clients that send a head
-    uint64_t writing        # clients with an exchange
-    uint64_t waiting        # idle clients
-    uint64_t up_connects
-    uint64_t up_reuses
-    uint64_t up_open        # open upstream connections
-    uint64_t up_idle        # of them pooled
-    uint64_t retries
-    uint64_t failures       # failed tries
-    uint64_t no_live        # requests with no server to try
-    uint64_t bytes_in       # from clients
-    uint64_t bytes_out      # to clients
-    uint64_t refused        # heads refused
-    uint64_t status[6]      # answers by class, [0]: none sent
-    uint64_t accept_errors
-    uint64_t no_slots       # a connection was refused or an idle one closed for want of a slot
-    uint64_t log_dropped
-    uint64_t tables         # server lists swapped in
-    uint64_t odd            # COUNT_IF: what should not happen
-    uint64_t turns          # turns of the loop
-    uint64_t spools         # temporary files in use
-    uint64_t syslog_sent    # datagrams
-    uint64_t syslog_dropped # lines, part of log_dropped
-    uint64_t syslog_errors  # failures to make a socket or to send
-    uint64_t spare[25]      # the block is 512 bytes: whole cache lines
-    uint64_t server_stats_used        # how many of them were ever used
-    uint64_t folding        # odd: what one stats holds is being added to another
-
 cdef enum:
     SCRATCH = 65536         # bytes of one read
     FIRST_READ = 16384      # of an answer's first read: what is behind it of a long body is spliced, not copied
@@ -159,6 +122,8 @@ ctypedef struct Loop:       # one per worker; the only state of the machine room
     uint64_t told_dropped   # st.log_dropped and st.syslog_errors as the error log has them
     uint64_t told_lines     # st.log_dropped of it
     int64_t told_at         # when it was told
+    uint64_t told_glitches  # lb_glitches as the error log has them
+    uint64_t told_places    # a bit for each counter: the glitches that it has
     char* log_name          # LOG_LINE: a name with variables
     int64_t name_told       # when a failure to open one was told
     LogCache* log_caches
@@ -171,10 +136,10 @@ ctypedef struct Loop:       # one per worker; the only state of the machine room
     uint64_t numbers        # last $connection
     uint32_t temps          # last number of a temporary file
     int64_t disk_us         # that this turn has spent on temporary files
-    WorkerStats* st               # our block
-    WorkerStats* all              # all workers' blocks
-    ServerStats* server_stats          # ours
-    uint32_t nserver_stats       # room for so many
+    WorkerStats* st         # our block (c/stats.h): written by us only
+    WorkerStats* all        # all workers' blocks
+    ServerStats* server_stats   # ours
+    uint32_t nserver_stats  # room for so many
     Inbox inbox
     char* scratch           # HEADROOM + SCRATCH (more, if a server's head may be larger) + TAILROOM
     char* heads             # HEADS, or more: heads_room

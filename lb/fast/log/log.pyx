@@ -165,8 +165,10 @@ cdef void log_flush_all(bint all) noexcept nogil:
 
 
 cdef void log_tell_all() noexcept nogil:
-    """Lost lines, once a second at most, in the error log."""
+    """Lost lines, once a second at most, in the error log; and each place of COUNT_IF when it has first counted."""
     cdef Out o
+    if unlikely(lb_glitches != loop.told_glitches):
+        log_tell_glitches()
     if loop.told_dropped == loop.st.log_dropped + loop.st.syslog_errors or loop.now - loop.told_at < 1000:
         return
     loop.told_at = loop.now
@@ -179,6 +181,23 @@ cdef void log_tell_all() noexcept nogil:
         out_uint(&o, loop.told_lines)
         out_text(&o, b" log lines were dropped by this worker: a log is full or not read")
         error_end(&o, &loop.errors, LOG_ERR)
+
+
+cdef void log_tell_glitches() noexcept nogil:
+    """What should not have happened: the first time of each place."""
+    cdef const uint64_t* counts = <const uint64_t*> loop.st
+    cdef int i
+    cdef uint64_t bit
+    cdef Out o
+    loop.told_glitches = lb_glitches
+    for i in range(LB_COUNTERS_N):
+        bit = <uint64_t> 1 << i
+        if lb_counters[i].glitch and counts[lb_counters[i].at] and not loop.told_places & bit:
+            loop.told_places |= bit
+            if error_begin(&o, &loop.errors, LOG_ALERT):
+                out_text(&o, b"glitch: ")
+                out_text(&o, lb_counters[i].help)
+                error_end(&o, &loop.errors, LOG_ALERT)
 
 
 cdef void log_reopen_all() noexcept nogil:

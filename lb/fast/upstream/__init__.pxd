@@ -4,12 +4,12 @@
                                         failed: up_failed -> the next one
     Python's list -> publish | delta -> Table -> table_swap (one pointer)
 
-upstream.pyx  tries: choose, connect, fail over     balance.pxd   the methods          ring.pxd, ring_build.pyx, hash.pxd  hashing
+upstream.pyx  tries: choose, connect, fail over     balance/      the methods
 publish.pyx   a list becomes a table                delta.pyx     from the last table  table.pyx  a new one takes over
-stats.*       counters of servers, for the master   state.pyx     what an old worker tells a new one
+stats.*, counters.pyx  counters, for the master   state.pyx     what an old worker tells a new one
 diff.pyx      where two answers of Consul differ    proxy_pass_variables.pyx   a server that a value names
 
 Others call: up_start, up_release, up_abandon, up_failed, peer_ok, peer_fail, pool_close, table_*, stats_*.
 
-Prefixes: balance_ delta_ diff_ hash_ peer_ pool_ proxy_pass_ publish_ ring_ state_ stats_ table_ up_
+Prefixes: delta_ diff_ peer_ pool_ proxy_pass_ publish_ state_ stats_ table_ up_
 """

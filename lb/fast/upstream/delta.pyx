@@ -34,7 +34,7 @@ cdef Table* delta_table(Upstream* ups, dict registry, Past past, object servers,
     cdef list gone = delta_known(registry, change.removed)
     cdef list altered = delta_known(registry, [now for _, now in change.altered])
     cdef Table* t
-    if ups.method == LB_IP_HASH or ups.method == LB_HASH:   # they go by the order of `servers`, which is not the change's
+    if ups.method.by_order:         # of `servers`, which is not the change's
         return NULL
     if last == NULL or added is None or gone is None or altered is None or len(set(gone + altered)) != len(gone) + len(altered):
         return NULL

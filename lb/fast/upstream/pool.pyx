@@ -33,7 +33,7 @@ cdef void pool_unlink(Conn* u) noexcept nogil:
     u.fresh = 0
     ups.nidle -= 1
     u.peer.nidle -= 1
-    loop.st.up_idle -= 1
+    loop.st.upstream_idle -= 1
 
 
 cdef void pool_close(Conn* u) noexcept nogil:
@@ -97,7 +97,7 @@ cdef void pool_put(Conn* u) noexcept nogil:
     peer_link(u, &loop.fresh)
     ups.nidle += 1
     u.peer.nidle += 1
-    loop.st.up_idle += 1
+    loop.st.upstream_idle += 1
     u.req = NULL
     u.flags |= CF_USED
     conn_state(u, S_IDLE)

@@ -9,11 +9,6 @@ The registry of an upstream (address -> Peer) belongs to the publishers; a peer'
 table that was published last is alive: it is spent when a newer one is swapped in.
 """
 
-cdef enum:
-    SEQ_EXACT = 1 << 22         # steps (servers x sum of weights) up to which nginx's sequence is worked out exactly
-    SEQ_MOST = 1 << 16          # places of a longer sequence, or 4 per server
-
-
 # ---- building, with the GIL
 
 cdef bytes publish_sockaddr_bytes(object address):
@@ -140,8 +135,8 @@ cdef int table_finish(Table* t, Past past, object servers) except -1:
     cdef int rank
     for rank in range(2):
         publish_group(t, rank, last.rank[rank].n if last != NULL else 0)
-    if t.ups.method == LB_HASH_RING:
-        ring_build(t, past, servers)
+    if t.ups.method.build != NULL:
+        t.ups.method.build(t, past, servers)
     past.last = t
     return 0
 
@@ -172,71 +167,8 @@ cdef int publish_group(Table* t, int rank, uint32_t before) except -1:
             weights[g.n] = e.weight
             g.peers[g.n] = e.peer
             g.n += 1
-    publish_sequence(g, weights)
+    balance_sequence(g, weights)
     free(weights)
-    return 0
-
-
-cdef int publish_sequence(Group* g, uint32_t* weights) except -1:
-    """g.seq: plain order for equal weights, nginx's smooth order while it is cheap, else each server spread evenly."""
-    cdef uint32_t i, d = 0
-    cdef uint64_t total = 0
-    cdef int64_t* current
-    for i in range(g.n):
-        d = balance_gcd(weights[i], d)
-    for i in range(g.n):
-        weights[i] //= d
-        total += weights[i]
-    if total * g.n > SEQ_EXACT and total > g.n:
-        return publish_sequence_spread(g, weights, total)
-    g.nseq = total
-    g.seq = <uint32_t*> publish_need(total * sizeof(uint32_t))
-    if total == g.n:
-        for i in range(g.n):
-            g.seq[i] = i
-        return 0
-    current = <int64_t*> publish_need(g.n * sizeof(int64_t))
-    balance_smooth_sequence(weights, current, g.n, g.seq, total)
-    free(current)
-    return 0
-
-
-cdef struct Place:
-    double at                   # 0 to 1: where in the period
-    uint32_t server
-
-
-cdef int publish_place_order(const void* a, const void* b) noexcept nogil:
-    cdef const Place* x = <const Place*> a
-    cdef const Place* y = <const Place*> b
-    if x.at != y.at:
-        return -1 if x.at < y.at else 1
-    return (x.server > y.server) - (x.server < y.server)
-
-
-cdef int publish_sequence_spread(Group* g, uint32_t* weights, uint64_t total) except -1:
-    """Large lists: the k-th of a server's w places lies at (k + 1/2) / w of the period."""
-    cdef uint64_t most = max(<uint64_t> SEQ_MOST, 4 * <uint64_t> g.n)
-    cdef uint32_t i, k
-    cdef uint64_t n = 0
-    cdef Place* places
-    for i in range(g.n):
-        if total > most:
-            weights[i] = max(1, <uint32_t> (<double> weights[i] * most / total + 0.5))
-        n += weights[i]
-    places = <Place*> publish_need(n * sizeof(Place))
-    n = 0
-    for i in range(g.n):
-        for k in range(weights[i]):
-            places[n].at = (k + 0.5) / weights[i]
-            places[n].server = i
-            n += 1
-    qsort(places, n, sizeof(Place), publish_place_order)
-    g.nseq = n
-    g.seq = <uint32_t*> publish_need(n * sizeof(uint32_t))
-    for i in range(n):
-        g.seq[i] = places[i].server
-    free(places)
     return 0
 
 

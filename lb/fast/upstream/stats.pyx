@@ -1,21 +1,21 @@
-"""Tallies: which server counts where, and how the master reads it. For their layout see upstream/stats.pxd.
+"""Counters of servers: which server counts where, and how the master reads it. For their layout see upstream/stats.pxd.
 
     publish (any thread, with the GIL): stats_give: FREE or LEFT -> USED; a server that comes back finds its old counts
     the loop:  counts; stats_left when a peer is buried: USED -> LEFT
-    publish, when nothing is free: a LEFT one is added to its upstream's TALLY_GONE and given to another server
+    publish, when nothing is free: a LEFT one is added to its upstream's STATS_GONE and given to another server
     the master adds them up: upstream/stats_read.pyx
 
 So the sums of an upstream never fall, and those of a server do not while its workers let go of it one after the other.
 """
 
-cdef dict tally_places = {}         # (number of the upstream, name) -> places in loop.server_stats that have this name
-cdef uint32_t tally_next = 0        # where the search for a place goes on
-cdef uint64_t tallies_left = 0      # how often a peer has left its stats; written by the loop
-cdef uint64_t tallies_vain = 0      # 1 + tallies_left at the start of a search that found nothing
+cdef dict stats_places = {}         # (number of the upstream, name) -> places in loop.server_stats that have this name
+cdef uint32_t stats_next = 0        # where the search for a place goes on
+cdef uint64_t stats_lefts = 0      # how often a peer has left its counters; written by the loop
+cdef uint64_t stats_vain = 0      # 1 + stats_lefts at the start of a search that found nothing
 
 
 cdef int stats_room(int upstreams) noexcept nogil:
-    return 2 * (upstreams + 1) + TALLY_SERVERS
+    return 2 * (upstreams + 1) + STATS_SERVERS
 
 
 cdef uint32_t stats_bytes_room(size_t size, int workers) noexcept nogil:
@@ -30,19 +30,19 @@ cdef size_t stats_at(int worker, int workers, uint32_t room) noexcept nogil:
 
 cdef int stats_init(size_t size, int upstreams) except -1:
     """Our part of the shared memory: two for each upstream, and for the servers of addresses that variables gave."""
-    global tally_next
+    global stats_next
     cdef int i
-    tally_places.clear()
+    stats_places.clear()
     loop.nserver_stats = stats_bytes_room(size, loop.workers)
-    if loop.nserver_stats < <uint32_t> stats_room(upstreams) - TALLY_SERVERS:
+    if loop.nserver_stats < <uint32_t> stats_room(upstreams) - STATS_SERVERS:
         raise ValueError("the shared memory is too small for these upstreams")
     loop.server_stats = <ServerStats*> (<char*> loop.all + stats_at(loop.worker, loop.workers, loop.nserver_stats))
     for i in range(upstreams + 1):
         loop.server_stats[2 * i].upstream = loop.server_stats[2 * i + 1].upstream = i
-        loop.server_stats[2 * i].state = TALLY_REST
-        loop.server_stats[2 * i + 1].state = TALLY_GONE
-    tally_next = 2 * (upstreams + 1)
-    lb_atomic_store(&loop.st.server_stats_used, tally_next)
+        loop.server_stats[2 * i].state = STATS_REST
+        loop.server_stats[2 * i + 1].state = STATS_GONE
+    stats_next = 2 * (upstreams + 1)
+    lb_atomic_store(&loop.st.server_stats_used, stats_next)
     return 0
 
 
@@ -53,20 +53,20 @@ cdef ServerStats* stats_rest(int upstream) noexcept nogil:
 # ---- giving out, with the GIL
 
 cdef ServerStats* stats_give(Upstream* u, Str name) except NULL:
-    """A stats for a server with this address: the one it had before, a new one, or the upstream's TALLY_REST."""
+    """The counters of a server with this address: the one it had before, a new one, or the upstream's STATS_REST."""
     cdef tuple key = (u.number, name.p[:name.n])
     cdef uint32_t at = 0
-    for at in tally_places.get(key, ()):
-        if lb_atomic_load(&loop.server_stats[at].state) == TALLY_LEFT:
+    for at in stats_places.get(key, ()):
+        if lb_atomic_load(&loop.server_stats[at].state) == STATS_LEFT:
             loop.server_stats[at].since = stats_wall()
             loop.server_stats[at].condition = COND_UP
-            loop.server_stats[at].state = TALLY_USED
+            loop.server_stats[at].state = STATS_USED
             return &loop.server_stats[at]
-    if name.n > TALLY_NAME or not stats_find(&at):
+    if name.n > LB_SERVER_NAME or not stats_find(&at):
         return u.rest
-    if loop.server_stats[at].state == TALLY_LEFT:
+    if loop.server_stats[at].state == STATS_LEFT:
         stats_fold(at)
-    tally_places.setdefault(key, []).append(at)
+    stats_places.setdefault(key, []).append(at)
     stats_name(&loop.server_stats[at], u, name)
     if at >= loop.st.server_stats_used:
         lb_atomic_store(&loop.st.server_stats_used, at + 1)
@@ -75,37 +75,37 @@ cdef ServerStats* stats_give(Upstream* u, Str name) except NULL:
 
 cdef bint stats_find(uint32_t* at) noexcept nogil:
     """A place that nobody counts in: one never used, else the next that was left. No second search while none was."""
-    global tally_next, tallies_vain
+    global stats_next, stats_vain
     cdef uint32_t _i, first = 2 * (loop.nups + 1)
-    cdef uint64_t left = lb_atomic_load(&tallies_left)
-    if tally_next < loop.nserver_stats and loop.server_stats[tally_next].state == TALLY_FREE:
-        at[0] = tally_next
-        tally_next += 1
+    cdef uint64_t left = lb_atomic_load(&stats_lefts)
+    if stats_next < loop.nserver_stats and loop.server_stats[stats_next].state == STATS_FREE:
+        at[0] = stats_next
+        stats_next += 1
         return True
-    if tallies_vain == left + 1:
+    if stats_vain == left + 1:
         return False
     for _i in range(loop.nserver_stats - first):
-        if tally_next >= loop.nserver_stats:
-            tally_next = first
-        at[0] = tally_next
-        tally_next += 1
-        if lb_atomic_load(&loop.server_stats[at[0]].state) != TALLY_USED:
+        if stats_next >= loop.nserver_stats:
+            stats_next = first
+        at[0] = stats_next
+        stats_next += 1
+        if lb_atomic_load(&loop.server_stats[at[0]].state) != STATS_USED:
             return True
-    tallies_vain = left + 1
+    stats_vain = left + 1
     return False
 
 
 cdef int stats_fold(uint32_t at) except -1:
-    """What it holds goes to its upstream's TALLY_GONE; it is free."""
+    """What it holds goes to its upstream's STATS_GONE; it is free."""
     cdef ServerStats* t = &loop.server_stats[at]
     cdef ServerStats* gone = &loop.server_stats[2 * t.upstream + 1]
-    places = tally_places[t.upstream, t.name[:t.name_len]]
+    places = stats_places[t.upstream, t.name[:t.name_len]]
     places.remove(at)
     if not places:
-        del tally_places[t.upstream, t.name[:t.name_len]]
+        del stats_places[t.upstream, t.name[:t.name_len]]
     lb_atomic_store(&loop.st.folding, loop.st.folding + 1)
     stats_sum(&gone.active, t)
-    t.state = TALLY_FREE
+    t.state = STATS_FREE
     lb_atomic_store(&loop.st.folding, loop.st.folding + 1)
     return 0
 
@@ -116,7 +116,7 @@ cdef void stats_name(ServerStats* t, Upstream* u, Str name) noexcept nogil:
     t.name_len = name.n
     memcpy(t.name, name.p, name.n)
     t.since = stats_wall()
-    lb_atomic_store(&t.state, TALLY_USED)
+    lb_atomic_store(&t.state, STATS_USED)
 
 
 cdef inline uint64_t stats_wall() noexcept nogil:
@@ -140,7 +140,7 @@ cdef inline void stats_head(Request* r) noexcept nogil:
     cdef ServerStats* t = r.peer.stats
     cdef uint32_t kind = (r.up_status * 41u) >> 12      # hundreds, exact up to 1098
     if 1 <= kind <= 5:
-        t.status[kind - 1] += 1
+        (&t.status_1xx)[kind - 1] += 1
     stats_time(t.header, &t.header_ms, r.up_header)
 
 
@@ -148,7 +148,7 @@ cdef void stats_condition(Peer* p) noexcept nogil:
     """After anything that may have changed it."""
     cdef ServerStats* t = p.stats
     cdef uint64_t now = COND_UP
-    if t.state != TALLY_USED:           # shared by several
+    if t.state != STATS_USED:           # shared by several
         return
     if p.removed:
         now = COND_REMOVED
@@ -164,15 +164,15 @@ cdef void stats_condition(Peer* p) noexcept nogil:
 
 cdef inline void stats_left(ServerStats* t) noexcept nogil:
     """Its peer is buried."""
-    if t.state == TALLY_USED:
-        lb_atomic_store(&t.state, TALLY_LEFT)
-        lb_atomic_store(&tallies_left, tallies_left + 1)
+    if t.state == STATS_USED:
+        lb_atomic_store(&t.state, STATS_LEFT)
+        lb_atomic_store(&stats_lefts, stats_lefts + 1)
 
 
 cdef inline void stats_sum(uint64_t* sums, ServerStats* t) noexcept nogil:
     cdef uint64_t* n = &t.active
     cdef int i
-    for i in range(TALLY_COUNTERS):
+    for i in range(LB_SERVER_COUNTERS_N):
         sums[i] += n[i]
 
 

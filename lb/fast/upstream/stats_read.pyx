@@ -1,30 +1,28 @@
 """How the master reads server_stats: sums by server and by upstream over workers, and what they think of each server.
 
-    tallies_add, once for each worker: a copy of one moment -> rows of numbers, by the server's address
-    tallies_settle, once: what the workers see becomes one state, and since when; who is in no worker is named
+    server_stats_add, once for each worker: a copy of one moment -> rows of numbers, by the server's address
+    server_stats_settle, once: what the workers see becomes one state, and since when; who is in no worker is named
 
 A row holds the counters of a ServerStats, then how many workers see the server in which condition, then its state.
 
 The master may be root, and who has taken over a worker writes here what he likes. So the master reckons itself where the
-server_stats of a worker are (TallyBlock), bounds what it reads as a count or a length, looks at a copy that nobody changes meanwhile,
-and takes no name that could be more than one word of a text.
+ServerStats of a worker are (StatsBlock), bounds what it reads as a count or a length, looks at a copy that nobody changes
+meanwhile, and takes no name that could be more than one word of a text.
 """
 
-TALLY_OTHER = b"other"              # the name of TALLY_REST among the servers
+SERVER_STATS_OTHER = b"other"              # the name of STATS_REST among the servers
 
 cdef enum:
     FOLDING_TRIES = 100             # looks at `folding` before a reader takes what there is: a worker may have died in it
-    ROW_CONDITIONS = TALLY_COUNTERS         # for each Condition: server_stats with it, of them with `since` 0, least and last `since`
+    ROW_CONDITIONS = LB_SERVER_COUNTERS_N   # for each Condition: how many have it, of them with `since` 0, least and last `since`
     ROW_RETRY = ROW_CONDITIONS + 16         # the last retry_at
     ROW_STATE = ROW_RETRY + 1               # 1 + Condition; 0: no worker has said anything
     ROW_SINCE = ROW_STATE + 1               # Unix ms of the change to it
     ROW = ROW_SINCE + 1
 
-TALLY_ROW = ROW                     # numbers in a row of sums
-TALLY_RETRY, TALLY_STATE, TALLY_SINCE = ROW_RETRY, ROW_STATE, ROW_SINCE
-TALLY_BOUNDS = tuple([lb_tally_bounds[i] for i in range(TALLY_CELLS - 1)])
-TALLY_FIELDS = ("active", "requests", "1xx", "2xx", "3xx", "4xx", "5xx", "sent", "received", "retries", "failures", "connects",
-                "no_live", "connect_ms", "header_ms", "response_ms", "connect", "header", "response", "consul_errors")
+SERVER_STATS_ROW = ROW              # numbers in a row of sums
+SERVER_STATS_RETRY, SERVER_STATS_STATE, SERVER_STATS_SINCE = ROW_RETRY, ROW_STATE, ROW_SINCE
+SERVER_STATS_BOUNDS = tuple([lb_stats_bounds[i] for i in range(LB_CELLS - 1)])
 
 
 cdef void stats_shown(uint64_t* row, ServerStats* t) noexcept nogil:
@@ -42,14 +40,14 @@ cdef void stats_shown(uint64_t* row, ServerStats* t) noexcept nogil:
         row[ROW_RETRY] = t.retry_at
 
 
-ctypedef struct TallyBlock:         # where a worker's counters are
+ctypedef struct StatsBlock:         # where a worker's counters are
     WorkerStats* st
     ServerStats* all
     uint64_t n                      # of its server_stats, were ever used
     uint32_t room                   # there are
 
 
-cdef int stats_find_row(const unsigned char[::1] view, int worker, layout, TallyBlock* b) except -1:
+cdef int stats_find_row(const unsigned char[::1] view, int worker, layout, StatsBlock* b) except -1:
     """`layout`: (workers, bytes of their counters), as the master made the memory. Raises ValueError for what it cannot be."""
     cdef int workers
     cdef size_t size
@@ -67,7 +65,7 @@ cdef int stats_find_row(const unsigned char[::1] view, int worker, layout, Tally
 
 def clear_stats(shm, int worker, tuple layout):
     """Zero one worker's counters, before another worker takes the slot."""
-    cdef TallyBlock b
+    cdef StatsBlock b
     stats_find_row(shm, worker, layout, &b)
     memset(b.all, 0, b.n * sizeof(ServerStats))
     memset(b.st, 0, sizeof(WorkerStats))
@@ -76,7 +74,7 @@ def clear_stats(shm, int worker, tuple layout):
 cdef bint stats_named(ServerStats* t) noexcept nogil:
     """Is its name the text of an address? No control bytes, which would end a line somewhere."""
     cdef uint32_t i
-    if t.name_len == 0 or t.name_len > TALLY_NAME:
+    if t.name_len == 0 or t.name_len > LB_SERVER_NAME:
         return False
     for i in range(t.name_len):
         if 0 <= <signed char> t.name[i] < 32 or t.name[i] == 127:
@@ -84,7 +82,7 @@ cdef bint stats_named(ServerStats* t) noexcept nogil:
     return True
 
 
-cdef ServerStats* stats_copy(TallyBlock* b, uint64_t* n) except? NULL:
+cdef ServerStats* stats_copy(StatsBlock* b, uint64_t* n) except? NULL:
     """What a worker has in use, at one moment: no sum is missing or there twice. To be freed."""
     cdef const WorkerStats* st = b.st
     cdef const ServerStats* all = b.all
@@ -100,7 +98,7 @@ cdef ServerStats* stats_copy(TallyBlock* b, uint64_t* n) except? NULL:
                 continue
             for i in range(n[0]):
                 copy[i].state = lb_atomic_load(<uint64_t*> &all[i].state)
-                if copy[i].state != TALLY_FREE:
+                if copy[i].state != STATS_FREE:
                     memcpy(&copy[i].upstream, &all[i].upstream, sizeof(ServerStats) - sizeof(uint64_t))
             if before == lb_atomic_load(<uint64_t*> &st.folding):
                 break
@@ -116,24 +114,24 @@ cdef uint64_t* stats_row(dict rows, bytes name) except NULL:
 
 def consul_notes(shm, int worker, tuple layout):
     """For each upstream number of this worker: Unix time of Consul's last good answer (0: none), queries that failed."""
-    cdef TallyBlock b
+    cdef StatsBlock b
     cdef list found = []
     cdef uint64_t i
     stats_find_row(shm, worker, layout, &b)
     for i in range(0, b.n, 2):
-        if b.all[i].state != TALLY_REST:
+        if b.all[i].state != STATS_REST:
             break
         found.append((b.all[i].consul_answer / 1000.0, b.all[i].consul_errors))
     return found
 
 
-def tallies_add(shm, int worker, tuple layout, list tables, *, bint dead=False, bint serving=True):
+def server_stats_add(shm, int worker, tuple layout, list tables, *, bint dead=False, bint serving=True):
     """Add what a worker has counted to `tables`: for each number of an upstream (and one more, for the servers of addresses
     that variables gave) a dict from a server's address to a row of uint64; b"" is the sum of the upstream.
 
     dead: without what there is now. serving: with the condition of each server.
     """
-    cdef TallyBlock b
+    cdef StatsBlock b
     cdef uint64_t n, i
     cdef ServerStats* all
     cdef ServerStats* t
@@ -143,17 +141,17 @@ def tallies_add(shm, int worker, tuple layout, list tables, *, bint dead=False, 
     try:
         for i in range(n):
             t = &all[i]
-            if t.state == TALLY_FREE or t.upstream >= <size_t> len(tables):
+            if t.state == STATS_FREE or t.upstream >= <size_t> len(tables):
                 continue
             if dead:
                 t.active = 0
             rows = tables[t.upstream]
             stats_sum(stats_row(rows, b""), t)
-            if t.state == TALLY_GONE or (t.state == TALLY_REST and t.requests == 0):
+            if t.state == STATS_GONE or (t.state == STATS_REST and t.requests == 0):
                 continue
-            row = stats_row(rows, TALLY_OTHER if t.state == TALLY_REST or not stats_named(t) else t.name[:t.name_len])
+            row = stats_row(rows, SERVER_STATS_OTHER if t.state == STATS_REST or not stats_named(t) else t.name[:t.name_len])
             stats_sum(row, t)
-            if t.state == TALLY_USED and serving and not dead:
+            if t.state == STATS_USED and serving and not dead:
                 stats_shown(row, t)
     finally:
         free(all)
@@ -202,15 +200,15 @@ cdef bint stats_settle(uint64_t* row, uint64_t* before, uint64_t now, uint64_t s
     return True
 
 
-def tallies_settle(dict rows, dict before, uint64_t now, uint64_t started):
-    """Set state and time in all rows of an upstream, after every tallies_add; `before`: the same of an earlier moment.
+def server_stats_settle(dict rows, dict before, uint64_t now, uint64_t started):
+    """Set state and time in all rows of an upstream, after every server_stats_add; `before`: the same of an earlier moment.
 
     Times are Unix ms; `started`: when nothing else is known. Returns the addresses that no worker has any more.
     """
     cdef list gone = []
     cdef uint64_t* old
     for name, row in rows.items():
-        if name == b"" or name == TALLY_OTHER:
+        if name == b"" or name == SERVER_STATS_OTHER:
             continue
         was = before.get(name)
         old = <uint64_t*> PyByteArray_AS_STRING(was) if was is not None else NULL

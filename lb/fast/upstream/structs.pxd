@@ -28,7 +28,7 @@ ctypedef struct Peer:       # a server's address; outlives the tables that list 
     uint32_t nidle
     uint32_t heap           # place in the least_conn heap
     double turn             # least_conn: when its next one is due; breaks ties as weighted round robin
-    ServerStats* stats            # what it has done, for the status port
+    ServerStats* stats      # what it has done, for the status port
 
 ctypedef struct Entry:      # one line of a table, copied into the peer when the table is swapped in
     Peer* peer
@@ -80,16 +80,12 @@ ctypedef struct Table:      # an immutable list of servers, built off the loop
     uint32_t ngone
     Str show                # text of /upstream_show
 
-cdef enum Balance:
-    LB_ROUND_ROBIN = 0
-    LB_LEAST_CONN = 1
-    LB_IP_HASH = 2
-    LB_HASH = 3
-    LB_HASH_RING = 4        # hash consistent
-    LB_RANDOM = 5
-    LB_RANDOM_TWO = 6
-    LB_LEAST_TIME = 7
-    LB_METHODS = 8
+ctypedef struct BalanceMethod:  # one row of balance/methods.pyx: all that tells one method from another
+    const char* name            # as lb.model.Upstream.method
+    Peer* (*pick)(Upstream* u, Group* g, uint32_t* pos, Request* r, Env* env) noexcept nogil    # of this rank, or NULL
+    uint64_t (*load)(Peer* p, int64_t now) noexcept nogil       # what the heap goes by, for its weight; NULL: no heap
+    int (*build)(Table* t, object past, object servers) except -1   # a new table's own part, with the GIL; NULL: none
+    uint8_t by_order            # goes by the order of the list: a table is not made from the last one and a change
 
 cdef enum Timed:            # least_time: what is measured
     TIMED_CONNECT = 1
@@ -99,8 +95,8 @@ cdef enum Timed:            # least_time: what is measured
 ctypedef struct Upstream:
     Str name
     uint32_t number         # in the configuration
-    ServerStats* rest             # of servers without a stats of their own
-    uint8_t method          # Balance
+    ServerStats* rest       # of servers without counters of their own
+    BalanceMethod* method
     uint8_t tcp
     uint8_t timed           # Timed; 0: not least_time
     uint8_t inflight        # least_time ... inflight

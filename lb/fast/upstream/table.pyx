@@ -1,6 +1,6 @@
 """A new table takes over, in the loop, at the end of a turn.
 
-    table_swap: touched entries -> their peers; least_conn's heaps; round robin's places; peers that are gone are closed, and
+    table_swap: touched entries -> their peers; heaps; round robin's places; peers that are gone are closed, and
         buried when their last user leaves; the old table is spent (upstream/publish.pyx frees it)
 
 Peers that stay keep failures, connections and pool.  A table that was made from the last one touches what has changed and
@@ -76,7 +76,7 @@ cdef uint32_t table_position(Upstream* u, Table* t, int rank) noexcept nogil:
     return <uint32_t> (<uint64_t> g.nseq * loop.worker // loop.workers)     # workers begin at different servers
 
 
-# ---- least_conn and least_time
+# ---- methods with a heap
 
 cdef void table_heaps_follow(Table* t, Table* old) noexcept nogil:
     """Apply the entries, and order the servers: all anew, or only those that are touched."""

@@ -45,7 +45,7 @@ cdef void up_start(Request* r) noexcept nogil:
         if u != NULL:
             up_attach(r, u)
             r.flags |= RQ_REUSED
-            loop.st.up_reuses += 1
+            loop.st.upstream_reuses += 1
             up_ready(r)
             return
         e = up_connect(r)
@@ -94,7 +94,7 @@ cdef int up_connect(Request* r) noexcept nogil:
     up_attach(r, u)
     conn_state(u, S_CONNECT)
     r.flags &= ~RQ_REUSED
-    loop.st.up_connects += 1
+    loop.st.upstream_connects += 1
     p.stats.connects += 1
     timer_set(&loop.wheel, &u.timer, loop.now + (r.stream.connect_timeout if r.flags & RQ_TCP else r.loc.connect_timeout))
     return 0

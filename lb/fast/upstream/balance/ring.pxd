@@ -14,7 +14,7 @@ is that of the lower Alike.order. ring_next steps over the others, which nginx t
 
 from libc.stdint cimport uint8_t, uint32_t
 from lb.fast.types cimport Alike, Point, Str
-from lb.fast.upstream.hash cimport CRC_START
+from lb.fast.upstream.balance.hash cimport CRC_START
 from lb.fast.c.sys cimport memcmp, memcpy, memset
 
 cdef extern from "crc.h" nogil:

@@ -1,4 +1,4 @@
-"""The ring of a new table (upstream/ring.pxd), made from the ring of the last one and from what has changed since.
+"""The ring of a new table (balance/ring.pxd), made from the ring of the last one and from what has changed since.
 
 Called by a publisher, with the GIL, which it gives up for the walk over the points.  The last table cannot be freed
 meanwhile: it is spent when a newer one of its upstream is swapped in, and that is the one in the making.
@@ -26,8 +26,9 @@ cdef struct Draft:              # what one ring_build has on its way
     Point* spare
 
 
-cdef int ring_build(Table* t, Past past, object servers) except -1:
+cdef int ring_build(Table* t, object remembered, object servers) except -1:
     """The ring of the primaries. Servers that are written alike are one server of the ring, as in nginx."""
+    cdef Past past = remembered
     cdef Group* g = &t.rank[0]
     cdef Group* old = &past.last.rank[0] if past.last != NULL else NULL
     cdef bint whole

@@ -1,8 +1,8 @@
 """Balancing by a key: `hash KEY` and `hash KEY consistent`, the same server as nginx for the same key and list.
 
-`hash`: CRC-32 of the key, a place in the running sums of weights (binary search); when that server may not be used, the CRC
-of "1" + key and so on is added, 20 times at most. `consistent`: the ring of upstream/ring.pxd; the next points are looked at when a
-server may not be used. After 20 misses both go on as round robin, as nginx does.
+`hash`: CRC-32 of the key, a place in the running sums of weights (binary search); when that server may not be used, the CRC of
+"1" + key and so on is added, 20 times at most. `consistent`: the ring of balance/ring.pxd; when a server may not be used the
+next points are looked at. After 20 misses both go on as round robin, as nginx does.
 """
 
 from libc.stdint cimport uint32_t, uint64_t

@@ -1,0 +1,39 @@
+"""May this request have this server? Passive health, max_conns, what it has tried; and the server of a place in the weights."""
+
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+from lb.fast.types cimport Group, Peer, Request
+
+
+cdef inline bint peer_failed(Peer* p, int64_t now) noexcept nogil:
+    """Passive health, as nginx: max_fails failures take it out for fail_timeout since the last check."""
+    return p.max_fails and p.fails >= p.max_fails and not p.single and now - p.checked <= p.fail_timeout
+
+
+cdef inline bint peer_usable(Peer* p, int64_t now) noexcept nogil:
+    if p.down or (p.max_conns and p.active >= p.max_conns):
+        return False
+    return not peer_failed(p, now)
+
+
+cdef inline bint balance_was_tried(Request* r, Peer* p) noexcept nogil:
+    cdef uint32_t i
+    for i in range(r.ntried):
+        if r.tried[i] == p:
+            return True
+    return False
+
+
+cdef inline bint balance_may_take(Request* r, Peer* p, int64_t now) noexcept nogil:
+    return peer_usable(p, now) and not (r.ntried and balance_was_tried(r, p))
+
+
+cdef inline Peer* peer_at_weight(Group* g, uint64_t w) noexcept nogil:
+    """The server in whose share of the sum of weights `w` falls."""
+    cdef uint32_t low = 0, high = g.nall - 1, mid
+    while low < high:
+        mid = (low + high) >> 1
+        if w < g.upto[mid]:
+            high = mid
+        else:
+            low = mid + 1
+    return g.all[low]

@@ -103,6 +103,7 @@ include "fast/upstream/outgoing.pyx"          # sockets to servers: options, pro
 include "fast/upstream/upstream.pyx"          # choose, connect, reuse, fail over
 include "fast/http/upgrade.pyx"               # 101 and 103
 include "fast/http/response_buffering.pyx"    # an answer that waits for its client
+include "fast/http/lenient.pyx"               # what proxy_lenient takes
 include "fast/http/response.pyx"              # HTTP servers: request out, answer in
 include "fast/io/drain.pyx"                   # leaving
 include "fast/upstream/table.pyx"             # a new table takes over

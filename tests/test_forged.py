@@ -141,15 +141,21 @@ def row(at: int, value: object) -> dict[str, object]:
     return {"servers": [[*ROW[:at], value, *ROW[at + 1 :]]]}
 
 
+def row_of_address(*addresses: tuple[int, str]) -> list[dict[str, object]]:
+    return [{"servers": [["a:80", family, host, *ROW[3:]]]} for family, host in addresses]
+
+
 @pytest.mark.parametrize(
     "lie",
     [
         *(
             {"servers": [[text, *ROW[1:]]]}
-            for text in (LINE, "a b:80", "a;:80", "a\0:80", "a{", 'a"', "", "x" * 600, 7)
+            for text in (LINE, "a b:80", "a;:80", "a\0:80", "a{", 'a"', "", "x" * 600, 7, "#a:80", "\ud800:80")
         ),
         {"servers": [[*ROW, "name:80\nserver 6.6.6.6:80;"]]},
         {"servers": [[*ROW, 7]]},
+        {"servers": [[*ROW, "\ud800:80"]]},
+        *row_of_address((2, "a"), (2, "::1"), (10, "10.0.0.1"), (1, "/\ud800"), (1, "/" + "x" * 200), (True, "/a")),
         {"servers": [[*ROW, "a:80", "b:80"]]},
         {"servers": [ROW[:5]]},
         {"servers": [None]},

@@ -10,6 +10,7 @@ import pytest
 
 from tests.harness import browser as chromium
 from tests.harness.backend import Listener, Reply
+from tests.harness.wait import wait_for
 from tests.harness.world import World
 
 PASSES = """
@@ -150,7 +151,7 @@ WAYS = {
     "error_page": "location / { error_page 404 =200 /x?q=$uri; return 404; } location = /x { PASS }",
     "error_page, named": "location / { error_page 404 =200 @x; return 404; } location @x { set $args $uri; PASS }",
     "set $args": "location / { set $args $uri; PASS }",
-    "set $args, URI": "location / { set $args q=$uri; PASS_TO_Y }",
+    "set $args, URI": "location / { set $args q=$uri; proxy_pass http://BACK/y/; }",
     "map": "location / { set $args $mapped; PASS }",
     "proxy_set_header": "location / { proxy_set_header X-Uri $uri; PASS }",
     "proxy_set_header, Host": "location / { proxy_set_header Host $uri; PASS }",
@@ -165,8 +166,7 @@ def every_way(tmp_path_factory):
     world = World(tmp_path_factory.mktemp("ways"))
     heads = Heads()
     world.listeners.append(heads)
-    passed = f"proxy_pass http://{heads.address}"
-    ways = (way.replace("PASS_TO_Y", f"{passed}/y/;").replace("PASS", f"{passed};") for way in WAYS.values())
+    ways = (way.replace("PASS", "proxy_pass http://BACK;").replace("BACK", heads.address) for way in WAYS.values())
     servers = "".join(
         f"    server {{ listen 127.0.0.1:@http@; server_name w{i}; {way} }}\n" for i, way in enumerate(ways)
     )
@@ -249,6 +249,22 @@ def test_nor_in_an_answer(run_lb, http_backend):
 
 
 # ---- one name for one request
+
+
+def test_the_authority_of_a_refused_head_is_its_name_in_the_log(run_lb, connect):
+    lb = run_lb(
+        """
+        http {
+            log_format names "$status $host $http_host";
+            access_log names.log names;
+            server { listen 127.0.0.1:@http@; server_name a; return 204; }
+        }
+        """
+    )
+    connect(lb.port("http")).send(b"GET http://Other:81/x HTTP/1.1\r\nHost: a\r\nno field\r\n\r\n").recv_to_end()
+    connect(lb.port("http")).send(b"GET /x HTTP/1.1\r\nHost: a\r\nno field\r\n\r\n").recv_to_end()
+    log = lb.directory / "names.log"
+    wait_for(lambda: log.read_text().splitlines() == ["400 other Other:81", "400 a -"], lambda: log.read_text())
 
 
 def test_the_authority_of_an_absolute_form_stands_for_the_host_field(run_lb, heads):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import signal
 import time
+from collections.abc import Iterator
 
 import pytest
 
@@ -30,6 +33,7 @@ http {
         location /return { limit_req zone=slow; return 204; }
         location /wait { limit_req zone=quick burst=10; @pass@ }
         location /half { limit_req zone=half burst=10; @pass@ }
+        location /half/file { limit_req zone=half burst=10; }
         location /later { limit_req zone=quick burst=10 delay=2; @pass@ }
         location /full { limit_req zone=slow; }
         location /long { limit_req zone=slow burst=10; @pass@ }
@@ -46,6 +50,17 @@ CASES = [
     (["/page?k=a", "/page?k=a"], [200, 200]),
     (["/return?k=a", "/return?k=a"], [204, 204]),  # before this phase
 ]
+
+
+@contextlib.contextmanager
+def at_one_time(lb) -> Iterator[None]:
+    """What is sent meanwhile comes in one turn of the worker, by one clock, however busy the machine is."""
+    (worker,) = lb.workers
+    worker.send_signal(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        worker.send_signal(signal.SIGCONT)
 
 
 @pytest.mark.parametrize(("targets", "statuses"), CASES, ids=range(len(CASES)))
@@ -73,8 +88,9 @@ def test_requests_wait_their_turn(run_lb, http_backend, connect):
     lb = run_lb(CONF, backend=http_backend().address, server="")
     clients = [connect(lb.port("http")) for _ in range(6)]
     start = time.monotonic()
-    for client in clients:
-        client.send(b"GET /wait?k=a HTTP/1.1\r\nHost: h\r\n\r\n")
+    with at_one_time(lb):
+        for client in clients:
+            client.send(b"GET /wait?k=a HTTP/1.1\r\nHost: h\r\n\r\n")
     assert [client.response().status for client in clients] == [200] * 6
     assert time.monotonic() - start > 0.24
     lb.wait_log(r'\[warn\] .* delaying request, excess: \d\.\d{3}, by zone "quick", client: 127.0.0.1, server: ')
@@ -87,10 +103,14 @@ def test_requests_wait_their_turn(run_lb, http_backend, connect):
 def test_a_waiting_request_with_a_body(run_lb, http_backend, connect):
     backend = http_backend()
     lb = run_lb(CONF, backend=backend.address, server="")
-    client = connect(lb.port("http"))
+    clients = [connect(lb.port("http")) for _ in range(3)]
     body = b"x" * 300_000
-    for _ in range(3):
-        assert client.request("POST", "/half?k=a", body=body).status == 200
+    with at_one_time(lb):
+        for client in clients:
+            client.send(b"POST /half?k=a HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\nx" % len(body))
+    for client in clients:
+        client.send(body[1:])
+    assert [client.response().status for client in clients] == [200] * 3
     assert [one.body == body for one in backend.requests] == [True] * 3
     assert "delaying request" in lb.log
 
@@ -144,7 +164,14 @@ def test_limit_req_status(run_lb, http_backend, connect):
     text = CONF.replace("access_log access.log;", "log_format s '$limit_req_status'; access_log access.log s;")
     lb = run_lb(text, backend=http_backend().address, server="")
     client = connect(lb.port("http"))
-    for target in ("/own", "/?k=a", "/?k=a", "/half?k=a", "/half?k=a", "/dry?k=a", "/return?k=a", "/page?k=a"):
+    for target in ("/own", "/?k=a", "/?k=a"):
+        client.request(target=target)
+    pair = [connect(lb.port("http")) for _ in range(2)]
+    with at_one_time(lb):
+        for one in pair:
+            one.send(b"GET /half/file?k=a HTTP/1.1\r\nHost: h\r\n\r\n")
+    assert [one.response().status for one in pair] == [404, 404]
+    for target in ("/dry?k=a", "/return?k=a", "/page?k=a"):
         client.request(target=target)
     log = lb.directory / "access.log"
     said = ["-", "PASSED", "REJECTED", "PASSED", "DELAYED", "REJECTED_DRY_RUN", "-", "REJECTED"]

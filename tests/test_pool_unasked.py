@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import socket
 import threading
@@ -9,6 +10,7 @@ import threading
 import pytest
 
 from tests.harness.backend import Listener, RawConnection, Reply
+from tests.harness.wait import wait_for
 
 CONF = """
 http {
@@ -274,3 +276,60 @@ def test_a_server_whose_connection_ended_before_the_request_came_is_asked(world,
             worker.send_signal(signal.SIGCONT)
         assert client.response("GET").status == 200
     assert back.asked.count("/last") == 1
+
+
+class Ends(Dies):
+    """Ends its first connection when another one brings /end. `late`: what should have missed it came there before."""
+
+    late = False
+
+    def serve(self, sock: socket.socket, number: int) -> None:
+        conn = RawConnection(sock, number, self.stopping)
+        self.sockets.append(sock)
+        try:
+            while head := conn.recv_head():
+                self.asked.append(head.split(b" ")[1].decode())
+                self.late |= number == 0 and self.asked[-1] == "/last"
+                if self.asked[-1] == "/end":
+                    self.sockets[0].shutdown(socket.SHUT_RDWR)
+                conn.send(ok(b"fine"))
+        except OSError:
+            pass
+
+
+def test_a_server_whose_connection_ends_while_the_worker_is_busy_is_asked(world, run_lb):
+    """The end comes when epoll has been asked, and before the request is sent: only the kernel's queue tells of it.
+
+    One turn of the worker: a request by which the server ends the other connection; expressions that reach their limit,
+    for as long as that takes it; then the request that is sent on what has ended. Should the server be too slow for
+    that, the request is answered as any other, or nobody can tell whether it was.
+    """
+    back = Ends()
+    world.listeners.append(back)
+    upstreams = f"""
+        upstream u {{ server {back.address}; server 127.0.0.1:{world.closed_port()} fail_timeout=60; keepalive 8; }}
+        upstream other {{ server {back.address}; }}"""
+    places = """location / { proxy_pass http://u; } location /end { proxy_pass http://other; }
+        location /busy { if ($args ~ ^(a+)+$) { return 403; } return 200; }"""
+    lb = run_lb(TWO, upstreams=upstreams, places=places)
+    lb.expect_log("connect|upstream|pcre2")
+    (worker,) = lb.workers
+    with lb.client() as client, lb.client() as ends, contextlib.ExitStack() as stack:
+        busy = [stack.enter_context(lb.client()) for _ in range(8)]
+        for path in range(4):
+            assert client.request(target=f"/{path}").status == 200
+        assert ends.request(target="/end/not/yet").status == 200
+        worker.send_signal(signal.SIGSTOP)
+        try:
+            ends.send(b"GET /end HTTP/1.1\r\nHost: a\r\n\r\n")
+            for one in busy:
+                one.send(b"GET /busy?%s! HTTP/1.1\r\nHost: a\r\n\r\n" % (b"a" * 60))
+            client.send(b"GET /last HTTP/1.1\r\nHost: a\r\n\r\n")
+        finally:
+            worker.send_signal(signal.SIGCONT)
+        if client.response("GET").status != 200:
+            wait_for(lambda: back.late, "the request came to the connection before its end")
+        else:
+            assert back.asked.count("/last") == 1
+        assert [one.response("GET").status for one in busy] == [500] * 8
+        assert ends.response("GET").status == 200

@@ -177,3 +177,36 @@ def test_connections_stay(run_lb, http_backend, connect):
     answers.body = b"x" * 300_000
     for _ in range(3):
         assert client.request("GET", "/").body == b"text of /text"
+
+
+CHAIN = """
+http {
+    access_log off;
+    upstream u { server @backend@; }
+    server {
+        listen 127.0.0.1:@http@;
+        location / { proxy_pass http://u; }
+        location /errors { proxy_pass http://u; proxy_intercept_errors on; error_page 403 /text; }
+        location /text { return 200 "$uri?$args $upstream_http_x_mark"; }
+    }
+}
+"""
+STEPS = {
+    "/first": (200, [("X-Mark", "1"), ("X-Accel-Redirect", "/second?a")]),
+    "/second": (200, [("X-Mark", "2"), ("X-Long", "x" * 4000), ("X-Accel-Redirect", "/text/third?b")]),
+    "/begin": (200, [("X-Mark", "1"), ("X-Accel-Redirect", "/errors")]),
+    "/errors": (403, [("X-Long", "x" * 4000), ("X-Mark", "2")]),
+}
+
+
+@pytest.mark.parametrize(("target", "text"), [("/first", b"/text/third?b 2"), ("/begin", b"/text? 2")])
+def test_the_second_answers_head_is_not_read_in_the_firsts(run_lb, http_backend, connect, target, text):
+    """The place of a field counts in its own head; the longer second one even leads behind the first's memory."""
+
+    def step(request):
+        status, headers = STEPS[request.target.partition("?")[0]]
+        return Reply(status, headers=headers)
+
+    back = http_backend(step)
+    lb = run_lb(CHAIN, backend=back.address)
+    assert connect(lb.port("http")).request(target=target).body == text

@@ -142,3 +142,55 @@ def test_what_needs_more_than_the_jits_stack_matches(run_lb, connect):
     )
     assert connect(lb.port("http")).request("GET", "/" + "ab" * 20000).body == b"match"
     assert "pcre2_match() failed" not in lb.log
+
+
+def test_a_tunnel_does_not_begin(run_lb, raw_backend, connect):
+    """The server has said 101: the client gets 500, and nothing of what it sends goes to the server."""
+    rest = []
+
+    def switches(connection):
+        connection.recv_head()
+        connection.send(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\nopen")
+        rest.append(connection.recv())
+
+    lb = run_lb(
+        HTTP.replace(
+            "RULE",
+            """location / {
+                proxy_pass http://@backend@;
+                proxy_set_header Upgrade $http_upgrade;
+                proxy_set_header Connection upgrade;
+                add_header X-Mapped $mapped always;
+            }""",
+        ),
+        backend=raw_backend(switches).address,
+    )
+    client = connect(lb.port("http"))
+    answer = client.request("GET", f"/?x={HOSTILE}", headers="Host: a\r\nUpgrade: x\r\nConnection: upgrade\r\n")
+    assert (answer.status, b"open" in answer.body) == (500, False), answer
+    wait_for(lambda: rest == [b""], "the server's connection is closed")
+    wait_for(lambda: SAID in lb.log, "the line in the log")
+
+
+REDIRECTS = {
+    "what is kept": [("X-Accel-Redirect", "/in"), ("Set-Cookie", f"a=1; Path={HOSTILE}")],
+    "the next location": [("X-Accel-Redirect", f"/in?x={HOSTILE}")],
+}
+
+
+@pytest.mark.parametrize("headers", REDIRECTS.values(), ids=REDIRECTS)
+def test_an_internal_redirect_of_a_server(headers, run_lb, http_backend, connect):
+    """In what is kept of its answer, or in the location that it leads to."""
+    backend = http_backend(lambda _: Reply(200, headers=headers))
+    lb = run_lb(
+        HTTP.replace(
+            "RULE",
+            """location / { proxy_pass http://@backend@; proxy_cookie_path ~^(a+)+$ /in; }
+            location /in { add_header X-Mapped $mapped; return 200 "open"; }""",
+        ),
+        backend=backend.address,
+    )
+    answer = connect(lb.port("http")).request()
+    assert (answer.status, b"open" in answer.body) == (500, False), answer
+    assert answer.header("set-cookie") is None
+    wait_for(lambda: SAID in lb.log, "the line in the log")

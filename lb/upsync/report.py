@@ -11,6 +11,7 @@ line of the dump, no number out of its range, and no control byte in a text.  Wh
 
 from __future__ import annotations
 
+import os
 import re
 import socket
 from collections.abc import Iterable
@@ -18,7 +19,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, Literal, Self
 
 from lb.model import Address, Server
-from lb.upsync.address import UNWRITABLE
+from lb.upsync.address import MAX_UNIX_PATH, UNWRITABLE
 from lb.upsync.indexed_list import IndexedList, Key, key_of
 from lb.upsync.values import INT_MAX, printable
 
@@ -181,7 +182,7 @@ def _unpack(row: list[Any], never: re.Pattern[str]) -> Server:
     name, family, host, port, weight, max_fails, fail_timeout_s, max_conns, backup, down, *rest = row
     written = rest[0] if rest else ""
     for text in (name, written):
-        if not isinstance(text, str) or len(text) > _NAME_MAX or never.search(text):
+        if not _is_word(text) or never.search(text) or text.startswith("#"):  # a comment would take its line's end
             raise ValueError(f"no name of a server: {text!r:.80}")
     for number in (weight, max_fails, fail_timeout_s, max_conns):
         if type(number) is not int or not 0 <= number <= INT_MAX:
@@ -193,9 +194,28 @@ def _unpack(row: list[Any], never: re.Pattern[str]) -> Server:
     )
 
 
+def _is_word(text: Any) -> bool:
+    """Short, and with a form in bytes: half a character, as JSON may have it, has none."""
+    if not isinstance(text, str) or len(text) > _NAME_MAX:
+        return False
+    try:
+        os.fsencode(text)
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _address(family: Any, host: Any, port: Any) -> Address:
-    if family not in _FAMILIES or not isinstance(host, str) or len(host) > _NAME_MAX or _CONTROL.search(host):
+    """One that the next workers' engines can take, too."""
+    if type(family) is not int or family not in _FAMILIES or not _is_word(host) or _CONTROL.search(host):
         raise ValueError(f"no address: {host!r:.80}")
+    if family in (socket.AF_INET, socket.AF_INET6):
+        try:
+            socket.inet_pton(family, host)
+        except OSError:
+            raise ValueError(f"no address: {host!r:.80}") from None
+    if family == socket.AF_UNIX and len(os.fsencode(host)) > MAX_UNIX_PATH:
+        raise ValueError(f"no path of a socket: {host!r:.80}")
     return Address(family, host, _whole(port, high=65535))
 
 

@@ -203,6 +203,11 @@ cdef void client_keep_first_line(Request* r, Head* h) noexcept nogil:
     r.h.target_len = h.target_len
     r.h.path = h.path
     r.h.path_len = h.path_len
+    if h.form == T_ABSOLUTE:            # its name lies in the line
+        r.h.authority = h.authority
+        r.h.authority_len = h.authority_len
+        r.h.host = h.host
+        r.h.host_len = h.host_len
     r.method.p = r.head + h.start
     r.method.n = h.method_len
     if request_path(r) == 0:

@@ -286,7 +286,7 @@ cdef bint response_head(Request* r, char* p, uint32_t n) noexcept nogil:
     if r.loc.uses & USES_UP_HEAD:
         response_keep_head(r, p - h.size, &h)
     if h.status >= 300 and r.loc.intercept_errors and redirect_error_page_for(r.loc, h.status) != NULL:
-        if r.up_text == NULL:           # another location will make the answer: its values may use this head
+        if not r.loc.uses & USES_UP_HEAD:       # another location will make the answer: its values may use this head
             response_keep_head(r, p - h.size, &h)
         peer_ok(r.peer)
         up_abandon(r)
@@ -303,38 +303,6 @@ cdef bint response_head(Request* r, char* p, uint32_t n) noexcept nogil:
     if r.err_status:
         response_status_shown(r, &h)
     return response_body(r, &h, p, n)
-
-
-cdef void response_clean_values(char* p, Head* h) noexcept nogil:
-    """Control bytes that proxy_lenient took become spaces (RFC 9110 section 5.5): what is written anew has none."""
-    cdef uint32_t i
-    cdef Field* f
-    response_spaces_for_controls(p + h.target, h.target_len)
-    for i in range(h.nfields):
-        f = &h.fields[i]
-        response_spaces_for_controls(p + f.value, f.value_len)
-        while f.value_len and p[f.value] == 32:
-            f.value += 1
-            f.value_len -= 1
-        while f.value_len and p[f.value + f.value_len - 1] == 32:
-            f.value_len -= 1
-
-
-cdef void response_spaces_for_controls(char* p, uint32_t n) noexcept nogil:
-    cdef uint32_t i
-    for i in range(n):
-        if not lb_class[<uint8_t> p[i]] & LB_VALUE:
-            p[i] = 32
-
-
-cdef bint response_lenient_reads(const char* p, uint32_t n, Head* h) noexcept nogil:
-    """Would proxy_lenient have taken this refused head, as far as it is here?"""
-    cdef Head again
-    again.fields = h.fields
-    again.max_fields = h.max_fields
-    again.max_target = 0
-    again.lenient = LX_ANSWER
-    return head_parse_response(p, n, &again) != P_BAD
 
 
 cdef void response_framing(Request* r, Head* h) noexcept nogil:

@@ -37,7 +37,7 @@ cdef void accel_redirect(Request* r, const char* head, Head* h, Field* f, uint32
     cdef Conn* u = r.up
     cdef Str uri, args
     cdef bint whole = rest == 0 and (h.content_length == 0 or h.status in (204, 304) or r.h.method == M_HEAD)
-    if r.up_text == NULL:
+    if not r.loc.uses & USES_UP_HEAD:   # else response_head has; what is there may be of an answer before this one
         response_keep_head(r, head, h)
     if r.up_text == NULL or not accel_keep(r, head, h):
         up_abandon(r)

@@ -54,6 +54,7 @@ include "fast/io/conn.pyx"                    # sockets: slab, states, recv and 
 include "fast/io/splice.pyx"                  # bytes in bulk: splice
 include "fast/log/log.pyx"                    # log files, the error log
 include "fast/log/error_log.pyx"              # messages with what they are about
+include "fast/log/debug.pyx"                  # the debug log: steps of a connection
 include "fast/log/syslog.pyx"                 # log lines as datagrams
 include "fast/log/gzip.pyx"                   # compressed log files
 include "fast/log/names.pyx"                  # log files that requests name

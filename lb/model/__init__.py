@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from lb.model.clients import AccessRule, LimitRule, LimitZone, RealIp
+from lb.model.clients import AccessRule, LimitRule, LimitZone, Network, RealIp
 from lb.model.logs import AccessLog as AccessLog
 from lb.model.logs import ErrorLog as ErrorLog
 from lb.model.logs import LogCache as LogCache
@@ -474,6 +474,7 @@ class Config:
     files: tuple[str, ...] = ()  # every file read, each once, in reading order
     worker_processes: int = 1
     worker_connections: int = 512
+    debug_clients: tuple[Network, ...] = ()  # debug_connection
     worker_rlimit_nofile: int | None = None
     worker_shutdown_timeout_ms: int = 0  # how long a graceful stop may take; 0: no limit
     worker_orphan_timeout_ms: int = 0  # how long a worker serves whose master is gone; 0: until it is told to stop

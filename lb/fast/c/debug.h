@@ -3,6 +3,7 @@
 #ifndef LB_DEBUG_H
 #define LB_DEBUG_H
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -22,6 +23,12 @@
 #define LB_BUILD_NAME "release"
 #define LB_BUILD_FLAGS ""
 #endif
+
+/* To log between a system call and what asks why it failed. */
+static inline void lb_errno_set(int e)
+{
+    errno = e;
+}
 
 #define lb_likely(x) __builtin_expect(!!(x), 1)
 #define lb_unlikely(x) __builtin_expect(!!(x), 0)

@@ -6,6 +6,7 @@ cdef extern from "debug.h" nogil:
     void BUG_ON(bint cond) noexcept
     bint likely "lb_likely"(bint x) noexcept
     bint unlikely "lb_unlikely"(bint x) noexcept
+    void lb_errno_set(int e) noexcept
     const char* LB_BUILD_NAME
     const char* LB_BUILD_FLAGS
     const char* LB_COMPILER "__VERSION__"    # of gcc or clang

@@ -101,6 +101,7 @@ cdef class Engine:
         self.loop_init(worker, workers, config.worker_connections)
         stats_init(len(self.shm) - sum(zone.size for zone in config.limit_zones), len(config.upstreams))
         loop.stop_most = config.worker_shutdown_timeout_ms
+        compile_debug(self, config)
         compile_logs(self, config, logs, error_fd, error_level, error_logs)
         compile_variables(self, config)
         compile_zones(self, config)

@@ -90,7 +90,11 @@ cdef void request_begin(Request* r, char* rest, uint32_t n) noexcept nogil:
     request_framing(r)
     r.method.p = r.head + r.h.start
     r.method.n = r.h.method_len
+    if debug_on(c):
+        debug_head(r)
     status = location_server(r)
+    if unlikely(loop.debug):
+        debug_server(r)
     if r.h.lax & ~r.srv.lenient:
         status = client_lax_refused(r, status)
     if r.h.size > r.srv.line_most or r.h.nfields > r.srv.fields_most:
@@ -189,6 +193,8 @@ cdef void request_handle_by(Request* r, int handler) noexcept nogil:
     cdef Location* l = r.loc
     if regex_gave_up(r):
         return
+    if debug_on(r.client):
+        debug_text(r.client, debug_handler_name(handler))
     if handler == DO_PROXY:
         r.proxy_host = l.proxy_host
         r.proxy_uri = l.uri
@@ -225,6 +231,8 @@ cdef void request_answered(Request* r) noexcept nogil:
 
 cdef void request_done(Request* r) noexcept nogil:
     """Everything was sent: log it, and see what becomes of the connection."""
+    if debug_on(r.client):
+        debug_number(r.client, b"http finalize request: status", r.status)
     request_log(r)
     if not r.inb.done and request_may_discard(r) and loop.stopping != STOP_NOW_:
         request_discard_begin(r)
@@ -245,6 +253,8 @@ cdef void request_next(Request* r) noexcept nogil:
     if not keep:
         lingering_close(c, rest)
         return
+    if debug_on(c):
+        debug_number(c, b"set http keepalive handler, requests so far:", c.served)
     conn_state(c, S_IDLE)
     c.born = loop.now
     timer_set(&loop.wheel, &c.timer, loop.now + idle)

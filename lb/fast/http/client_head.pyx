@@ -100,6 +100,8 @@ cdef bint client_parse(Conn* c, char* p, uint32_t n) noexcept nogil:
     client_head_room(c, &h)
     rc = head_parse_request(p, n if n < most else most, &h)
     if rc == P_MORE:
+        if debug_on(c):
+            debug_number(c, b"http head is not whole, bytes so far:", n)
         if n >= most:
             h.error = 414 if memchr(p, 10, most) == NULL else 400
             h.rule = 0

@@ -104,6 +104,8 @@ cdef void redirect_internal(Request* r, Str path, Str args) noexcept nogil:
     r.args = args.p
     r.args_len = args.n
     r.flags |= RQ_URI_NEW
+    if debug_on(r.client):
+        debug_quoted(r.client, b"internal redirect:", r.uri, r.uri_len)
     location_route(r)
 
 
@@ -135,4 +137,6 @@ cdef void redirect_named(Request* r, Location* l, Str name) noexcept nogil:
         reply_status(r, 500)
         return
     if redirect_begin_again(r, b"redirecting to named location for"):
+        if debug_on(r.client):
+            debug_quoted(r.client, b"using location:", l.pattern.p, l.pattern.n)
         location_located(r, l)

@@ -108,6 +108,8 @@ cdef void reply_send(Request* r, Out* o, const char* body, uint64_t n) noexcept 
         return
     if r.h.method == M_HEAD:
         n = 0
+    if debug_on(c):
+        debug_lines(c, b"http response:", loop.heads, head)
     r.flags |= RQ_STARTED
     if o.full:
         log_request(LOG_ERR, r, b"answer head too large", 0, b"")
@@ -235,6 +237,8 @@ cdef void reply_status(Request* r, int status) noexcept nogil:
     if r.flags & RQ_GAVE_UP:            # what was to be answered may have come of it
         reply_forget(r)
         status = 500
+    if debug_on(r.client):
+        debug_special(r, status)
     why = reply_refusal(status)
     if status in (400, 408, 413, 414, 431, 495, 496, 497, 500, 501, 505):
         r.flags &= ~RQ_KEEP

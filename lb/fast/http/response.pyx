@@ -48,6 +48,8 @@ cdef void proxy_send(Request* r) noexcept nogil:
         up_abandon(r)
         reply_status(r, 431)
         return
+    if debug_on(c):
+        debug_sent_up(r, loop.heads, <uint32_t> (o.p - loop.heads))
     r.flags |= RQ_SENT
     ok = proxy_send_first(r, &o)
     proxy_timers(r)
@@ -275,6 +277,8 @@ cdef bint response_head(Request* r, char* p, uint32_t n) noexcept nogil:
             log_try(r, b"upstream sent too many interim responses", 0, b"while reading response header from upstream")
             up_failed(r, WHY_INVALID)
             return False
+    if debug_on(r.client):
+        debug_response(r, p - h.size, &h)
     r.up_status = h.status
     r.up_header = loop.now - r.up_start
     stats_head(r)
@@ -409,6 +413,8 @@ cdef bint response_body(Request* r, Head* h, char* p, uint32_t n) noexcept nogil
         response_write_head(&o, r, p - h.size, h)
         if r.flags & RQ_GAVE_UP:
             return response_given_up(r)
+        if debug_on(c):
+            debug_lines(c, b"http response:", loop.heads, <uint32_t> (o.p - loop.heads))
     front = <uint32_t> (o.p - loop.heads)
     if r.outb.chunk_out:
         len = response_chunk_wrap(r, &o, data, len)
@@ -506,6 +512,8 @@ cdef void response_done(Request* r) noexcept nogil:
     cdef Conn* u = r.up
     cdef bint keep = (r.flags & RQ_UP_KEEP and r.inb.done and u.out == NULL and u.inb == NULL and not temp_file_left(r.body_file)
                       and not u.flags & CF_FAILED and up_quiet(u))
+    if debug_on(r.client):
+        debug_number(r.client, b"http upstream response is whole, bytes of its body:", <int64_t> r.outb.seen)
     peer_ok(r.peer)
     up_release(r, keep)
     request_answered(r)

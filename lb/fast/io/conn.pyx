@@ -49,6 +49,7 @@ cdef Conn* conn_new(int fd, int kind) noexcept nogil:
     c.born = c.opened = loop.now
     c.got = c.put = 0
     c.loc = NULL
+    c.debug = 0
     BUG_ON(c.state != S_FREE or c.req != NULL or c.inb != NULL or c.out != NULL or c.timer.due != 0)
     return c
 
@@ -62,6 +63,8 @@ cdef void conn_close(Conn* c) noexcept nogil:
     """The end of a connection: every list, timer, buffer and count it is in. Its exchange must have let go of it."""
     BUG_ON(c.kind == K_FREE)
     BUG_ON(c.req != NULL and (c.req.client == c or c.req.up == c))
+    if debug_on(c):
+        debug_close(c)
     conn_state(c, S_FREE)
     timer_drop(&c.timer)
     if c.inb != NULL:
@@ -99,6 +102,8 @@ cdef void conn_state(Conn* c, int state) noexcept nogil:
     if old == state:
         return
     c.state = state
+    if debug_on(c):
+        debug_state(c, old, state)
     if c.kind == K_UP:
         if old == S_FREE:
             loop.st.up_open += 1
@@ -187,6 +192,8 @@ cdef ssize_t conn_recv(Conn* c, char* p, size_t n) noexcept nogil:
     the peer's end was announced (R_HUP) is there something left to read: the end itself.
     """
     cdef ssize_t got = recv(c.fd, p, n, 0)
+    if debug_on(c):
+        debug_bytes(c, b"recv:", got, n)
     if likely(got > 0):
         c.got += got
         if <size_t> got < n and not c.ready & R_HUP:
@@ -212,6 +219,8 @@ cdef ssize_t conn_write(Conn* c, const char* p, size_t n) noexcept nogil:
         setsockopt(c.fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one))
         c.flags |= CF_NODELAY
     got = send(c.fd, p, n, MSG_NOSIGNAL)
+    if debug_on(c):
+        debug_bytes(c, b"send:", got, n)
     if likely(got >= 0):
         c.put += got
     if likely(got == <ssize_t> n):

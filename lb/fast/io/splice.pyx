@@ -84,6 +84,13 @@ cdef inline bint splice_allowed(Conn* a, Conn* b) noexcept nogil:
 
 cdef int splice_move(Conn* a, Conn* b, int64_t most, int64_t* took, int64_t* gave) noexcept nogil:
     """Move up to `most` bytes from `a` on to `b`. `took`: bytes read from a; `gave`: bytes given to b. -> Spliced"""
+    cdef int rc = splice_turns(a, b, most, took, gave)
+    if debug_on(a):
+        debug_spliced(a, b, took[0], gave[0])
+    return rc
+
+
+cdef int splice_turns(Conn* a, Conn* b, int64_t most, int64_t* took, int64_t* gave) noexcept nogil:
     cdef int _i, rc
     took[0] = gave[0] = 0
     for _i in range(4):

@@ -29,6 +29,7 @@ ctypedef struct Wheel:      # hashed wheel: one slot per tick, a deadline may be
     Timer slots[4096]       # list heads
     uint64_t busy[64]       # one bit per slot that may hold a timer
     int64_t tick            # last tick that was visited
+    void (*trace)(Timer* t, int64_t at) noexcept nogil      # debug: is told of each deadline; NULL: nobody is
 
 ctypedef struct Str:
     char* p
@@ -66,6 +67,10 @@ cdef enum Ready:            # what epoll told and no system call has disproved
     R_HUP = 4               # the peer closed or failed: a read will come to the end
     R_ERR = 8               # EPOLLERR or EPOLLHUP: both directions are gone
 
+cdef enum Debug:            # Conn.debug
+    DEBUG_LEVEL = 1         # the error_log of what it asks for has the level debug
+    DEBUG_CLIENT = 2        # debug_connection names its client: all error logs have all of it
+
 cdef enum ConnFlag:
     CF_EOF = 1              # read to the end
     CF_SHUT = 2             # we shut our sending side
@@ -102,7 +107,8 @@ ctypedef struct Conn:       # a socket; in a slab, never moves; written by the l
     int64_t born            # when accepted or connected; when it became idle, or began to linger
     int64_t began           # client: when the first byte of its present head came
     uint8_t piped           # client: that came behind another request's
-    uint64_t number         # $connection
+    uint8_t debug           # Debug: its steps go to the error log (log/debug.pyx)
+    uint64_t number         # $connection; upstream: of its client, where that is traced
     Location* loc           # client: of its last exchange, for how it idles and lingers; upstream: the same, for `local`
     uint32_t served         # requests begun
     uint32_t fresh          # upstream: pooled in this turn; epoll has not looked at it since

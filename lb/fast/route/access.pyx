@@ -9,6 +9,8 @@ cdef bint access_admits(Request* r, Cidrs* rules) noexcept nogil:
     """By the first rule that fits the client; logs a refusal."""
     cdef Conn* c = r.client
     cdef Cidr* found = cidr_find(rules, c.addr, c.addr_len)
+    if debug_on(c):
+        debug_text(c, b"access: allowed" if found == NULL or not found.deny else b"access: denied")
     if found == NULL or not found.deny:
         return True
     log_request(LOG_ERR, r, b"access forbidden by rule", 0, b"while initializing session" if r.flags & RQ_TCP else b"")
@@ -31,6 +33,8 @@ cdef void realip_apply(Request* r, RealIp* how) noexcept nogil:
         realip_field(r, how, sa, &n)
     if n == c.addr_len and memcmp(sa, c.addr, n) == 0:
         return
+    if debug_on(c):
+        debug_client(c, b"realip: the client is", sa, n)
     r.own = <OwnAddress*> request_memory(r, sizeof(OwnAddress))
     if r.own == NULL:
         return

@@ -32,6 +32,8 @@ cdef bint limit_passes(Request* r) noexcept nogil:
     for i in range(l.nlimits):
         rule = &l.limits[i]
         excess = limit_ask(r, rule, i == l.nlimits - 1)
+        if debug_on(r.client):
+            debug_limit(r, rule, excess)
         if excess > rule.burst:
             r.limited = LIMIT_REJECTED | l.limit_dry
             limit_log(r, rule, excess, False)
@@ -54,6 +56,8 @@ cdef bint limit_passes(Request* r) noexcept nogil:
     if l.limit_dry:
         return True
     r.flags |= RQ_DELAYED
+    if debug_on(r.client):
+        debug_number(r.client, b"limit_req: delayed, ms:", longest)
     timer_set(&loop.wheel, &r.client.timer, loop.now + longest)
     if r.client.ready & (R_ERR | R_HUP):        # its end came with the request: no further event will tell
         loop_post(r.client)

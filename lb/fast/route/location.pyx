@@ -107,6 +107,8 @@ cdef void location_enter(Request* r, Location* l) noexcept nogil:
         l = l.except_loc
     r.loc = l
     r.ups = l.ups
+    if unlikely(loop.debug):
+        debug_location(r)
     if (r.client.served >= l.keepalive_requests or l.keepalive_timeout == 0 or loop.stopping
             or loop.now - r.client.opened > l.keepalive_time):
         r.flags &= ~RQ_KEEP

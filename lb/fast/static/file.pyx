@@ -39,6 +39,8 @@ cdef void file_serve(Request* r) noexcept nogil:
     if status:
         reply_status(r, status)
         return
+    if debug_on(r.client):
+        debug_quoted(r.client, b"http filename:", path.p, path.n)
     fd = file_open(path.p, O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY, 0)
     if fd < 0:
         reply_status(r, file_failed(r, path, errno))

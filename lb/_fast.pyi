@@ -18,6 +18,9 @@ NGINX_VERSION: str  # whose behaviour lb follows
 BUILD: str  # "release", "debug", "asan", "profile" or "coverage"
 BUILT: dict[str, str]  # with what the engine was built: mode, flags, compiler, cython
 
+def layout() -> bytes:
+    """JSON: where the fields of the engine's structs lie, and the names of its numbers (lb/inspect/)."""
+
 class Engine:
     """One worker's event loop. Made in the worker after the fork; one per process."""
 

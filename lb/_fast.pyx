@@ -4,6 +4,7 @@ Pure rooms (lb/fast/*.pxd: no state, no system call) are cimported; machine room
 it is one translation unit: everything inlines, and no struct can differ between two halves.
 """
 
+import json
 import os
 import platform
 import time
@@ -102,4 +103,5 @@ include "fast/compile/access.pyx"             # who may come in
 include "fast/compile/proxy.pyx"              # what api leaves to it: the settings of a proxied location
 include "fast/compile/logs.pyx"               # logs and their targets
 include "fast/compile/files.pyx"              # static files
+include "fast/compile/layout.pyx"              # for those who look at this process from outside
 include "fast/compile/routes.pyx"             # servers, locations, operations, maps: from the model

@@ -159,7 +159,7 @@ def test_a_location_with_a_debug_log_of_its_own(start, connect):
 
 
 def test_debug_connection_tells_of_these_clients_alone(start, connect):
-    """All of their messages go to every error log of what they ask for, as nginx's do: [info] and [debug] to one of `error`."""
+    """All of their messages go to every error log of what they ask for, as nginx's do."""
     lb = start(level="error", events="debug_connection 127.0.0.3; debug_connection 10.0.0.0/8;")
     for host in ("127.0.0.2", "127.0.0.3"):
         with socket.create_connection(("127.0.0.1", lb.port("http")), source_address=(host, 0)) as sock:

@@ -181,6 +181,7 @@ LAYERS = [
     "upstream_show",
     "_fast",
     "log",
+    "inspect",
     "config",
     "process",
     "upsync",

@@ -249,8 +249,8 @@ DIRECTIVES = (
         (1, None),
         "logs/error.log error",
         "Where messages of this level and worse are written; may be repeated. A level that has one does not write to "
-        "those of the levels around it. To syslog, a line has the severity of its own level. `debug` tells each step of "
-        "a connection: what was read and sent, which server and location it came to, timers, the end. It holds the "
+        "those of the levels around it. To syslog, a line has the severity of its own level. `debug` tells each step "
+        "of a connection: what was read and sent, which server and location it came to, timers, the end. It holds the "
         "fields of requests and answers, cookies and passwords too.",
         "differs: no memory:; the tag of syslog is `lb` by default",
         error_log,

@@ -19,6 +19,15 @@
 #define BUG_ON(cond) ((void)0)
 #endif
 
+/* Where a reader of this process's memory begins (lb/fast/compile/layout.pyx, lb/inspect/). It is in .data: in every core. */
+static struct lb_beacon {
+    char magic[16];
+    void* itself; /* NULL: no engine was made here */
+    void* loop;
+    const char* text;
+    unsigned long n;
+} lb_beacon __attribute__((used)) = {"lb engine beacon", 0, 0, 0, 0};
+
 #ifndef LB_BUILD_NAME
 #define LB_BUILD_NAME "release"
 #define LB_BUILD_FLAGS ""

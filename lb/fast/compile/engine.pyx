@@ -115,6 +115,7 @@ cdef class Engine:
             self.listener_init(&loop.listeners[i], listener, listeners[i])
         self.heads_fit()
         regex_init(self.groups)
+        compile_beacon(self)
         self.special(loop.wake_fd, K_WAKE)
         self.special(loop.signal_fd, K_SIGNAL)
         for i, upstream in enumerate(config.upstreams):
@@ -189,6 +190,7 @@ cdef class Engine:
         cdef uint32_t i
         if loop.st == NULL:
             return
+        lb_beacon.itself = NULL
         loop_take_inbox()
         for i in range(loop.nups):
             if loop.ups[i].table != NULL:

@@ -78,12 +78,10 @@ class Engine:
         return request if request is not None and conn.address in (request.client, request.up) else None
 
     def text(self, address: int, length: int) -> str:
+        if not length:
+            return ""
         try:
-            return (
-                self.memory.read(address, min(length, LONGEST_TEXT)).decode("utf-8", "backslashreplace")
-                if length
-                else ""
-            )
+            return self.memory.read(address, min(length, LONGEST_TEXT)).decode("utf-8", "backslashreplace")
         except Unreadable:
             return "?"
 

@@ -55,10 +55,8 @@ def is_worker(pid: int) -> bool:
 
 def page(engine: Engine) -> str:
     loop = engine.loop
-    lines = [
-        f"worker {loop.worker}, process {loop.pid}: {loop.clients} clients, {loop.nconns} of {loop.max_conns} connections"
-        + (", stopping" if loop.stopping else "")
-    ]
+    use = f"{loop.clients} clients, {loop.nconns} of {loop.max_conns} connections"
+    lines = [f"worker {loop.worker}, process {loop.pid}: {use}" + (", stopping" if loop.stopping else "")]
     for conn in sorted(engine.connections(), key=lambda one: (one.kind, one.number, one.idx)):
         lines.append(connection(engine, conn))
         request = engine.request_of(conn)

@@ -74,7 +74,7 @@ include "fast/route/limit_req.pyx"            # limit_req
 include "fast/route/access.pyx"               # realip, allow, deny
 include "fast/route/location.pyx"             # server, location, phases
 include "fast/route/rewrite.pyx"              # set, rewrite, return, break, if
-include "fast/http/internal_redirect.pyx"     # redirect_error_page, internal redirects
+include "fast/http/internal_redirect.pyx"     # error_page, internal redirects
 include "fast/http/x_accel.pyx"               # X-Accel-Redirect, X-Accel-Buffering
 include "fast/upstream/proxy_pass_variables.pyx"# proxy_pass with variables
 include "fast/http/request_body.pyx"          # the client's body on its way to the server

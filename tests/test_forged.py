@@ -20,7 +20,7 @@ from lb.model import Address, Server
 from lb.process.channel import ChannelError, Endpoint
 from lb.upsync.report import Report
 
-STATS, TALLY, TALLIED = 512, 640, 8 * 62  # bytes, and where the count is in Stats (lb/fast/types.pxd, tally.pxd)
+STATS, TALLY, TALLIED = 512, 640, 8 * 62  # bytes, and where the count is (io/worker.pxd, upstream/stats.pxd)
 WORKERS = 2
 SIZE = _fast.stats_size(WORKERS, 1)
 LAYOUT = (WORKERS, SIZE)

@@ -53,8 +53,8 @@ def shown(*arguments):
 
 HELD = (
     r'^    request GET /held/x\?y=1: server "s\.example", location "/held/", flags keep,sent,held, status 0, '
-    r'age \d+\.\d{3} s, body 0 bytes, whole, upstream "u", tries 1, server 127\.0\.0\.1:\d+ \(\d active, 0 failed\), on '
-    r"fd \d+ busy, answer 0 0 bytes$"
+    r'age \d+\.\d{3} s, body 0 bytes, whole, upstream "u", tries 1, server 127\.0\.0\.1:\d+ \(\d active, 0 failed\), '
+    r"on fd \d+ busy, answer 0 0 bytes$"
 )
 CLIENT = r"^conn \d+ \*\d+ http client busy fd \d+: 127\.0\.0\.1:\d+ to 127\.0\.0\.1:\d+, ready write, flags nodelay, "
 

@@ -1,4 +1,4 @@
-"""Tallies where there are few places for them: one real engine in a process of its own, read while it counts."""
+"""ServerStats where there are few places for them: one real engine in a process of its own, read while it counts."""
 
 from __future__ import annotations
 

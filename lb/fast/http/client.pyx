@@ -1,7 +1,9 @@
 """The client side of HTTP/1: heads in, answers out, keep-alive, pipelining, and the end of a connection.
 
-    S_NEW -> S_HEAD: client_read -> head_parse_request -> request_begin -> route -> answer_* (made here) or up_start (http/response.pyx)
-    S_BUSY: request_body_up feeds the server; conn_send carries the answer -> request_answered -> request_done -> S_IDLE | S_LINGERING | closed
+    S_NEW -> S_HEAD: client_read -> head_parse_request -> request_begin -> location_route ->
+        reply_* (made here) or up_start (upstream/upstream.pyx)
+    S_BUSY: request_body_up feeds the server; conn_send carries the answer -> request_answered
+        -> request_done -> S_IDLE | S_LINGERING | closed
 
 Bytes behind a request stay in Conn.inb until it is answered: one exchange at a time. Work that follows from an answer (the
 next pipelined request) is posted, never started below its caller.

@@ -215,7 +215,7 @@ cdef void client_keep_first_line(Request* r, Head* h) noexcept nogil:
 
 
 cdef void client_no_path(Request* r) noexcept nogil:
-    """What an redirect_error_page begins from, where the head gave no path: nothing of the head goes on with it."""
+    """What an error_page begins from, where the head gave no path: nothing of the head goes on with it."""
     if r.uri == NULL:
         r.uri = b"/"
         r.uri_len = 1

@@ -1,7 +1,7 @@
-"""redirect_error_page and internal redirects: a request that begins again with another path, or in a named location.
+"""error_page and internal redirects: a request that begins again with another path, or in a named location.
 
     reply_status -> redirect_error_page -> redirect_internal -> location_route      (/URI: the method becomes GET, but for HEAD)
-                                -> redirect_named -> located            (@name: method and path stay)
+                                -> redirect_named -> location_located   (@name: method and path stay)
                                 -> reply_redirect                      (a URL)
 """
 

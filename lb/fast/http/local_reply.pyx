@@ -1,6 +1,6 @@
 """Answers that lb makes itself: `return`, /upstream_show, error statuses. One head writer for them and for proxied answers.
 
-    answer_* -> reply_send(head in loop.heads, body behind it) -> request_answered
+    reply, reply_status, reply_redirect ... -> reply_send(head in loop.heads, body behind it) -> request_answered
 """
 
 cdef enum:
@@ -125,7 +125,7 @@ cdef void reply_send(Request* r, Out* o, const char* body, uint64_t n) noexcept 
 
 
 cdef int reply_begin(Out* o, Request* r, int status) noexcept nogil:
-    """The head up to Date and Location. The status: behind an redirect_error_page, the one that that says."""
+    """The head up to Date and Location. The status: behind an error_page, the one that that says."""
     cdef const char* phrase
     if r.err_status:
         status = r.err_status
@@ -206,7 +206,7 @@ cdef const char* reply_title(int status) noexcept nogil:
 
 
 cdef const char* reply_refusal(int status) noexcept nogil:
-    """nginx's own statuses: redirect_error_page may name them, a client sees 400 and this text. NULL: not one of them."""
+    """nginx's own statuses: error_page may name them, a client sees 400 and this text. NULL: not one of them."""
     if status == 494:
         return b"Request Header Or Cookie Too Large"
     if status == 495:

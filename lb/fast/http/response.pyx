@@ -185,7 +185,7 @@ cdef void proxy_read(Request* r) noexcept nogil:
 
 
 cdef bint proxy_splice(Request* r) noexcept nogil:
-    """A long answer of known length through the pump. False: the exchange has ended."""
+    """A long answer of known length by splice. False: the exchange has ended."""
     cdef Conn* u = r.up
     cdef Conn* c = r.client
     cdef int64_t took, gave
@@ -377,7 +377,7 @@ cdef void response_framing(Request* r, Head* h) noexcept nogil:
 
 
 cdef void response_status_shown(Request* r, Head* h) noexcept nogil:
-    """Behind an redirect_error_page: its status, with a framing that fits it whatever the server's status was."""
+    """Behind an error_page: its status, with a framing that fits it whatever the server's status was."""
     r.status = r.err_status
     if r.h.method != M_HEAD and h.status in (204, 304):
         h.content_length = 0

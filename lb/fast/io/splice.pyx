@@ -1,6 +1,7 @@
 """Bytes in bulk: splice(2) from socket to socket through a pooled pipe, without copying them into this process.
 
-    recv fills the scratch buffer (or a long body is known to come) -> pump: socket -> pipe -> socket -> ... -> quiet: recv again
+    recv fills the scratch buffer (or a long body is known to come)
+        -> splice_move: socket -> pipe -> socket -> ... -> quiet: recv again
 
 A pipe belongs to the connection that is read (`Conn.pipe`) while bytes are in it; an empty one goes back to the pool, so that
 only transfers in flight hold pipes. What is held per direction is one pipe at most: it is filled only when it is empty.

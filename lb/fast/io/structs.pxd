@@ -12,7 +12,7 @@ ctypedef struct Pool:       # free blocks by size class; one per worker
     uint32_t nfree[8]       # blocks in each list
     uint64_t out            # blocks handed out and not yet given back
 
-ctypedef struct Pipe:       # of the bulk pump (io/splice.pyx)
+ctypedef struct Pipe:       # bytes in bulk (io/splice.pyx)
     Pipe* next              # pool
     int32_t r
     int32_t w
@@ -79,7 +79,7 @@ cdef enum ConnFlag:
     CF_UNIX = 16            # not TCP
     CF_USED = 32            # upstream: has served a request before
     CF_FAILED = 64          # an I/O error was seen
-    CF_BULK = 128           # what is read here goes through the pump
+    CF_BULK = 128           # what is read here goes by splice
 
 ctypedef struct Conn:       # a socket; in a slab, never moves; written by the loop only
     Timer timer             # first: see Timer

@@ -1,9 +1,10 @@
 """The debug log: one connection's way, step by step, in nginx's words where nginx has them. Always built in.
 
-    error_log FILE debug: all clients of what logs there      debug_connection ADDRESS: all messages of these clients, in every error log
+    error_log FILE debug: all clients of what logs there
+    debug_connection ADDRESS: all messages of these clients, in every error log
 
     accept -> debug_accepted: Conn.debug     server, location chosen -> debug_server, debug_location: what their error_log says
-    a trace point:  if debug_on(c): debug_...(c, ...)      what is told stands behind the test: when off, it costs one byte's compare
+    a trace point:  if debug_on(c): debug_...(c, ...)      nothing is worked out before the test: off, it compares one byte
 
 A line is `*N TEXT`, N the number of the client's connection, also where a server's connection is told of.
 """

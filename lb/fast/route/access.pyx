@@ -1,7 +1,8 @@
 """Who a client is, and whether it may come in: realip, allow and deny, for requests and for sessions.
 
-    request_begin -> realip_apply (by the server) ... handle -> realip_apply (by the location, if not yet) -> admitted: 403
-    tcp_begin -> realip_apply -> admitted: status 403 and the end                    request_free -> realip_end
+    request_begin -> realip_apply (by the server) ... request_handle -> realip_apply (by the location, if not yet)
+        -> access_admits: 403
+    tcp_begin -> realip_apply -> access_admits: status 403 and the end                    request_free -> realip_end
 """
 
 

@@ -1,6 +1,7 @@
 """limit_req: requests that come too often wait, or are refused.
 
-    handle -> limit_passes -> (goes on) | reply_status(limit_req_status) | RQ_DELAYED: a timer, then limit_over -> handle
+    request_handle -> limit_passes -> (goes on) | reply_status(limit_req_status) | RQ_DELAYED: a timer,
+        then limit_over -> request_handle
 
 All of a location's limits are asked first; they count the request only if none refuses it, as nginx does. The zones' memory
 and arithmetic are in route/limit_req.pxd.

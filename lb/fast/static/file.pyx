@@ -104,7 +104,7 @@ cdef void file_send(Request* r, int fd, Str path, stat_t* st) noexcept nogil:
             r.unfit = part.size + 1
             reply_status(r, 416)
             return
-        r.err_status = 0                # of `redirect_error_page ... =200`: now it is what came of it
+        r.err_status = 0                # of `error_page ... =200`: now it is what came of it
     file_reply(r, fd, path, &part, status)
 
 

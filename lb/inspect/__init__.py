@@ -4,6 +4,6 @@ memory.py   bytes of a process or a core by their address
 engine.py   the engine's structs in them
 show.py     as text
 
-The engine tells by itself where its fields lie (lb/fast/compile/layout.pyx): no debugging symbols are needed, and a core
-of another build of lb is read as well.
+The engine tells by itself where its fields lie (lb/fast/compile/layout.pyx): no debugging symbols are needed, and a
+core of another build of lb is read as well.
 """

@@ -15,7 +15,7 @@ error_log error.log @level@;
 events { @events@ }
 http {
     access_log off;
-    limit_req_zone $arg_slow zone=slow:64k rate=20r/s;
+    limit_req_zone $arg_slow zone=slow:64k rate=1r/s;
     upstream u { server @back@; keepalive 4; }
     upstream two { server @bad@; server @back@ backup; }
     server { listen 127.0.0.1:@http@; server_name s.example;

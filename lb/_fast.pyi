@@ -45,6 +45,9 @@ class Compiled:
 def arena_bytes() -> int:
     """Memory of all `Compiled` of this process."""
 
+def layout() -> bytes:
+    """JSON: where the fields of the engine's structs lie, and the names of its numbers (lb/inspect/)."""
+
 class Engine:
     """One worker's event loop. Made in the worker after the fork; one per process.
 

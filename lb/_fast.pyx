@@ -4,6 +4,7 @@ Pure rooms (lb/fast/*.pxd: no state, no system call) are cimported; machine room
 it is one translation unit: everything inlines, and no struct can differ between two halves.
 """
 
+import json
 import os
 import platform
 import time
@@ -61,6 +62,7 @@ include "fast/io/handshake.pyx"               # a transport's handshake
 include "fast/io/splice.pyx"                  # bytes in bulk: splice
 include "fast/log/log.pyx"                    # log files, the error log
 include "fast/log/error_log.pyx"              # messages with what they are about
+include "fast/log/debug.pyx"                  # the debug log: steps of a connection
 include "fast/log/syslog.pyx"                 # log lines as datagrams
 include "fast/log/gzip.pyx"                   # compressed log files
 include "fast/log/names.pyx"                  # log files that requests name
@@ -79,7 +81,7 @@ include "fast/route/limit_req.pyx"            # limit_req
 include "fast/route/access.pyx"               # realip, allow, deny
 include "fast/route/location.pyx"             # server, location, phases
 include "fast/route/rewrite.pyx"              # set, rewrite, return, break, if
-include "fast/http/internal_redirect.pyx"     # redirect_error_page, internal redirects
+include "fast/http/internal_redirect.pyx"     # error_page, internal redirects
 include "fast/http/x_accel.pyx"               # X-Accel-Redirect, X-Accel-Buffering
 include "fast/upstream/proxy_pass_variables.pyx"# proxy_pass with variables
 include "fast/http/request_body.pyx"          # the client's body on its way to the server
@@ -119,5 +121,6 @@ include "fast/compile/access.pyx"             # who may come in
 include "fast/compile/proxy.pyx"              # what api leaves to it: the settings of a proxied location
 include "fast/compile/logs.pyx"               # logs and their targets
 include "fast/compile/files.pyx"              # static files
+include "fast/compile/layout.pyx"              # for those who look at this process from outside
 include "fast/compile/routes.pyx"             # servers, locations, operations, maps: from the model
 include "fast/compile/engine.pyx"             # class Engine

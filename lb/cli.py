@@ -18,6 +18,7 @@ from typing import Final
 
 from lb import __version__, _fast
 from lb.config.consul_path import hide_tokens
+from lb.inspect import show as inspect
 from lb.log import Log, print_error, targets
 from lb.master import boot, holders, pidfile, sockets
 from lb.master.reload import Loaded
@@ -55,6 +56,8 @@ Options:
   -e filename   : set error log file (default: {ERROR_LOG})
   -c filename   : set configuration file (default: {CONF})
   -g directives : set global directives out of configuration file
+
+lb inspect PID | CORE : connections and requests of a worker, of a master's workers, or of a core
 """
 
 
@@ -122,8 +125,11 @@ def _value(letter: str, value: str | None) -> str:
 
 def main(argv: list[str] | None = None) -> int:
     """Run lb. Returns the exit code."""
+    arguments = sys.argv[1:] if argv is None else argv
+    if arguments[:1] == ["inspect"]:
+        return inspect.run(arguments[1:])
     try:
-        options = parse(sys.argv[1:] if argv is None else argv)
+        options = parse(arguments)
     except UsageError as error:
         print_error(f"lb: {error}")
         return 1

@@ -272,7 +272,7 @@ def time_normalise(bytes text, rounds):
     return ((end.tv_sec - begin.tv_sec) * 1e9 + end.tv_nsec - begin.tv_nsec) / count
 
 
-# ---------------------------------------------------------------- greeting.pxd, forwarded.pxd
+# ---------------------------------------------------------------- proxy_protocol.pxd, realip.pxd
 
 def greeting(bytes text):
     """("done", size, None or (client, server, their ports)), ("more",) or ("bad",)."""

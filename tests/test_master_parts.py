@@ -1,4 +1,4 @@
-"""The master's parts without processes: channel, back-off, reports, chores, the error log."""
+"""The master's parts without processes: channel, back-off, reports, children, the error log."""
 
 from __future__ import annotations
 
@@ -460,7 +460,7 @@ def test_lists_of_other_keys_are_kept_apart() -> None:
     assert (ports(reports.known(before)), ports(reports.known(after))) == ([1], [2])
 
 
-# Chores
+# Children
 
 
 @pytest.fixture

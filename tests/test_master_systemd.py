@@ -145,7 +145,7 @@ def test_worker_that_never_gets_ready_is_killed(monkeypatch: pytest.MonkeyPatch)
     )
     generation = SimpleNamespace(shm=shm, stopping=None)
     generations = SimpleNamespace(workers=lambda: [(generation, worker)])
-    one = heartbeat.Pulse(generations, SimpleNamespace(alert=said.append))  # type: ignore[arg-type]
+    one = heartbeat.Heartbeats(generations, SimpleNamespace(alert=said.append))  # type: ignore[arg-type]
     for second in range(100, 130):
         one.step(float(second))
     assert not killed and not one.fresh

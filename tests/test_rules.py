@@ -114,7 +114,7 @@ SOCKET_CALL = re.compile(
     r"(?<![\w.])(recv|send|shutdown|getsockname|getsockopt|setsockopt|sendfile|splice|accept4|connect|socket)\("
 )
 # Who else has sockets of his own: datagrams of logs; the listeners, before the loop runs.
-SOCKETS_OF_THEIR_OWN = {"log/syslog.pyx", "compile/engine.pyx", "upstream/outgoing.pyx"}
+SOCKETS_OF_THEIR_OWN = {"log/syslog.pyx", "compile/engine.pyx", "upstream/outgoing.pyx", "compile/layout.pyx"}
 CONN_FD = re.compile(r"\b(c|u|a|b|conn|client|up)\.fd\b")
 
 
@@ -204,6 +204,7 @@ LAYERS = [
     "upstream_show",
     "_fast",
     "log",
+    "inspect",
     "config",
     "process",
     "upsync",

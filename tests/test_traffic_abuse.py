@@ -120,7 +120,7 @@ def test_t16_only_the_logs_know_the_wall_clock():
         room.name: re.findall(r"clock_gettime\(CLOCK_REALTIME|\btime\(NULL\)|gettimeofday", room.read_text())
         for room in rooms
     }
-    assert {name: len(uses) for name, uses in found.items() if uses} == {"poll.pyx": 1}
+    assert {name: len(uses) for name, uses in found.items() if uses} == {"loop.pyx": 1}
     users = {room.name for room in rooms if re.search(r"\benv\.wall\b", room.read_text())}
     assert users <= {"loop.pyx", "request.pxd", "header_filter.pxd", "local_reply.pyx", "stats.pyx"}
 

@@ -42,6 +42,7 @@ from lb.model import (
     TempPath,
     Upstream,
 )
+from lb.model.clients import Network
 
 # Field of the model -> directive.
 _HTTP_FIELDS = {
@@ -166,6 +167,7 @@ def build(reader: Reader) -> Config:
         prefix=reader.prefix,
         files=tuple(reader.files),
         worker_connections=_connections(main),
+        debug_clients=_debug_clients(main),
         pid=values.get("pid", reader.full_name("logs/lb.pid")),
         user=user,
         group=group,
@@ -191,6 +193,11 @@ def build(reader: Reader) -> Config:
 def _connections(main: Scope) -> int:
     events = main.values.get("events")
     return events.values.get("worker_connections", _DEFAULT_CONNECTIONS) if events else _DEFAULT_CONNECTIONS
+
+
+def _debug_clients(main: Scope) -> tuple[Network, ...]:
+    events = main.values.get("events")
+    return tuple(events.values.get("debug_connection", ())) if events else ()
 
 
 def _upstream(draft: UpstreamScope) -> Upstream:

@@ -22,13 +22,13 @@ def rule(scope: Scope, node: Node) -> None:
 def _networks(scope: Scope, node: Node) -> tuple[Network, ...]:
     if node.args[0] == "all":
         return networks.EVERY
-    found = _network(scope, node)
+    found = network(scope, node)
     if found is None:
         raise Refused(f'invalid parameter "{node.args[0]}"')
     return (found,)
 
 
-def _network(scope: Scope, node: Node) -> Network | None:
+def network(scope: Scope, node: Node) -> Network | None:
     text = node.args[0]
     if text == "unix:":
         return networks.UNIX
@@ -43,19 +43,20 @@ def _network(scope: Scope, node: Node) -> Network | None:
 
 def set_real_ip_from(scope: Scope, node: Node) -> None:
     proxies: list[Network] = scope.values.setdefault("set_real_ip_from", [])
-    found = _network(scope, node)
-    proxies += [found] if found is not None else _named(scope, node.args[0])
+    found = network(scope, node)
+    proxies += [found] if found is not None else named(scope, node)
 
 
-def _named(scope: Scope, name: str) -> list[Network]:
-    """Every address of a host."""
+def named(scope: Scope, node: Node, wrong: str = "") -> list[Network]:
+    """Every address of the host that stands where a network may; `wrong`: the one text of all its errors."""
+    name = node.args[0]
     try:
         url = parse(name, default_port=0)
         if not url.no_port:
             raise AddressError("invalid host")
         return [networks.of_address(address) for address in scope.reader.resolver.addresses(url)]
     except AddressError as error:
-        raise Refused(f'{error} in set_real_ip_from "{name}"') from None
+        raise Refused(f'{wrong or error} in {node.name} "{name}"') from None
 
 
 def real_ip_header(scope: Scope, node: Node) -> None:

@@ -11,10 +11,12 @@ from lb.config.directive import AS_NGINX, Context, Directive, full_path, once
 from lb.config.errors import Refused
 from lb.config.scope import Kind, MainScope, Scope
 from lb.config.syslog import PREFIX, parse_syslog
+from lb.config.table_access import named, network
 from lb.config.tree import Node
 from lb.config.values import parse_msec, parse_number, parse_size
 from lb.config.variables import compile_value
 from lb.model import AccessLog, ErrorLog, LogCache, LogFormat, LogLevel, Syslog, Value, Var
+from lb.model.clients import Network
 
 LEVELS: tuple[LogLevel, ...] = ("emerg", "alert", "crit", "error", "warn", "notice", "info", "debug")
 _HTTP: tuple[Context, ...] = ("http", "server", "location")
@@ -39,6 +41,12 @@ def error_log(scope: Scope, node: Node) -> None:
         scope.error_logs.append(log)
     else:
         scope.values.setdefault("error_log", []).append(log)
+
+
+def debug_connection(scope: Scope, node: Node) -> None:
+    clients: list[Network] = scope.values.setdefault(node.name, [])
+    found = network(scope, node)
+    clients += [found] if found is not None else named(scope, node, "host not found")
 
 
 def _target(scope: Scope, name: str) -> str:
@@ -241,9 +249,22 @@ DIRECTIVES = (
         (1, None),
         "logs/error.log error",
         "Where messages of this level and worse are written; may be repeated. A level that has one does not write to "
-        "those of the levels around it. To syslog, a line has the severity of its own level.",
+        "those of the levels around it. To syslog, a line has the severity of its own level. `debug` tells each step "
+        "of a connection: what was read and sent, which server and location it came to, timers, the end. It holds the "
+        "fields of requests and answers, cookies and passwords too.",
         "differs: no memory:; the tag of syslog is `lb` by default",
         error_log,
+    ),
+    Directive(
+        "debug_connection",
+        ("events",),
+        "ADDRESS | ADDRESS/BITS | HOST | unix:",
+        (1, 1),
+        "",
+        "Clients whose connections are told of step by step, in every error log that their requests write to, whatever "
+        "its level; may be repeated. The address is that of the connection, not the one of set_real_ip_from.",
+        "differs: it is always built in",
+        debug_connection,
     ),
     _log_format("http"),
     _log_format("stream"),

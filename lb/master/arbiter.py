@@ -18,7 +18,7 @@ from lb.log import Log, targets
 from lb.master import pidfile, sockets, upgrade, worker_stats
 from lb.master.generation import Worker
 from lb.master.generations import Generations, exit_text
-from lb.master.heartbeat import Pulse
+from lb.master.heartbeat import Heartbeats
 from lb.master.inherit import Inherited
 from lb.master.reload import Loaded, Prepared, Reload, prepare
 from lb.master.reports import Dumps, Key, Reports, key_of
@@ -80,7 +80,7 @@ class Master:
             self._loop, log, self.reports, self._on_report, self._on_death, self._release, self._alone
         )
         self.started = self.generations.server_stats.started
-        self.pulse = Pulse(self.generations, log)
+        self.heartbeats = Heartbeats(self.generations, log)
         self.dumps = Dumps(self._loop, log)
         self._systemd = Notifier(log)
         self._announced = False  # systemd knows that the current configuration is served
@@ -118,14 +118,14 @@ class Master:
         if self._reload is not None and self._reload.prepared is not None:
             reload = self.generations.told_by()
         stop = self._dumps_until if self.stopping is not None else None
-        own = (self.generations.deadline(), self.pulse.deadline(), self.dumps.deadline(), self._status.deadline())
+        own = (self.generations.deadline(), self.heartbeats.deadline(), self.dumps.deadline(), self._status.deadline())
         deadlines = (*own, self._systemd.deadline(), reload, stop)
         return min((at for at in deadlines if at is not None), default=float("inf"))
 
     def _manage(self, now: float) -> None:
         self._step_reload(now)
         self.generations.step(now)
-        self.pulse.step(now)
+        self.heartbeats.step(now)
         self._tell_systemd(now)
         self.dumps.step(now)
         self._status.step(now)
@@ -349,7 +349,7 @@ class Master:
             self._systemd.ready()
             self._systemd.keep(self.generations.sockets)
         if self._systemd.due(now):
-            self._systemd.step(now, self._status_line(), self.pulse.fresh)
+            self._systemd.step(now, self._status_line(), self.heartbeats.fresh)
 
     def _status_line(self) -> str:
         said = [list(self.reports.by_worker(upstream).values()) for upstream in self._followed.values()]

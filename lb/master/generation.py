@@ -44,10 +44,10 @@ class Worker:
     born: float  # time.monotonic()
     ready: bool = False
     kill_at: float | None = None
-    beat: int = 0  # heartbeat at the last look (pulse)
+    beat: int = 0  # heartbeat at the last look (heartbeat.py)
     missed: int = 0  # looks in a row without a new one
     disk: int = 0  # looks in a row without a new one when it waited for a disk: they are not missed
-    killed: bool = False  # by pulse: it will be reaped
+    killed: bool = False  # by heartbeat.py: it will be reaped
 
     def kill(self, number: signal.Signals) -> None:
         with contextlib.suppress(ProcessLookupError):  # it may be dead and not reaped yet

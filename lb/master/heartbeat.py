@@ -26,7 +26,7 @@ MISSED_AT_END: Final = 15  # for one that stops: after its loop it ends its thre
 READY_WITHIN_S: Final = 30.0  # from the fork; the wait for Consul's first lists is 2 s of it at most
 
 
-class Pulse:
+class Heartbeats:
     def __init__(self, generations: Generations, log: Log) -> None:
         self._generations = generations
         self._log = log

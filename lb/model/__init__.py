@@ -10,13 +10,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from lb.model.clients import AccessRule, LimitRule, LimitZone, RealIp
+from lb.model.clients import AccessRule, LimitRule, LimitZone, Network, RealIp
 from lb.model.logs import AccessLog as AccessLog
 from lb.model.logs import ErrorLog as ErrorLog
 from lb.model.logs import LogCache as LogCache
 from lb.model.logs import LogFormat as LogFormat
 from lb.model.logs import LogLevel as LogLevel
 from lb.model.logs import Syslog as Syslog
+from lb.model.upsync import ShrinkGuard as ShrinkGuard
+from lb.model.upsync import Upsync as Upsync
+from lb.model.upsync import UpsyncTls as UpsyncTls
 from lb.model.values import Address as Address
 from lb.model.values import Balancer as Balancer
 from lb.model.values import Value as Value
@@ -37,47 +40,6 @@ class Server:
     down: bool = False
     # the address as in the file, "" where it is `name`: `hash KEY consistent` goes by it
     written: str = field(default="", compare=False)
-
-
-@dataclass(frozen=True, slots=True)
-class UpsyncTls:
-    """https to Consul: the `upsync_ssl_*` directives of one upstream. Paths are absolute; "": not given."""
-
-    ca: str = ""  # of the system, without it
-    certificate: str = ""  # of lb
-    key: str = ""  # in the certificate's file, without it
-    name: str = ""  # in Consul's certificate, if it is not the host
-    verify: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class ShrinkGuard:
-    """`upsync_shrink_guard`: hold back what would take away more than `percent` of the usable servers at once."""
-
-    percent: int
-    for_ms: int | None = None  # until it has lasted so long; None: until it is confirmed
-
-
-@dataclass(frozen=True, slots=True)
-class Upsync:
-    """The `upsync` directive and `upsync_dump_path` of one upstream."""
-
-    host: str
-    port: int
-    path: str  # as written, with the leading slash: /v1/kv/upstreams/test
-    kind: Literal["consul", "consul_services", "consul_health"]
-    timeout_ms: int = 360_000
-    interval_ms: int = 5_000
-    strong_dependency: bool = False
-    dump_path: str = ""  # absolute; never empty after the reader: default /tmp/servers_<upstream>.conf
-    where: str = ""
-    others: tuple[tuple[str, int], ...] = ()  # more (host, port) of the same cluster, for when the first is lost
-    health: Literal["strict", "warning", "passing"] = "strict"  # consul_health: which services are used
-    token: str = field(default="", repr=False)  # as read when the configuration was; never shown
-    token_file: str = ""  # read again when it changes
-    tls: UpsyncTls | None = None  # https
-    guard: ShrinkGuard | None = None
-    resolve_ms: int = 30_000  # how often host names among the servers are looked up; 0: they are skipped
 
 
 @dataclass(frozen=True, slots=True)
@@ -477,6 +439,7 @@ class Config:
     files: tuple[str, ...] = ()  # every file read, each once, in reading order
     worker_processes: int = 1
     worker_connections: int = 512
+    debug_clients: tuple[Network, ...] = ()  # debug_connection
     worker_rlimit_nofile: int | None = None
     worker_shutdown_timeout_ms: int = 0  # how long a graceful stop may take; 0: no limit
     worker_orphan_timeout_ms: int = 0  # how long a worker serves whose master is gone; 0: until it is told to stop

@@ -1,7 +1,7 @@
 """The thread that follows Consul for one worker: asks a source, again and again, and gives each answer to the
 followers.
 
-One for each query (share.groups): upstreams whose keys share a directory are its followers together.  It is made
+One for each query (query_groups.groups): upstreams whose keys share a directory are its followers together.  It is made
 after the fork, is a daemon, and ends within a moment of stop(), also in the middle of a query.
 
 What it makes sure of: an index is kept only after its list was applied; after any error, and when the index went

@@ -2,5 +2,5 @@
 
 main       from the fork to the exit
 control    the thread that talks with the master
-channel    frames of JSON and descriptors on a socket pair (the master's end uses it too)
+temp       directories of temporary files
 """

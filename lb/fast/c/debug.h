@@ -4,6 +4,7 @@
 #ifndef LB_DEBUG_H
 #define LB_DEBUG_H
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -33,11 +34,25 @@ static unsigned long lb_glitches; /* of this process; log_tell_all looks whether
             lb_glitches++;                      \
         }                                       \
     } while (0)
+/* Where a reader of this process's memory begins (lb/fast/compile/layout.pyx, lb/inspect/). It is in .data: in every core. */
+static struct lb_beacon {
+    char magic[16];
+    void* itself; /* NULL: no engine was made here */
+    void* loop;
+    const char* text;
+    unsigned long n;
+} lb_beacon __attribute__((used)) = {"lb engine beacon", 0, 0, 0, 0};
 
 #ifndef LB_BUILD_NAME
 #define LB_BUILD_NAME "release"
 #define LB_BUILD_FLAGS ""
 #endif
+
+/* To log between a system call and what asks why it failed. */
+static inline void lb_errno_set(int e)
+{
+    errno = e;
+}
 
 #define lb_likely(x) __builtin_expect(!!(x), 1)
 #define lb_unlikely(x) __builtin_expect(!!(x), 0)

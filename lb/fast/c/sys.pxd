@@ -8,6 +8,7 @@ cdef extern from "debug.h" nogil:
     unsigned long lb_glitches
     bint likely "lb_likely"(bint x) noexcept
     bint unlikely "lb_unlikely"(bint x) noexcept
+    void lb_errno_set(int e) noexcept
     const char* LB_BUILD_NAME
     const int LB_CUTTING
     const char* LB_BUILD_FLAGS

@@ -147,6 +147,7 @@ cdef class Compiled:
     cdef int compile(self, config, error_logs) except -1:
         cdef Conf* conf = self.conf
         cdef int i
+        compile_debug(self, config)
         compile_logs(self, config, error_logs)
         compile_variables(self, config)
         compile_zones(self, config)
@@ -316,7 +317,8 @@ cdef class Compiled:
         cdef bytes name
         headers = [(field, text) for field, text in headers if field.lower() not in FRAMING]    # those are lb's own
         hosts = [i for i, (field, _) in enumerate(headers) if field.lower() == "host"]
-        headers = [one for i, one in enumerate(headers) if i not in hosts[:-1]]     # the last one counts
+        last = hosts.pop() if hosts else -1         # the last one counts
+        headers = [one for i, one in enumerate(headers) if i not in hosts or i == last]
         l.nsets = len(headers)
         l.sets = <SetHeader*> self.mem(l.nsets * sizeof(SetHeader))
         for i, (header, value) in enumerate(headers):

@@ -48,6 +48,7 @@ cdef class Engine:
             self.listener_bind(&loop.listeners[i], fd)
         self.heads_fit()
         regex_init(compiled.conf.groups)
+        compile_beacon(self)
         self.special(loop.wake_fd, K_WAKE)
         self.special(loop.signal_fd, K_SIGNAL)
 
@@ -122,6 +123,7 @@ cdef class Engine:
         cdef uint32_t i
         if loop.st == NULL:
             return
+        lb_beacon.itself = NULL
         loop_take_inbox()
         for i in range(loop.nups):
             if loop.ups[i].table != NULL:
@@ -181,6 +183,11 @@ cdef class Engine:
         loop.second = -1
         loop_clock()
         timer_init(&loop.wheel, loop.now)
+        loop.debug = conf.debug
+        loop.debug_clients = conf.debug_clients
+        loop.wheel.trace = NULL
+        if conf.debug:
+            loop.wheel.trace = debug_timer
         loop_kinds_init()
         self.transport_init(os.environ.get("LB_CUTTING", ""))
         loop.ep = epoll_create1(EPOLL_CLOEXEC)

@@ -51,6 +51,32 @@ cdef int compile_error_logs(Compiled e, ErrorLogs* made, list logs) except -1:
         made.files[<int> i] = &e.conf.logs[<int> e.log_index[path]]
         made.levels[<int> i] = LEVELS[level]
         made.most = max(made.most, made.levels[<int> i])
+    compile_loud(e, made)
+    return 0
+
+
+cdef int compile_loud(Compiled e, ErrorLogs* made) except -1:
+    """The same for the clients of debug_connection: every log has everything."""
+    cdef uint32_t i
+    made.loud = made
+    if made.most >= LOG_DEBUG:
+        e.conf.debug = 1
+    if e.conf.debug_clients.n == 0:
+        return 0
+    made.loud = <ErrorLogs*> e.mem(sizeof(ErrorLogs))
+    made.loud[0] = made[0]
+    made.loud.loud = made.loud
+    made.loud.most = LOG_DEBUG
+    made.loud.levels = <uint32_t*> e.mem(made.n * sizeof(uint32_t))
+    for i in range(made.n):
+        made.loud.levels[i] = LOG_DEBUG
+    return 0
+
+
+cdef int compile_debug(Compiled e, config) except -1:
+    """debug_connection; before the logs, which differ by it."""
+    compile_cidrs(e, &e.conf.debug_clients, config.debug_clients, [False] * len(config.debug_clients))
+    e.conf.debug = e.conf.debug_clients.n > 0
     return 0
 
 

@@ -116,12 +116,12 @@ cdef Str* compile_names(Compiled e, names) except NULL:
     return found
 
 
-cdef RedirectRule* compile_redirect_rules(Compiled e, swaps) except NULL:
-    cdef RedirectRule* found = <RedirectRule*> e.mem(len(swaps) * sizeof(RedirectRule))
-    for i, swap in enumerate(swaps):
-        found[<int> i].regex = NULL if swap.regex is None else compile_regex(e, swap.regex)
-        found[<int> i].pattern = e.value(swap.pattern)
-        found[<int> i].replacement = e.value(swap.replacement)
+cdef RedirectRule* compile_redirect_rules(Compiled e, rules) except NULL:
+    cdef RedirectRule* found = <RedirectRule*> e.mem(len(rules) * sizeof(RedirectRule))
+    for i, rule in enumerate(rules):
+        found[<int> i].regex = NULL if rule.regex is None else compile_regex(e, rule.regex)
+        found[<int> i].pattern = e.value(rule.pattern)
+        found[<int> i].replacement = e.value(rule.replacement)
     return found
 
 

@@ -1,7 +1,7 @@
 """From the model to what routes: names, servers, locations, operations, maps, regular expressions. With the GIL, once.
 
-Memory is the arena's (`mem`, `text`); regular expressions are freed with it. What names another part
-(redirect_error_page @name) is resolved when its server is whole.
+Memory is the arena's (`mem`, `text`); regular expressions are freed with it. What names another part (error_page @name) is
+resolved when its server is whole.
 """
 
 cdef dict TESTS = {"true": IF_TRUE, "=": IF_EQUAL, "~": IF_REGEX, "-f": IF_FILE, "-d": IF_DIR, "-e": IF_EXISTS, "-x": IF_EXEC}

@@ -19,6 +19,8 @@ ctypedef struct Conf:
     uint32_t nlogs
     ErrorLogs errors        # of the main context
     LogCache* log_caches
+    Cidrs debug_clients     # debug_connection
+    uint8_t debug           # some log wants debug messages
     LimitZone* zones
     uint32_t nzones
     size_t zones_size       # bytes of shared memory for all of them

@@ -1,7 +1,9 @@
 """The client side of HTTP/1: heads in, answers out, keep-alive, pipelining, and the end of a connection.
 
-    S_NEW -> S_HEAD: client_read -> head_parse_request -> request_begin -> route -> answer_* (made here) or up_start (http/response.pyx)
-    S_BUSY: request_body_up feeds the server; conn_send carries the answer -> request_answered -> request_done -> S_IDLE | S_LINGERING | closed
+    S_NEW -> S_HEAD: client_read -> head_parse_request -> request_begin -> location_route ->
+        reply_* (made here) or up_start (upstream/upstream.pyx)
+    S_BUSY: request_body_up feeds the server; conn_send carries the answer -> request_answered
+        -> request_done -> S_IDLE | S_LINGERING | closed
 
 Bytes behind a request stay in Conn.inb until it is answered: one exchange at a time. Work that follows from an answer (the
 next pipelined request) is posted, never started below its caller.
@@ -102,7 +104,11 @@ cdef void request_begin(Request* r, char* rest, uint32_t n) noexcept nogil:
     request_framing(r)
     r.method.p = r.head + r.h.start
     r.method.n = r.h.method_len
+    if debug_on(c):
+        debug_head(r)
     status = location_server(r)
+    if unlikely(loop.debug):
+        debug_server(r)
     if r.h.lax & ~r.srv.lenient:
         status = client_lax_refused(r, status)
     if r.h.size > r.srv.line_most or r.h.nfields > r.srv.fields_most:
@@ -201,6 +207,8 @@ cdef void request_handle_by(Request* r, int handler) noexcept nogil:
     cdef Location* l = r.loc
     if regex_gave_up(r):
         return
+    if debug_on(r.client):
+        debug_text(r.client, debug_handler_name(handler))
     if handler == DO_PROXY:
         r.proxy_host = l.proxy_host
         r.proxy_uri = l.uri
@@ -237,6 +245,8 @@ cdef void request_answered(Request* r) noexcept nogil:
 
 cdef void request_done(Request* r) noexcept nogil:
     """Everything was sent: log it, and see what becomes of the connection."""
+    if debug_on(r.client):
+        debug_number(r.client, b"http finalize request: status", r.status)
     request_log(r)
     if not r.inb.done and request_may_discard(r) and loop.stopping != STOP_NOW_:
         request_discard_begin(r)
@@ -257,6 +267,8 @@ cdef void request_next(Request* r) noexcept nogil:
     if not keep:
         lingering_close(c, rest)
         return
+    if debug_on(c):
+        debug_number(c, b"set http keepalive handler, requests so far:", c.served)
     conn_state(c, S_IDLE)
     c.born = loop.now
     timer_set(&loop.wheel, &c.timer, loop.now + idle)

@@ -100,6 +100,8 @@ cdef bint client_parse(Conn* c, char* p, uint32_t n) noexcept nogil:
     client_head_room(c, &h)
     rc = head_parse_request(p, n if n < most else most, &h)
     if rc == P_MORE:
+        if debug_on(c):
+            debug_number(c, b"http head is not whole, bytes so far:", n)
         if n >= most:
             h.error = 414 if memchr(p, 10, most) == NULL else 400
             h.rule = 0
@@ -218,7 +220,7 @@ cdef void client_keep_first_line(Request* r, Head* h) noexcept nogil:
 
 
 cdef void client_no_path(Request* r) noexcept nogil:
-    """What an redirect_error_page begins from, where the head gave no path: nothing of the head goes on with it."""
+    """What an error_page begins from, where the head gave no path: nothing of the head goes on with it."""
     if r.uri == NULL:
         r.uri = b"/"
         r.uri_len = 1

@@ -1,7 +1,7 @@
-"""redirect_error_page and internal redirects: a request that begins again with another path, or in a named location.
+"""error_page and internal redirects: a request that begins again with another path, or in a named location.
 
     reply_status -> redirect_error_page -> redirect_internal -> location_route      (/URI: the method becomes GET, but for HEAD)
-                                -> redirect_named -> located            (@name: method and path stay)
+                                -> redirect_named -> location_located   (@name: method and path stay)
                                 -> reply_redirect                      (a URL)
 """
 
@@ -104,6 +104,8 @@ cdef void redirect_internal(Request* r, Str path, Str args) noexcept nogil:
     r.args = args.p
     r.args_len = args.n
     r.flags |= RQ_URI_NEW
+    if debug_on(r.client):
+        debug_quoted(r.client, b"internal redirect:", r.uri, r.uri_len)
     location_route(r)
 
 
@@ -135,4 +137,6 @@ cdef void redirect_named(Request* r, Location* l, Str name) noexcept nogil:
         reply_status(r, 500)
         return
     if redirect_begin_again(r, b"redirecting to named location for"):
+        if debug_on(r.client):
+            debug_quoted(r.client, b"using location:", l.pattern.p, l.pattern.n)
         location_located(r, l)

@@ -17,6 +17,8 @@ cdef void lingering_close(Conn* c, bint rest) noexcept nogil:
     if how == LINGER_OFF or (quiet and c.ready & R_HUP) or (quiet and how == LINGER_ON and not c.ready & R_READ):
         conn_close(c)
         return
+    if debug_on(c):
+        debug_number(c, b"lingering close, bytes unread:", buf_len(c.inb) if c.inb != NULL else 0)
     c.io.shutdown(c)
     conn_state(c, S_LINGERING)
     if c.inb != NULL:

@@ -1,6 +1,6 @@
 """Answers that lb makes itself: `return`, /upstream_show, error statuses. One head writer for them and for proxied answers.
 
-    answer_* -> reply_send(head in loop.heads, body behind it) -> request_answered
+    reply, reply_status, reply_redirect ... -> reply_send(head in loop.heads, body behind it) -> request_answered
 """
 
 cdef enum:
@@ -108,6 +108,8 @@ cdef void reply_send(Request* r, Out* o, const char* body, uint64_t n) noexcept 
         return
     if r.h.method == M_HEAD:
         n = 0
+    if debug_on(c):
+        debug_lines(c, b"http response:", loop.heads, head)
     r.flags |= RQ_STARTED
     if o.full:
         log_request(LOG_ERR, r, b"answer head too large", 0, b"")
@@ -123,7 +125,7 @@ cdef void reply_send(Request* r, Out* o, const char* body, uint64_t n) noexcept 
 
 
 cdef int reply_begin(Out* o, Request* r, int status) noexcept nogil:
-    """The head up to Date and Location. The status: behind an redirect_error_page, the one that that says."""
+    """The head up to Date and Location. The status: behind an error_page, the one that that says."""
     cdef const char* phrase
     if r.err_status:
         status = r.err_status
@@ -204,7 +206,7 @@ cdef const char* reply_title(int status) noexcept nogil:
 
 
 cdef const char* reply_refusal(int status) noexcept nogil:
-    """nginx's own statuses: redirect_error_page may name them, a client sees 400 and this text. NULL: not one of them."""
+    """nginx's own statuses: error_page may name them, a client sees 400 and this text. NULL: not one of them."""
     if status == 494:
         return b"Request Header Or Cookie Too Large"
     if status == 495:
@@ -235,6 +237,8 @@ cdef void reply_status(Request* r, int status) noexcept nogil:
     if r.flags & RQ_GAVE_UP:            # what was to be answered may have come of it
         reply_forget(r)
         status = 500
+    if debug_on(r.client):
+        debug_special(r, status)
     why = reply_refusal(status)
     if status in (400, 408, 413, 414, 431, 495, 496, 497, 500, 501, 505):
         r.flags &= ~RQ_KEEP

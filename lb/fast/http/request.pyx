@@ -47,7 +47,7 @@ cdef void request_keep_sent_head(Request* r, const char* p, uint32_t n) noexcept
 
 
 cdef void response_keep_challenge(Request* r, const char* p, Head* h) noexcept nogil:
-    """The WWW-Authenticate lines of a 401: they go with the redirect_error_page that stands for it, as nginx."""
+    """The WWW-Authenticate lines of a 401: they go with the error_page that stands for it, as nginx."""
     cdef Out o
     cdef uint32_t i
     r.challenge.n = 0

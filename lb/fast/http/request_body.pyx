@@ -108,7 +108,7 @@ cdef bint request_body_up_once(Request* r) noexcept nogil:
 
 
 cdef bint request_body_splice(Request* r) noexcept nogil:
-    """A long body of known length through the pump. False: the exchange has taken another turn."""
+    """A long body of known length by splice. False: the exchange has taken another turn."""
     cdef Conn* c = r.client
     cdef int64_t took, gave
     cdef int rc

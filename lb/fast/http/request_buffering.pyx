@@ -70,6 +70,8 @@ cdef void request_buffer_begin(Request* r) noexcept nogil:
     cdef Conn* c = r.client
     cdef Buf* b
     r.flags |= RQ_GATHER
+    if debug_on(c):
+        debug_number(c, b"http client request body: read whole first, bytes so far:", <int64_t> r.inb.seen)
     if not request_buffer_kept(r):
         return
     if r.loc.single_buffer and r.body_file == NULL and r.inb.kind == B_LENGTH and <uint64_t> r.h.content_length <= r.loc.body_buffer:
@@ -136,6 +138,8 @@ cdef int request_buffer_once(Request* r) noexcept nogil:
         return -1
     if used < got:
         conn_keep(c, p + used, <uint32_t> got - used)
+    if debug_on(c):
+        debug_number(c, b"http client request body: bytes so far:", <int64_t> r.inb.seen)
     if not request_buffer_keep(r, data, n):
         return -1
     timer_set(&loop.wheel, &c.timer, loop.now + r.loc.body_timeout)

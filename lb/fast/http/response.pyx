@@ -48,6 +48,8 @@ cdef void proxy_send(Request* r) noexcept nogil:
         up_abandon(r)
         reply_status(r, 431)
         return
+    if debug_on(c):
+        debug_sent_up(r, loop.heads, <uint32_t> (o.p - loop.heads))
     r.flags |= RQ_SENT
     ok = proxy_send_first(r, &o)
     proxy_timers(r)
@@ -183,7 +185,7 @@ cdef void proxy_read(Request* r) noexcept nogil:
 
 
 cdef bint proxy_splice(Request* r) noexcept nogil:
-    """A long answer of known length through the pump. False: the exchange has ended."""
+    """A long answer of known length by splice. False: the exchange has ended."""
     cdef Conn* u = r.up
     cdef Conn* c = r.client
     cdef int64_t took, gave
@@ -275,6 +277,8 @@ cdef bint response_head(Request* r, char* p, uint32_t n) noexcept nogil:
             log_try(r, b"upstream sent too many interim responses", 0, b"while reading response header from upstream")
             up_failed(r, WHY_INVALID)
             return False
+    if debug_on(r.client):
+        debug_response(r, p - h.size, &h)
     r.up_status = h.status
     r.up_header = loop.now - r.up_start
     stats_head(r)
@@ -341,7 +345,7 @@ cdef void response_framing(Request* r, Head* h) noexcept nogil:
 
 
 cdef void response_status_shown(Request* r, Head* h) noexcept nogil:
-    """Behind an redirect_error_page: its status, with a framing that fits it whatever the server's status was."""
+    """Behind an error_page: its status, with a framing that fits it whatever the server's status was."""
     r.status = r.err_status
     if r.h.method != M_HEAD and h.status in (204, 304):
         h.content_length = 0
@@ -377,6 +381,8 @@ cdef bint response_body(Request* r, Head* h, char* p, uint32_t n) noexcept nogil
         response_write_head(&o, r, p - h.size, h)
         if r.flags & RQ_GAVE_UP:
             return response_given_up(r)
+        if debug_on(c):
+            debug_lines(c, b"http response:", loop.heads, <uint32_t> (o.p - loop.heads))
     front = <uint32_t> (o.p - loop.heads)
     if r.outb.chunk_out:
         len = response_chunk_wrap(r, &o, data, len)
@@ -474,6 +480,8 @@ cdef void response_done(Request* r) noexcept nogil:
     cdef Conn* u = r.up
     cdef bint keep = (r.flags & RQ_UP_KEEP and r.inb.done and u.out == NULL and u.inb == NULL and not temp_file_left(r.body_file)
                       and not u.flags & CF_FAILED and up_quiet(u))
+    if debug_on(r.client):
+        debug_number(r.client, b"http upstream response is whole, bytes of its body:", <int64_t> r.outb.seen)
     peer_ok(r.peer)
     up_release(r, keep)
     request_answered(r)

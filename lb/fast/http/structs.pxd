@@ -34,7 +34,7 @@ cdef enum ReqFlag:
     RQ_TUNNEL = 32768       # 101 Switching Protocols: bytes both ways (http/upgrade.pyx)
     RQ_HOLD = 65536         # the answer may wait in memory and on disk for its client (http/response_buffering.pyx)
     RQ_KEPT = 131072        # fields of an answer with X-Accel-Redirect go with it (http/x_accel.pyx)
-    RQ_ALIAS_URI = 262144   # path_try_files found a file of an `alias` in a regular expression's location: the path is behind it
+    RQ_ALIAS_URI = 262144   # try_files found a file of an `alias` in a regular expression's location: the path is behind it
     RQ_HEAD_SENT = 1 << 19  # the method that went to the server is HEAD: its answer has no body
     RQ_CONNECT = 1 << 20    # no pooled connection any more: one had ended when it was used
     RQ_GAVE_UP = 1 << 21    # a regular expression could not say whether it matches: the answer is 500 (route/regex.pyx)
@@ -42,7 +42,7 @@ cdef enum ReqFlag:
     RQ_URI_NEW = 1 << 25    # the target as received is no longer what goes to a server
     RQ_NO_LOCATION = 1 << 26    # rewrite ... break: proxy_pass's URI is not used
     RQ_URI_CHANGED = 1 << 27    # a rewrite asks for another look for a location
-    RQ_ERROR_PAGE = 1 << 28     # an redirect_error_page was taken: no further one, unless recursive
+    RQ_ERROR_PAGE = 1 << 28     # an error_page was taken: no further one, unless recursive
     RQ_DELAYED = 1 << 30    # limit_req: it waits (route/limit_req.pyx)
     RQ_PENDING = 1 << 22        # peer.pending counts us
     RQ_UP_ENDED = 1 << 23       # a session's server has ended: peer.ended counts us, no longer peer.active
@@ -94,9 +94,9 @@ ctypedef struct Request:    # one exchange of a client with an upstream; lies at
     uint32_t uri_len
     uint32_t args_len
     char* args              # the query, without its "?"
-    Str method              # its text; GET after an redirect_error_page
+    Str method              # its text; GET after an error_page
     Str location            # of a redirect that lb makes itself; p NULL: none
-    Str challenge           # WWW-Authenticate lines of a server's 401 that an redirect_error_page stands for
+    Str challenge           # WWW-Authenticate lines of a server's 401 that an error_page stands for
     Str proxy_host          # of the handler's proxy_pass
     Str proxy_uri
     Slot* slots             # user variables, or NULL before the first one is used
@@ -143,7 +143,7 @@ ctypedef struct Request:    # one exchange of a client with an upstream; lies at
     Str sent_head           # copy of the head that the client was sent (Location.uses)
     int64_t up_first        # when the first server was chosen
     uint16_t left           # servers that may still be asked, the present one included
-    uint64_t put_at         # Conn.put of the client when it began: what its socket took since is $var_bytes_sent
+    uint64_t put_at         # Conn.put of the client when it began: what its socket took since is $bytes_sent
     uint64_t put_told       # the same, as far as WorkerStats.bytes_out has it
     uint32_t head_n         # bytes of the answer's head
     uint32_t interim_n      # and of the 1xx heads before it

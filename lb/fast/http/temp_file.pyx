@@ -48,6 +48,8 @@ cdef TempFile* temp_file_new(Request* r, TempPath* t, bint named) noexcept nogil
     if s.fd < 0:
         temp_file_failed(r, b"open() of a temporary file failed", path)
         return NULL
+    if debug_on(r.client):
+        debug_quoted(r.client, b"http temporary file:", path, s.path.n)
     if not named:
         unlink(path)
         s.path.n = 0

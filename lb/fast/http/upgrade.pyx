@@ -54,6 +54,8 @@ cdef void upgrade_begin(Request* r, const char* head, Head* h, const char* rest,
     cdef Buf* b = c.inb
     cdef Out o
     cdef Field* f = upgrade_field_of(h, F_UPGRADE)
+    if debug_on(c):
+        debug_response(r, head, h)
     r.status = r.up_status = 101
     r.up_header = loop.now - r.up_start
     stats_head(r)

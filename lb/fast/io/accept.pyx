@@ -110,6 +110,8 @@ cdef bint accept_one(Conn* lc) noexcept nogil:
         memcpy(c.addr, sa, n)
         c.addr_len = n
     c.flags |= CF_NODELAY           # inherited from the listening socket
+    if unlikely(loop.debug):
+        debug_accepted(c)
     if not loop_add(c, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET):
         conn_close(c)
         return False

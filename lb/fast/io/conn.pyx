@@ -21,6 +21,11 @@ cdef inline Conn* conn_at(uint32_t idx) noexcept nogil:
     return &loop.chunks[idx >> SLAB_SHIFT][idx & ((1 << SLAB_SHIFT) - 1)]
 
 
+cdef inline int conn_descriptor(Conn* c) noexcept nogil:
+    """For the debug log; -1: it has none."""
+    return c.fd
+
+
 cdef bint conn_slab_grow() noexcept nogil:
     cdef Conn** chunks
     cdef Conn* c
@@ -60,6 +65,7 @@ cdef Conn* conn_new(int fd, int kind) noexcept nogil:
     c.born = c.opened = loop.now
     c.got = c.put = 0
     c.loc = NULL
+    c.debug = 0
     BUG_ON(c.state != S_FREE or c.req != NULL or c.inb != NULL or c.out != NULL or c.timer.due != 0)
     return c
 
@@ -73,6 +79,8 @@ cdef void conn_close(Conn* c) noexcept nogil:
     """The end of a connection: every list, timer, buffer and count it is in. Its exchange must have let go of it."""
     BUG_ON(c.kind == K_FREE)
     BUG_ON(c.req != NULL and (c.req.client == c or c.req.up == c))
+    if debug_on(c):
+        debug_close(c)
     conn_state(c, S_FREE)
     timer_drop(&c.timer)
     if c.inb != NULL:
@@ -109,6 +117,8 @@ cdef void conn_state(Conn* c, int state) noexcept nogil:
     if old == state:
         return
     c.state = state
+    if debug_on(c):
+        debug_state(c, old, state)
     if loop.kinds[c.kind].count != NULL:
         loop.kinds[c.kind].count(c, old, state)
 
@@ -163,6 +173,8 @@ cdef inline ssize_t conn_recv(Conn* c, char* p, size_t n) noexcept nogil:
         got = plain_recv(c, p, n)
     else:
         got = conn_recv_by(c, p, n)
+    if debug_on(c):
+        debug_bytes(c, b"recv:", got, n)
     if likely(got > 0):
         c.got += got
     return got
@@ -182,6 +194,8 @@ cdef inline ssize_t conn_write(Conn* c, const char* p, size_t n) noexcept nogil:
         got = plain_send(c, p, n)
     else:
         got = c.io.send(c, p, n)
+    if debug_on(c):
+        debug_bytes(c, b"send:", got, n)
     if likely(got > 0):
         c.put += got
     return got

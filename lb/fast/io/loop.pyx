@@ -55,6 +55,8 @@ cdef void loop_dispatch(epoll_event* ev) noexcept nogil:
         c.ready |= R_READ | R_HUP
         if what & (EPOLLHUP | EPOLLERR):
             c.ready |= R_WRITE | R_ERR
+    if debug_on(c):
+        debug_event(c)
     loop_event(c)
 
 
@@ -100,6 +102,8 @@ cdef void loop_run_timers() noexcept nogil:
         if t == NULL:
             return
         t.at = 0
+        if debug_on(<Conn*> t):
+            debug_timer_fired(<Conn*> t)
         loop_timeout(<Conn*> t)
 
 

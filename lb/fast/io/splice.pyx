@@ -1,6 +1,7 @@
 """Bytes in bulk: splice(2) from socket to socket through a pooled pipe, without copying them into this process.
 
-    recv fills the scratch buffer (or a long body is known to come) -> pump: socket -> pipe -> socket -> ... -> quiet: recv again
+    recv fills the scratch buffer (or a long body is known to come)
+        -> splice_move: socket -> pipe -> socket -> ... -> quiet: recv again
 
 A pipe belongs to the connection that is read (`Conn.pipe`) while bytes are in it; an empty one goes back to the pool, so that
 only transfers in flight hold pipes. What is held per direction is one pipe at most: it is filled only when it is empty.
@@ -92,6 +93,13 @@ cdef inline bint splice_allowed(Conn* a, Conn* b) noexcept nogil:
 
 cdef int splice_move(Conn* a, Conn* b, int64_t most, int64_t* took, int64_t* gave) noexcept nogil:
     """Move up to `most` bytes from `a` on to `b`. `took`: bytes read from a; `gave`: bytes given to b. -> Spliced"""
+    cdef int rc = splice_turns(a, b, most, took, gave)
+    if debug_on(a):
+        debug_spliced(a, b, took[0], gave[0])
+    return rc
+
+
+cdef int splice_turns(Conn* a, Conn* b, int64_t most, int64_t* took, int64_t* gave) noexcept nogil:
     cdef int _i, rc
     took[0] = gave[0] = 0
     for _i in range(4):

@@ -12,7 +12,7 @@ ctypedef struct Pool:       # free blocks by size class; one per worker
     uint32_t nfree[8]       # blocks in each list
     uint64_t out            # blocks handed out and not yet given back
 
-ctypedef struct Pipe:       # of the bulk pump (io/splice.pyx)
+ctypedef struct Pipe:       # bytes in bulk (io/splice.pyx)
     Pipe* next              # pool
     int32_t r
     int32_t w
@@ -29,6 +29,7 @@ ctypedef struct Wheel:      # hashed wheel: one slot per tick, a deadline may be
     Timer slots[4096]       # list heads
     uint64_t busy[64]       # one bit per slot that may hold a timer
     int64_t tick            # last tick that was visited
+    void (*trace)(Timer* t, int64_t at) noexcept nogil      # debug: is told of each deadline; NULL: nobody is
 
 ctypedef struct Str:
     char* p
@@ -69,6 +70,10 @@ cdef enum Ready:            # what epoll told and no system call has disproved
     R_HUP = 4               # the peer closed or failed: a read will come to the end
     R_ERR = 8               # EPOLLERR or EPOLLHUP: both directions are gone
 
+cdef enum Debug:            # Conn.debug
+    DEBUG_LEVEL = 1         # the error_log of what it asks for has the level debug
+    DEBUG_CLIENT = 2        # debug_connection names its client: all error logs have all of it
+
 cdef enum ConnFlag:
     CF_EOF = 1              # read to the end
     CF_SHUT = 2             # we shut our sending side
@@ -77,7 +82,7 @@ cdef enum ConnFlag:
     CF_UNIX = 16            # not TCP
     CF_USED = 32            # upstream: has served a request before
     CF_FAILED = 64          # an I/O error was seen
-    CF_BULK = 128           # what is read here goes through the pump
+    CF_BULK = 128           # what is read here goes by splice
 
 cdef enum Io:               # what an operation of a transport answers where it moves no bytes
     IO_END = 0              # reading: the peer has ended
@@ -135,7 +140,8 @@ ctypedef struct Conn:       # a connection; in a slab, never moves; written by t
     int64_t born            # when accepted or connected; when it became idle, or began to linger
     int64_t began           # client: when the first byte of its present head came
     uint8_t piped           # client: that came behind another request's
-    uint64_t number         # $connection
+    uint8_t debug           # Debug: its steps go to the error log (log/debug.pyx)
+    uint64_t number         # $connection; upstream: of its client, where that is traced
     Location* loc           # client: of its last exchange, for how it idles and lingers; upstream: the same, for `local`
     uint32_t served         # requests begun
     uint32_t fresh          # upstream: pooled in this turn; epoll has not looked at it since

@@ -9,7 +9,7 @@ a turn takes 65 s; a deadline further away is visited once per turn.
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from lb.fast.types cimport Timer, Wheel
-from lb.fast.c.sys cimport lb_ctz64, memset
+from lb.fast.c.sys cimport lb_ctz64, memset, unlikely
 
 cdef enum:
     TICK_SHIFT = 4          # 16 ms
@@ -23,6 +23,7 @@ cdef inline void timer_init(Wheel* w, int64_t now) noexcept nogil:
         w.slots[i].next = &w.slots[i]
         w.slots[i].prev = &w.slots[i]
     w.tick = now >> TICK_SHIFT
+    w.trace = NULL
 
 
 cdef inline void timer_unlink(Timer* t) noexcept nogil:
@@ -51,6 +52,8 @@ cdef inline void timer_link(Wheel* w, Timer* t, int64_t at) noexcept nogil:
 
 
 cdef inline void timer_set(Wheel* w, Timer* t, int64_t at) noexcept nogil:
+    if unlikely(w.trace != NULL):
+        w.trace(t, at)
     t.at = at
     if t.due == 0:
         timer_link(w, t, at)

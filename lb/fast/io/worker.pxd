@@ -71,6 +71,7 @@ ctypedef struct Loop:       # one per worker; the only state of the machine room
     uint8_t paused          # listeners are out of epoll, though we run
     uint8_t done            # leave the loop
     uint8_t armed           # listeners are in epoll
+    uint8_t debug           # some client may be traced: trace points look at Conn.debug
     int64_t now             # ms, monotonic; read once a turn
     int64_t second          # wall-clock second that `date` and env.local show
     int64_t resume_at       # when paused listeners are looked at again
@@ -118,6 +119,7 @@ ctypedef struct Loop:       # one per worker; the only state of the machine room
     LogFile* logs
     uint32_t nlogs
     ErrorLogs errors        # of the main context
+    Cidrs debug_clients     # debug_connection
     char* line              # LOG_LINE: where a message is put together
     uint64_t told_dropped   # st.log_dropped and st.syslog_errors as the error log has them
     uint64_t told_lines     # st.log_dropped of it

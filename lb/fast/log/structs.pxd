@@ -49,3 +49,4 @@ ctypedef struct ErrorLogs:  # where messages of a level go: those of a location,
     uint32_t most           # the largest of levels: worse messages and those are written
     LogFile** files
     uint32_t* levels
+    ErrorLogs* loud         # the same with all levels, for clients that debug_connection names; itself where there is none

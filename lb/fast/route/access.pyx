@@ -1,7 +1,8 @@
 """Who a client is, and whether it may come in: realip, allow and deny, for requests and for sessions.
 
-    request_begin -> realip_apply (by the server) ... handle -> realip_apply (by the location, if not yet) -> admitted: 403
-    tcp_begin -> realip_apply -> admitted: status 403 and the end                    request_free -> realip_end
+    request_begin -> realip_apply (by the server) ... request_handle -> realip_apply (by the location, if not yet)
+        -> access_admits: 403
+    tcp_begin -> realip_apply -> access_admits: status 403 and the end                    request_free -> realip_end
 """
 
 
@@ -9,6 +10,8 @@ cdef bint access_admits(Request* r, Cidrs* rules) noexcept nogil:
     """By the first rule that fits the client; logs a refusal."""
     cdef Conn* c = r.client
     cdef Cidr* found = cidr_find(rules, c.addr, c.addr_len)
+    if debug_on(c):
+        debug_text(c, b"access: allowed" if found == NULL or not found.deny else b"access: denied")
     if found == NULL or not found.deny:
         return True
     log_request(LOG_ERR, r, b"access forbidden by rule", 0, b"while initializing session" if r.flags & RQ_TCP else b"")
@@ -31,6 +34,8 @@ cdef void realip_apply(Request* r, RealIp* how) noexcept nogil:
         realip_field(r, how, sa, &n)
     if n == c.addr_len and memcmp(sa, c.addr, n) == 0:
         return
+    if debug_on(c):
+        debug_client(c, b"realip: the client is", sa, n)
     r.own = <OwnAddress*> request_memory(r, sizeof(OwnAddress))
     if r.own == NULL:
         return

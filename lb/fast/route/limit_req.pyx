@@ -1,6 +1,7 @@
 """limit_req: requests that come too often wait, or are refused.
 
-    handle -> limit_passes -> (goes on) | reply_status(limit_req_status) | RQ_DELAYED: a timer, then limit_over -> handle
+    request_handle -> limit_passes -> (goes on) | reply_status(limit_req_status) | RQ_DELAYED: a timer,
+        then limit_over -> request_handle
 
 All of a location's limits are asked first; they count the request only if none refuses it, as nginx does. The zones' memory
 and arithmetic are in route/limit_req.pxd.
@@ -32,6 +33,8 @@ cdef bint limit_passes(Request* r) noexcept nogil:
     for i in range(l.nlimits):
         rule = &l.limits[i]
         excess = limit_ask(r, rule, i == l.nlimits - 1)
+        if debug_on(r.client):
+            debug_limit(r, rule, excess)
         if excess > rule.burst:
             r.limited = LIMIT_REJECTED | l.limit_dry
             limit_log(r, rule, excess, False)
@@ -54,6 +57,8 @@ cdef bint limit_passes(Request* r) noexcept nogil:
     if l.limit_dry:
         return True
     r.flags |= RQ_DELAYED
+    if debug_on(r.client):
+        debug_number(r.client, b"limit_req: delayed, ms:", longest)
     timer_set(&loop.wheel, &r.client.timer, loop.now + longest)
     if r.client.ready & (R_ERR | R_HUP):        # its end came with the request: no further event will tell
         loop_post(r.client)

@@ -1,9 +1,9 @@
 """Which server and which location a request belongs to, and the way there: nginx's phases.
 
-    request_begin -> location_server (host, path) -> location_route: server operations -> locate
-    locate: location -> its operations -> (a rewrite: once more, at most 10 times) -> handle
+    request_begin -> location_server (host, path) -> location_route: server operations -> location_locate
+    location_locate: location -> its operations -> (a rewrite: once more, at most 10 times) -> request_handle
 
-An internal redirect (http/internal_redirect.pyx) comes in at location_route again, a named location at located.
+An internal redirect (http/internal_redirect.pyx) comes in at location_route again, a named location at location_located.
 """
 
 cdef enum Found:
@@ -107,6 +107,8 @@ cdef void location_enter(Request* r, Location* l) noexcept nogil:
         l = l.except_loc
     r.loc = l
     r.ups = l.ups
+    if unlikely(loop.debug):
+        debug_location(r)
     if (r.client.served >= l.keepalive_requests or l.keepalive_timeout == 0 or loop.stopping
             or loop.now - r.client.opened > l.keepalive_time):
         r.flags &= ~RQ_KEEP

@@ -11,11 +11,15 @@ cdef bint rewrite_run(Request* r, Op* ops, uint32_t n) noexcept nogil:
     while i < n and not r.flags & RQ_GAVE_UP:
         op = &ops[i]
         i += 1
+        if debug_on(r.client):
+            debug_op(r, op)
         if op.kind == OP_SET:
             rewrite_set(r, op)
         elif op.kind == OP_IF:
             if rewrite_holds(r, op) == op.negate:
                 i = op.next
+                if debug_on(r.client):
+                    debug_text(r.client, b"http script if: false")
             elif r.flags & RQ_GAVE_UP:
                 break
             elif op.loc != NULL:
@@ -39,6 +43,8 @@ cdef bint rewrite_run(Request* r, Op* ops, uint32_t n) noexcept nogil:
 
 cdef void rewrite_set(Request* r, Op* op) noexcept nogil:
     cdef Str s = var_text(r, &op.value)
+    if debug_on(r.client):
+        debug_quoted(r.client, b"http script set to", s.p, s.n)
     if op.slot >= 0:
         var_slot_put(r, <uint32_t> op.slot, s)
         return
@@ -108,6 +114,8 @@ cdef bint rewrite_rewrite(Request* r, Op* op) noexcept nogil:
     r.args = args.p
     r.args_len = args.n
     r.flags |= RQ_INTERNAL | RQ_URI_NEW
+    if debug_on(r.client):
+        debug_rewritten(r)
     if op.here:
         r.flags = (r.flags & ~<uint32_t> RQ_URI_CHANGED) | RQ_NO_LOCATION
     else:

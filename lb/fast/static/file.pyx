@@ -39,6 +39,8 @@ cdef void file_serve(Request* r) noexcept nogil:
     if status:
         reply_status(r, status)
         return
+    if debug_on(r.client):
+        debug_quoted(r.client, b"http filename:", path.p, path.n)
     fd = file_open(path.p, O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY, 0)
     if fd < 0:
         reply_status(r, file_failed(r, path, errno))
@@ -102,7 +104,7 @@ cdef void file_send(Request* r, int fd, Str path, stat_t* st) noexcept nogil:
             r.unfit = part.size + 1
             reply_status(r, 416)
             return
-        r.err_status = 0                # of `redirect_error_page ... =200`: now it is what came of it
+        r.err_status = 0                # of `error_page ... =200`: now it is what came of it
     file_reply(r, fd, path, &part, status)
 
 

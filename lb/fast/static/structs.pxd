@@ -21,7 +21,7 @@ ctypedef struct Files:      # of a location: which file a path stands for, and h
     uint8_t no_etag
     uint8_t no_ranges
     uint8_t since           # Since
-    uint8_t behind          # Handler that follows path_try_files
+    uint8_t behind          # Handler that follows try_files
     uint16_t try_status     # 0: try_last
     TryName* tries
     uint32_t ntries

@@ -1,6 +1,6 @@
 """TCP sessions: bytes between a client and a server of a stream upstream, each direction with its own end.
 
-    accepted -> up_start -> (S_CONNECT) -> tcp_connected -> pump both ways -> both ends seen, an error, or silence -> tcp_end
+    accepted -> up_start -> (S_CONNECT) -> tcp_connected -> tcp_move_both -> both ends seen, an error, or silence -> tcp_end
 
 A direction reads only while nothing waits to be sent on the other side, so what is held is one read at most. The end of one
 direction ends the session once all that came before it was passed on. With proxy_half_close it is passed on as a half-close,

@@ -1,6 +1,6 @@
 """Sockets to servers before they connect: their options and where they come from (proxy_bind).
 
-    up_tries_begin -> up_local_begin: r.local;  up_connect -> up_outgoing_set, up_local_keep;  pool_take -> fits
+    up_tries_begin -> up_local_begin: r.local;  up_connect -> up_outgoing_set, up_local_keep;  pool_take_for -> up_local_fits
 """
 
 cdef inline Outgoing* up_outgoing(Request* r) noexcept nogil:

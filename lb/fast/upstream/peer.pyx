@@ -27,7 +27,7 @@ cdef void peer_leave(Peer* p) noexcept nogil:
 
 
 cdef void peer_gone(Peer* p) noexcept nogil:
-    """Bury a removed peer that nobody uses any more; its memory is freed at the end of the turn."""
+    """A removed peer that nobody uses any more goes on loop.dead; its memory is freed at the end of the turn."""
     if p.removed and p.active == 0 and p.ended == 0 and p.nidle == 0:
         p.removed = 2
         p.ups = <Upstream*> loop.dead

@@ -98,6 +98,8 @@ cdef void pool_put(Conn* u) noexcept nogil:
     ups.nidle += 1
     u.peer.nidle += 1
     loop.st.upstream_idle += 1
+    if unlikely(loop.debug):
+        debug_pooled(u)
     u.req = NULL
     u.flags |= CF_USED
     conn_state(u, S_IDLE)

@@ -1,7 +1,7 @@
 """Counters of servers: which server counts where, and how the master reads it. For their layout see upstream/stats.pxd.
 
     publish (any thread, with the GIL): stats_give: FREE or LEFT -> USED; a server that comes back finds its old counts
-    the loop:  counts; stats_left when a peer is buried: USED -> LEFT
+    the loop:  counts; stats_left when a peer is reaped: USED -> LEFT
     publish, when nothing is free: a LEFT one is added to its upstream's STATS_GONE and given to another server
     the master adds them up: upstream/stats_read.pyx
 

@@ -1,6 +1,6 @@
 """Servers of upstreams, for HTTP requests and TCP sessions alike: choose, reuse or connect, fail over, give back.
 
-    up_start -> choose -> pool_take_for -> up_ready
+    up_start -> balance_choose -> pool_take_for -> up_ready
                        -> connect -> S_CONNECT -> up_event -> up_connected [S_HANDSHAKE] -> up_ready    (proxy_send or tcp_connected)
                              failed: up_failed -> peer_fail -> up_start again, or the final status
     up_release -> pool_put (S_IDLE) or conn_close (upstream/pool.pyx)
@@ -39,12 +39,16 @@ cdef void up_start(Request* r) noexcept nogil:
         r.up_status = 0
         r.up_sent = r.up_received = 0
         r.flags |= RQ_HELD
+        if debug_on(r.client):
+            debug_peer(r, b"get peer:")
         peer_take(p)
         peer_pending_begin(r)
         u = pool_take_for(r)
         if u != NULL:
             up_attach(r, u)
             r.flags |= RQ_REUSED
+            if debug_on(r.client):
+                debug_number(r.client, b"get keepalive peer: using connection fd", conn_descriptor(u))
             loop.st.upstream_reuses += 1
             up_ready(r)
             return
@@ -76,6 +80,8 @@ cdef void up_attach(Request* r, Conn* u) noexcept nogil:
     r.up = u
     u.req = r
     u.loc = r.loc
+    if unlikely(loop.debug):
+        debug_attach(r, u)
     r.up_got = r.told_got = u.got
     r.up_put = r.told_put = u.put
     u.served += 1
@@ -91,6 +97,8 @@ cdef int up_connect(Request* r) noexcept nogil:
         return e
     u.peer = p
     up_local_keep(u, r)
+    if debug_on(r.client):
+        debug_connect(r, u)
     up_attach(r, u)
     conn_state(u, S_CONNECT)
     r.flags &= ~RQ_REUSED
@@ -114,6 +122,8 @@ cdef void up_connected(Conn* u) noexcept nogil:
             up_failed(r, WHY_CONNECT)
             return
     timer_clear(&u.timer)
+    if debug_on(u):
+        debug_number(u, b"connected, ms:", loop.now - r.up_start)
     conn_state(u, S_BUSY)
     stats_time(u.peer.stats.connect, &u.peer.stats.connect_ms, loop.now - r.up_start)
     peer_time_seen(r, TIMED_CONNECT, loop.now - r.up_start)
@@ -186,6 +196,8 @@ cdef void up_release(Request* r, bint keep) noexcept nogil:
         if (r.flags & RQ_TCP and r.up_connect >= 0) or (not r.flags & RQ_TCP and r.outb.done):
             peer_time_seen(r, TIMED_LAST, loop.now - r.up_start)
         r.up_response = loop.now - r.up_start
+        if debug_on(u):
+            debug_peer(r, b"free peer:")
         r.up_sent = u.put - r.up_put
         r.up_received = u.got - r.up_got
         stats_bytes(r)
@@ -301,6 +313,8 @@ cdef bint up_next(Request* r, int why) noexcept nogil:
     if again and not (stale and (r.peer.single or pool_unasked(r))):
         again = up_tried_add(r, r.peer)
         r.left -= r.left > 0
+    if debug_on(r.client):
+        debug_next(r, why, again)
     r.peer.stats.retries += again
     up_release(r, False)
     up_try_add(r, r.peer)

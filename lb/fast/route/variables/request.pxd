@@ -1,7 +1,7 @@
 """Variables and values: a compiled value (literals and variables in order) written for one request.
 
 `Value` is made once by compile/engine.pyx; writing it is a switch per piece, without a look-up by name and without Python. A reader finds
-a variable here by the name of its enum: V_REQUEST_URI is $path_request_uri.
+a variable here by the name of its enum: V_REQUEST_URI is $request_uri.
 """
 
 from libc.stdint cimport uint32_t, uint64_t
@@ -233,7 +233,7 @@ cdef inline void var_connection(Out* o, Request* r, Env* env, int var) noexcept 
 
 
 cdef inline void var_path(Out* o, Request* r) noexcept nogil:
-    """The target in origin form, as received: $path_request_uri, and what goes to a server; `*` for the asterisk form."""
+    """The target in origin form, as received: $request_uri, and what goes to a server; `*` for the asterisk form."""
     if r.h.target_len == 0:             # a refused head
         var_missing(o)
         return

@@ -38,7 +38,7 @@ from lb.config.scope import (
     UpstreamScope,
 )
 from lb.config.table_access import realip
-from lb.config.table_answer import shape
+from lb.config.table_answer import header_filter
 from lb.config.table_files import files
 from lb.config.variables import did_you_mean, shown
 
@@ -265,7 +265,7 @@ def _settings(scope: Scope) -> HttpSettings:
         access=tuple(scope.inherited("access", ())),
         realip=realip(scope),
         limits=tuple(scope.inherited("limit_req", ())),
-        shape=shape(scope),
+        header_filter=header_filter(scope),
         keepalive_header_s=scope.inherited("keepalive_header", 0),
         early_hints=scope.inherited("early_hints", ()),
         proxy_ignore_headers=scope.inherited("proxy_ignore_headers", ()),

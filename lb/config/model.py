@@ -257,7 +257,7 @@ class Expires:
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
+class HeaderFilter:
     """What becomes of an answer's fields on their way to the client."""
 
     hide: tuple[str, ...] = ()  # lower case, beyond what is always hidden
@@ -337,7 +337,7 @@ class HttpSettings:
     limit_req_status: int = 503
     limit_req_log_level: LogLevel = "error"
     limit_req_dry_run: bool = False
-    shape: Shape = Shape()
+    header_filter: HeaderFilter = HeaderFilter()
     proxy_method: Value | None = None  # None: the client's
     proxy_set_body: Value | None = None
     proxy_pass_request_headers: bool = True

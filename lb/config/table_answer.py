@@ -1,4 +1,4 @@
-"""What becomes of an answer's fields: hidden, passed, rewritten, added. `shape` gathers a scope's for the model."""
+"""What becomes of an answer's fields: hidden, passed, rewritten, added. `header_filter` gathers a scope's for the model."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 from lb.config import regexes
 from lb.config.directive import AS_NGINX, Context, Directive, flag, once
 from lb.config.errors import Refused
-from lb.config.model import AddField, CookieFlags, Expires, Regex, Shape, Swap, Var
+from lb.config.model import AddField, CookieFlags, Expires, Regex, HeaderFilter, Swap, Var
 from lb.config.scope import LocationScope, Scope
 from lb.config.table_proxy import TOKEN, check_one_line
 from lb.config.tree import Node
@@ -172,11 +172,11 @@ def parse_expires(text: str, modified: bool) -> Expires:
     return Expires(kind, -seconds if match[1] == "-" else seconds)  # type: ignore[arg-type]
 
 
-def shape(scope: Scope) -> Shape:
+def header_filter(scope: Scope) -> HeaderFilter:
     """Everything of this scope; `proxy_redirect default` and its absence mean the location's own proxy_pass."""
     off = Expires("off")
     expiry = scope.inherited("expires", off)
-    return Shape(
+    return HeaderFilter(
         hide=_names(scope, "proxy_hide_header"),
         passed=_names(scope, "proxy_pass_header"),
         redirects=_redirects(scope),

@@ -33,7 +33,16 @@ cdef void request_expected(Request* r) noexcept nogil:
     if not r.inb.done and r.body == NULL and request_streams(r) and not r.flags & RQ_BODY_DROP:
         r.flags |= RQ_CONTINUE
     else:
-        conn_send(r.client, b"HTTP/1.1 100 Continue\r\n\r\n", 25)
+        request_send_continue(r)
+
+
+cdef void request_send_continue(Request* r) noexcept nogil:
+    cdef char room[64]
+    cdef Message m
+    message_begin(&m, r, r.client, room, sizeof(room))
+    message_status(&m, 100, b"Continue", 8)
+    m.to.enc.head(&m, HEAD_END)
+    conn_send(m.to, m.begin, message_front(&m))
 
 
 cdef bint request_buffer_kept(Request* r) noexcept nogil:

@@ -7,27 +7,29 @@ The answer is read into the scratch buffer behind HEADROOM, so that the new head
 body where it lies. One read at most waits for a slow client: then the server is not read.
 """
 
+cdef enum:
+    SET_BODY_ROOM = 64          # of a head: its framing and end
+
 
 # ---- request
 
 cdef void proxy_send(Request* r) noexcept nogil:
     """Write and send the request: on a new connection, or once more to the next server."""
-    cdef Out o
+    cdef Message m
     cdef Conn* c = r.client
     cdef Conn* u = r.up
     cdef bint ok
-    r.inb.chunk_out = r.inb.kind == B_CHUNKED and not r.inb.done and not r.flags & RQ_BODY_DROP
     if r.body_file != NULL:
         r.body_file.at = r.body_file.size if r.flags & RQ_BODY_DROP else 0
-    out_init(&o, loop.heads, HEADS)
-    h1_request_head(&o, r, &loop.env)
-    if o.full:
+    message_begin(&m, r, u, loop.heads, HEADS)
+    proxy_write_head(&m)
+    if m.front.full:
         log_request(LOG_ERR, r, b"request head too large for the upstream", 0, b"")
         up_abandon(r)
         reply_status(r, 431)
         return
     r.flags |= RQ_SENT
-    ok = proxy_send_first(r, &o)
+    ok = proxy_send_first(&m)
     proxy_timers(r)
     if not ok:                          # it may have answered before it closed
         u.ready |= R_READ
@@ -41,7 +43,7 @@ cdef void proxy_send(Request* r) noexcept nogil:
         return
     if r.flags & RQ_CONTINUE:
         r.flags &= ~RQ_CONTINUE
-        conn_send(c, b"HTTP/1.1 100 Continue\r\n\r\n", 25)
+        request_send_continue(r)
     if c.ready & R_READ:
         request_body_up(r)
 
@@ -68,28 +70,58 @@ cdef void proxy_timers(Request* r) noexcept nogil:
         timer_set(&loop.wheel, &u.timer, loop.now + r.loc.read_timeout)
 
 
-cdef bint proxy_send_first(Request* r, Out* o) noexcept nogil:
-    """The head at loop.heads, and the body that came with the client's head."""
-    cdef char* at = o.p
+cdef void proxy_write_head(Message* m) noexcept nogil:
+    """The request's head for the present server; behind it, the body of proxy_set_body."""
+    cdef Request* r = m.r
+    cdef Out body
+    m.to.enc.head(m, HEAD_START)
+    h1_request_fields(&m.front, r, &loop.env)
+    if r.loc.has_body:                  # its length is known when it is written: behind room for the end of the head
+        if m.front.end - m.front.p < SET_BODY_ROOM:
+            m.front.full = 1
+            return
+        out_init(&body, m.front.p + SET_BODY_ROOM, <uint32_t> (m.front.end - m.front.p - SET_BODY_ROOM))
+        var_write_value(&body, r, &loop.env, &r.loc.body)
+        m.front.full |= body.full
+        m.length = body.p - m.front.p - SET_BODY_ROOM
+    elif not r.loc.no_body:
+        proxy_framing(m)
+    r.inb.out = m.framing
+    m.to.enc.head(m, HEAD_FRAMING)
+    m.to.enc.head(m, HEAD_END)
+    if r.loc.has_body and not m.front.full:
+        memmove(m.front.p, body.p - m.length, m.length)
+        m.front.p += m.length
+
+
+cdef void proxy_framing(Message* m) noexcept nogil:
+    """How the client's body goes to the server."""
+    cdef Request* r = m.r
+    if r.inb.kind == B_CHUNKED and not r.inb.done and not r.flags & RQ_BODY_DROP:
+        m.framing = B_CHUNKED
+        return
+    m.length = <int64_t> r.inb.seen if r.inb.kind == B_CHUNKED else r.h.content_length
+    m.framing = B_LENGTH if m.length >= 0 else B_NONE
+
+
+cdef bint proxy_send_first(Message* m) noexcept nogil:
+    """The head, and the body that came with the client's head."""
+    cdef Request* r = m.r
+    cdef char behind[FRAME_ROOM]
+    cdef char* at = m.front.p
     cdef uint32_t n
     if r.body == NULL or r.flags & RQ_BODY_DROP:
-        return conn_send(r.up, loop.heads, o.p - loop.heads)
+        return conn_send(m.to, m.begin, message_front(m))
     n = buf_len(r.body)
-    if r.inb.chunk_out:
-        out_hex(o, n)
-        out_put(o, b"\r\n", 2)
-    if n + 2 > <size_t> (o.end - o.p):
-        o.p = at
-        if not conn_send(r.up, loop.heads, o.p - loop.heads):
-            return False
-        if r.inb.done:                  # all of it is in memory
-            return conn_send(r.up, buf_data(r.body) + r.body.off, n) and request_buffer_send(r)
-        memcpy(loop.scratch + HEADROOM, buf_data(r.body), n)
-        return request_body_send(r, loop.scratch + HEADROOM, n)
-    out_put(o, buf_data(r.body), n)
-    if r.inb.chunk_out:
-        out_put(o, b"\r\n", 2)
-    return conn_send(r.up, loop.heads, o.p - loop.heads) and (r.body.next == NULL or request_buffer_send(r))
+    if n + 2 * FRAME_ROOM <= <size_t> (m.front.end - at):
+        message_frame(m, n, False, behind, sizeof(behind))
+        return message_send_copy(m, buf_data(r.body) + r.body.off, n) and (r.body.next == NULL or request_buffer_send(r))
+    if not conn_send(m.to, m.begin, message_front(m)):
+        return False
+    if r.inb.done:                      # all of it is in memory
+        return conn_send(m.to, buf_data(r.body) + r.body.off, n) and request_buffer_send(r)
+    memcpy(loop.scratch + HEADROOM, buf_data(r.body), n)
+    return request_body_send(r, loop.scratch + HEADROOM, n)
 
 
 cdef void proxy_event(Request* r) noexcept nogil:
@@ -152,7 +184,7 @@ cdef void proxy_read(Request* r) noexcept nogil:
         if not (response_body(r, NULL, p, n) if r.flags & RQ_UP_HEAD else response_head(r, p, n)):
             return
         proxy_timers(r)
-        if r.outb.kind == B_LENGTH and r.outb.left >= SPLICE_LEAST and not r.outb.chunk_out and splice_allowed(u, c) and not response_held(r):
+        if r.outb.out == B_LENGTH and r.outb.left >= SPLICE_LEAST and splice_allowed(u, c) and not response_held(r):
             u.flags |= CF_BULK
             proxy_splice(r)
             return
@@ -205,9 +237,7 @@ cdef void proxy_ended(Request* r, bint clean) noexcept nogil:
     if not fresh and clean and r.outb.kind == B_CLOSE:
         r.outb.done = 1
         r.flags &= ~RQ_UP_KEEP
-        if r.outb.chunk_out and not response_last(r):
-            return
-        response_done(r)
+        response_body(r, NULL, loop.scratch + HEADROOM, 0)
         return
     if fresh:
         if not r.flags & RQ_REUSED or not up_may_retry(r, NX_ERROR, True):
@@ -296,10 +326,12 @@ cdef void response_framing(Request* r, Head* h) noexcept nogil:
         r.outb.done = h.content_length == 0
     else:
         r.outb.kind = B_CLOSE
+    r.outb.out = r.outb.kind
     if r.outb.kind >= B_CHUNKED or (r.outb.kind == B_LENGTH and header_has_trailers(r)):
         if r.h.minor and not r.loc.no_chunks:
-            r.outb.chunk_out = 1
+            r.outb.out = B_CHUNKED
         else:
+            r.outb.out = B_CLOSE
             r.flags &= ~RQ_KEEP
     if r.outb.kind != B_CLOSE and not h.flags & H_CLOSE and (h.minor or h.flags & H_KEEP_ALIVE):
         r.flags |= RQ_UP_KEEP
@@ -318,50 +350,33 @@ cdef void response_status_shown(Request* r, Head* h) noexcept nogil:
             r.flags &= ~RQ_UP_KEEP
         r.outb.kind = B_NONE
         r.outb.done = 1
-        r.outb.chunk_out = 0
+        r.outb.out = B_NONE
         h.content_length = -1
 
 
 cdef bint response_body(Request* r, Head* h, char* p, uint32_t n) noexcept nogil:
     """Pass on what was read of the body, with the head in front of it when `h` is given. True: read on.
 
-    One send: size of the chunk and head are put before the data in place, the end of the chunk behind it.
+    Decoded in place -> filters -> response_pass: one send, the head in front of the body where it lies.
     """
-    cdef Conn* c = r.client
-    cdef Out o
+    cdef Message m
     cdef char* data = p
-    cdef uint32_t used = 0, len = 0, front
-    if not r.outb.done:
-        if not request_body_take(&r.outb, p, n, &used, &data, &len):
-            return response_broken(r, h != NULL)
+    cdef uint32_t used = 0, len = 0
+    if not r.outb.done and not request_body_take(&r.outb, p, n, &used, &data, &len):
+        return response_broken(r, h != NULL)
     if used < n:
-        r.flags &= ~RQ_UP_KEEP          # more than the answer: nothing of it is used, nor the connection again
-        log_request(LOG_WARN, r, b"upstream sent more data than specified in \"Content-Length\" header" if r.outb.kind == B_LENGTH
-                    else b"upstream sent data after final chunk", 0, b"while reading upstream")
-    out_init(&o, loop.heads, loop.heads_room)
+        response_excess(r)
+    message_begin(&m, r, r.client, loop.heads, loop.heads_room)
+    m.status = r.status
+    m.framing = r.outb.out
     if h != NULL:
-        response_write_head(&o, r, p - h.size, h)
-    front = <uint32_t> (o.p - loop.heads)
-    r.body_sent += len
-    if r.outb.chunk_out:
-        len = response_chunk_wrap(r, &o, data, len)
-        front = <uint32_t> (o.p - loop.heads)
-    if o.full:
-        log_try(r, b"answer head too large", 0, b"while reading response header from upstream")
-        return response_broken(r, True)
-    if front > data - loop.scratch:     # a head with very long values: by itself
-        r.sent += front
-        if not conn_send(c, loop.heads, front):
-            client_broken(c)
-            return False
-    elif front:
-        data -= front
-        memcpy(data, loop.heads, front)
-        len += front
+        response_write_head(&m, p - h.size, h)
+        if message_full(&m):
+            log_try(r, b"answer head too large", 0, b"while reading response header from upstream")
+            return response_broken(r, True)
     r.flags |= RQ_STARTED
-    r.sent += len
-    if len and not response_out(r, data, len):
-        client_broken(c)
+    if not response_pass(&m, data, len, r.outb.done):
+        client_broken(r.client)
         return False
     if r.outb.done:
         response_done(r)
@@ -369,48 +384,11 @@ cdef bint response_body(Request* r, Head* h, char* p, uint32_t n) noexcept nogil
     return True
 
 
-cdef uint32_t response_chunk_wrap(Request* r, Out* o, char* data, uint32_t n) noexcept nogil:
-    """Our own chunk around n bytes at data: its size into `o`, its end (and the last chunk) behind the data."""
-    cdef uint32_t len = n
-    if n:
-        out_hex(o, n)
-        out_put(o, b"\r\n", 2)
-        memcpy(data + len, b"\r\n", 2)
-        len += 2
-    if r.outb.done:
-        len += response_last_chunk(r, data + len, TAILROOM - 2)
-    return len
-
-
-cdef uint32_t response_last_chunk(Request* r, char* p, uint32_t room) noexcept nogil:
-    """The last chunk with the server's trailers (proxy_pass_trailers) and those of add_trailer; its length."""
-    cdef Out o
-    memcpy(p, b"0\r\n\r\n", 5)
-    if not header_has_trailers(r) and r.up_trailers == NULL:
-        return 5
-    out_init(&o, p + 3, room - 3)
-    if r.loc.pass_trailers:
-        h1_trailers(&o, r)
-    if r.loc.header_filter != NULL:
-        header_write_added(&o, r, &loop.env, r.loc.header_filter.trailers, r.loc.header_filter.ntrailers, False)
-    if r.loc.uses & USES_SENT_TRAILERS:
-        request_keep_sent_trailers(r, p + 3, <uint32_t> (o.p - p) - 3)
-    out_put(&o, b"\r\n", 2)
-    if o.full:
-        log_request(LOG_ERR, r, b"trailers too large", 0, b"")
-        memcpy(p, b"0\r\n\r\n", 5)
-        return 5
-    return <uint32_t> (o.p - p)
-
-
-cdef bint response_last(Request* r) noexcept nogil:
-    """The last chunk by itself. False: the client has gone."""
-    cdef uint32_t n = response_last_chunk(r, loop.heads, HEADS)
-    r.sent += n
-    if not response_out(r, loop.heads, n):
-        client_broken(r.client)
-        return False
-    return True
+cdef void response_excess(Request* r) noexcept nogil:
+    """More than the answer: nothing of it is used, nor the connection again."""
+    r.flags &= ~RQ_UP_KEEP
+    log_request(LOG_WARN, r, b"upstream sent more data than specified in \"Content-Length\" header" if r.outb.kind == B_LENGTH
+                else b"upstream sent data after final chunk", 0, b"while reading upstream")
 
 
 cdef bint response_broken(Request* r, bint unsent) noexcept nogil:

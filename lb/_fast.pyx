@@ -51,6 +51,7 @@ include "fast/io/loop.pyx"                    # the loop: wait, events, timers
 include "fast/io/sched.pyx"                   # the loop runs at once when it wakes
 include "fast/upstream/stats.pyx"             # counters of servers, for the master
 include "fast/io/conn.pyx"                    # sockets: slab, states, recv and send
+include "fast/message/h1/encode.pyx"          # HTTP/1's head, body, end, abort
 include "fast/io/splice.pyx"                  # bytes in bulk: splice
 include "fast/log/log.pyx"                    # log files, the error log
 include "fast/log/error_log.pyx"              # messages with what they are about
@@ -60,6 +61,7 @@ include "fast/log/names.pyx"                  # log files that requests name
 include "fast/log/access_log.pyx"             # access logs
 include "fast/io/accept.pyx"                  # clients come in
 include "fast/http/request.pyx"               # an exchange and its memory
+include "fast/message/message.pyx"            # the way out of every message
 include "fast/http/temp_file.pyx"             # temporary files
 include "fast/http/request_buffering.pyx"     # a request's body, whole before a server is chosen
 include "fast/route/regex.pyx"                # PCRE2
@@ -87,7 +89,8 @@ include "fast/upstream/outgoing.pyx"          # sockets to servers: options, pro
 include "fast/upstream/upstream.pyx"          # choose, connect, reuse, fail over
 include "fast/http/upgrade.pyx"               # 101 and 103
 include "fast/http/response_buffering.pyx"    # an answer that waits for its client
-include "fast/http/response.pyx"              # HTTP servers: request out, answer in
+include "fast/http/proxy.pyx"                 # the connection to the server: request out, answer in
+include "fast/http/response.pyx"              # the server's answer
 include "fast/io/drain.pyx"                   # leaving
 include "fast/upstream/ring_build.pyx"        # `hash ... consistent`: the ring of a new table
 include "fast/upstream/table.pyx"             # a new table takes over

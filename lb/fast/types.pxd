@@ -17,6 +17,8 @@ ctypedef struct Pipe
 ctypedef struct Timer
 ctypedef struct Conn
 ctypedef struct Request
+ctypedef struct Message
+ctypedef struct Encoder
 ctypedef struct Peer
 ctypedef struct Upstream
 ctypedef struct Table
@@ -36,4 +38,5 @@ include "log/structs.pxd"
 include "static/structs.pxd"
 include "http/settings.pxd"
 include "stream/structs.pxd"
+include "message/structs.pxd"
 include "io/worker.pxd"

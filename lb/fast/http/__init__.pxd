@@ -4,8 +4,9 @@
                                           -> reply (made here), static/                                   -> request_done -> client
 client.pyx             connections of clients          request.pyx             an exchange and its memory
 request_body.pyx       the body to the server          request_buffering.pyx   the body whole before a server is chosen
-response.pyx           the server's answer             response_buffering.pyx  an answer that waits for its client
-local_reply.pyx        answers that lb makes           temp_file.pyx           what waits on disk
+proxy.pyx              the connection to the server    response.pyx            its answer
+response_buffering.pyx  an answer that waits           temp_file.pyx           what waits on disk
+local_reply.pyx        answers that lb makes
 internal_redirect.pyx  error_page and the like         x_accel.pyx             X-Accel-Redirect and its brothers
 upgrade.pyx            101 and 103                     lingering_close.pyx     the end of a connection
 header_filter.pxd      fields hidden, added, expires   proxy_redirect.pxd      Location, Refresh and cookies rewritten

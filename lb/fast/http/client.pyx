@@ -295,9 +295,12 @@ cdef void client_left(Request* r, uint16_t status) noexcept nogil:
 
 
 cdef void client_show_break(Request* r) noexcept nogil:
-    """An answer that ends with the connection (to HTTP/1.0) would look whole: it is reset."""
-    if r.flags & RQ_STARTED and r.outb.kind >= B_CHUNKED and not r.outb.chunk_out:
-        conn_reset(r.client)
+    """An answer that has begun will not be whole."""
+    cdef Message m
+    if r.flags & RQ_STARTED:
+        message_begin(&m, r, r.client, NULL, 0)
+        m.framing = r.outb.out
+        r.client.enc.abort(&m)
 
 
 cdef void client_cut(Request* r) noexcept nogil:

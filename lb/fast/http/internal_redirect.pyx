@@ -61,7 +61,7 @@ cdef void redirect_body_drop(Request* r) noexcept nogil:
     r.flags &= ~(RQ_NO_REPLAY | RQ_CONTINUE | RQ_BODY_DROP | RQ_GATHER)
     r.inb.done = 1
     r.inb.kind = B_NONE
-    r.inb.chunk_out = 0
+    r.inb.out = B_NONE
     r.h.content_length = -1
     c.flags &= ~CF_BULK
     splice_pipe_give(c)

@@ -151,27 +151,15 @@ cdef bint request_body_unwanted(Request* r) noexcept nogil:
 
 
 cdef bint request_body_send(Request* r, char* data, uint32_t n) noexcept nogil:
-    """Body bytes to the server, in our own chunk where the framing asks for it; room lies before and behind `data`."""
-    cdef Out o
-    cdef char size[20]
-    cdef uint32_t k
+    """Body bytes to the server, framed as its head said; room lies before and behind `data`."""
+    cdef Message m
+    cdef char front[FRAME_ROOM]
     if r.flags & RQ_BODY_DROP:          # the head that went out says so: more bytes would be the next request
         return True
-    if r.inb.chunk_out:
-        if n:
-            out_init(&o, size, sizeof(size))
-            out_hex(&o, n)
-            out_put(&o, b"\r\n", 2)
-            k = <uint32_t> (o.p - size)
-            data -= k
-            memcpy(data, size, k)
-            n += k
-            memcpy(data + n, b"\r\n", 2)
-            n += 2
-        if r.inb.done:
-            memcpy(data + n, b"0\r\n\r\n", 5)
-            n += 5
-    return n == 0 or conn_send(r.up, data, n)
+    message_begin(&m, r, r.up, front, FRAME_ROOM)
+    m.framing = r.inb.out
+    message_frame(&m, n, r.inb.done, data + n, TAILROOM)
+    return message_send(&m, data, n)
 
 
 cdef void request_body_refused(Request* r, int status) noexcept nogil:

@@ -33,12 +33,17 @@ cdef void request_expected(Request* r) noexcept nogil:
     if not r.inb.done and r.body == NULL and request_streams(r) and not r.flags & RQ_BODY_DROP:
         r.flags |= RQ_CONTINUE
     else:
-        request_continue(r)
+        request_send_continue(r)
 
 
-cdef void request_continue(Request* r) noexcept nogil:
-    r.interim_n += 25
-    conn_send(r.client, b"HTTP/1.1 100 Continue\r\n\r\n", 25)
+cdef void request_send_continue(Request* r) noexcept nogil:
+    cdef char room[64]
+    cdef Message m
+    message_begin(&m, r, r.client, room, sizeof(room))
+    message_status(&m, 100, b"Continue", 8)
+    m.to.enc.head(&m, HEAD_END)
+    r.interim_n += message_front(&m)
+    conn_send(m.to, m.begin, message_front(&m))
 
 
 cdef bint request_buffer_kept(Request* r) noexcept nogil:

@@ -61,6 +61,29 @@ ctypedef struct HeaderFilter:      # what a location makes of an answer's fields
     int64_t expires_seconds
     Value expires_text
 
+cdef enum GzipProxied:      # gzip_proxied
+    GP_OFF = 1
+    GP_EXPIRED = 2
+    GP_NO_CACHE = 4
+    GP_NO_STORE = 8
+    GP_PRIVATE = 16
+    GP_NO_MODIFIED = 32
+    GP_NO_ETAG = 64
+    GP_AUTH = 128
+    GP_ANY = 256
+
+ctypedef struct GzipRules:  # which answers leave compressed (http/gzip.pyx)
+    Dict* types             # NULL: any
+    int64_t min_length
+    uint32_t buffers        # bytes of one piece that leaves
+    uint16_t proxied        # GzipProxied
+    uint8_t level
+    uint8_t minor           # least HTTP/1.minor
+    uint8_t vary
+    uint8_t msie6           # gzip_disable msie6
+    Regex** disable
+    uint32_t ndisable
+
 cdef enum BodyFile:
     BODY_FILE_OFF = 0
     BODY_FILE_ON = 1
@@ -125,6 +148,7 @@ ctypedef struct Location:
     Value method            # proxy_method; n 0: the client's
     NextRule next
     HeaderFilter* header_filter            # NULL: an answer's fields pass as they are
+    GzipRules* gzip         # NULL: off
     uint32_t special        # bit per FieldId of an answer's fields that do not simply pass
     Str pattern
     Upstream* ups

@@ -9,7 +9,7 @@ cdef enum BodyKind:
 ctypedef struct Body:       # framing of one message body, as it comes in
     uint8_t kind            # BodyKind
     uint8_t done            # its last byte was read
-    uint8_t chunk_out       # it leaves in our own chunks
+    uint8_t out             # BodyKind: how it leaves
     int64_t left            # B_LENGTH
     uint64_t seen           # body bytes read
     uint64_t raw            # the same with their chunks' framing
@@ -57,10 +57,26 @@ ctypedef struct TempFile:      # a temporary file (http/temp_file.pyx), or a sta
     int32_t fd
     uint8_t keep            # the file stays
     uint8_t ours            # a static file (static/file.pyx): read only
-    uint8_t chunked         # it leaves as a chunk: the last one is still to come
     Str path                # ends in NUL; n 0: it has no name any more
     uint64_t size           # bytes written, or where to end
     uint64_t at             # bytes passed on
+    uint64_t framed         # an answer's: where the piece ends whose framing went out before it; 0: none yet
+    char back[8]            # and what goes out behind that
+    uint8_t nback
+
+cdef enum Flow:             # what a filter is told of what follows these bytes
+    FLOW_MORE = 0           # more is at hand
+    FLOW_FLUSH = 1          # nothing now: what was held back must go on
+    FLOW_LAST = 2           # nothing at all
+
+ctypedef struct BodyFilter: # a step of a body's way out, in its request's memory (http/body_filter.pyx)
+    BodyFilter* next
+    bint (*body)(BodyFilter* f, Message* m, char* p, uint32_t n, int flow) noexcept nogil   # takes all; False: as filter_next
+    void (*free)(BodyFilter* f) noexcept nogil
+
+cdef enum Coded:            # Request.coded
+    CODED_VARY = 1          # it depends on Accept-Encoding
+    CODED_GZIP = 2
 
 ctypedef struct Try:        # a server that a request was given to and has left
     Try* next
@@ -88,6 +104,9 @@ ctypedef struct Request:    # one exchange of a client with an upstream; lies at
     Body inb                # the client's body
     Body outb               # the server's body
     Buf* body               # body bytes that came with the head: sent after the head, kept for a retry
+    BodyFilter* filters     # of the answer, first to last; NULL: none
+    uint64_t gzip_in        # bytes that the answer's gzip took and gave
+    uint64_t gzip_out
     TempFile* body_file            # the whole body, where it is too long for memory
     TempFile* response_file             # what of the answer waits on disk for the client, or a static file
     char* uri               # normalised path, decoded
@@ -105,6 +124,7 @@ ctypedef struct Request:    # one exchange of a client with an upstream; lies at
     uint32_t ncaptures      # pairs of them
     uint16_t err_status     # status that the answer shows whatever its maker says; 0: its own
     uint64_t unfit          # 416: length of the file, and 1
+    uint8_t coded           # Coded: of the answer
     uint8_t uri_changes     # rewrites and internal redirects so far
     uint32_t flags          # ReqFlag
     uint16_t status         # sent to the client, 0: none yet

@@ -46,6 +46,7 @@ cdef Conn* conn_new(int fd, int kind) noexcept nogil:
     c.posted = NULL
     c.fd = fd
     c.kind = kind
+    c.enc = &h1_encoder
     c.born = c.opened = loop.now
     c.got = c.put = 0
     c.loc = NULL

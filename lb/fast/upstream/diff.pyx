@@ -32,7 +32,7 @@ cdef inline bint diff_between_objects(const unsigned char* p) noexcept nogil:
 
 
 def objects_apart(const unsigned char[::1] a, const unsigned char[::1] b):
-    cdef size_t na = a.header_filter[0], nb = b.header_filter[0], start, end
+    cdef size_t na = a.shape[0], nb = b.shape[0], start, end
     if na < 4 or nb < 4:            # [{}]
         raise ValueError("not a list of objects")
     with nogil:

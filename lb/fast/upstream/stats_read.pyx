@@ -54,7 +54,7 @@ cdef int stats_find_row(const unsigned char[::1] view, int worker, layout, Tally
     cdef int workers
     cdef size_t size
     workers, size = layout
-    if not 0 <= worker < workers or size > <size_t> view.header_filter[0] or size < workers * sizeof(WorkerStats):
+    if not 0 <= worker < workers or size > <size_t> view.shape[0] or size < workers * sizeof(WorkerStats):
         raise ValueError(f"no counters of worker {worker} of {workers} in {size} of {view.shape[0]} bytes")
     b.room = stats_bytes_room(size, workers)
     b.st = <WorkerStats*> &view[0] + worker

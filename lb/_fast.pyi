@@ -15,6 +15,7 @@ STOP_NOW: int  # close everything
 
 VARIABLES: frozenset[str]  # names that a Value may use; a name that ends in "_" is a family: "http_"
 NGINX_VERSION: str  # whose behaviour lb follows
+PHASES: tuple[str, ...]  # of an exchange, as in Request.phase
 BUILD: str  # "release", "debug", "asan", "profile" or "coverage"
 BUILT: dict[str, str]  # with what the engine was built: mode, flags, compiler, cython
 
@@ -71,6 +72,7 @@ TALLY_BOUNDS: tuple[int, ...]  # bounds of the cells of a histogram, in ms; the 
 TALLY_FIELDS: tuple[str, ...]  # what a row begins with; connect, header, response are len(TALLY_BOUNDS) + 1 numbers
 TALLY_OTHER: bytes  # the "address" of servers that have no tally of their own
 
+def phases_walked() -> dict[tuple[str, str], int]: ...  # empty in a release build
 def stats_size(workers: int, upstreams: int = 0) -> int: ...
 def tallies_add(
     shm: mmap.mmap,

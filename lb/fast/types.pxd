@@ -23,6 +23,7 @@ ctypedef struct Peer
 ctypedef struct Upstream
 ctypedef struct Table
 ctypedef struct Listener
+ctypedef struct Settings
 ctypedef struct Location
 ctypedef struct Server
 ctypedef struct StreamServer

@@ -4,6 +4,8 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 cdef extern from "debug.h" nogil:
     void BUG_ON(bint cond) noexcept
+    void COUNT_WALK(int before, int after) noexcept
+    unsigned long LB_WALKED(int before, int after) noexcept
     bint likely "lb_likely"(bint x) noexcept
     bint unlikely "lb_unlikely"(bint x) noexcept
     const char* LB_BUILD_NAME

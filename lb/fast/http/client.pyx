@@ -14,7 +14,7 @@ cdef void client_accepted(Conn* c) noexcept nogil:
 
 cdef void client_event(Conn* c) noexcept nogil:
     cdef Request* r = c.req
-    if r != NULL and r.flags & RQ_TUNNEL:
+    if r != NULL and r.phase == PH_TUNNEL:
         tcp_event(c)
         return
     if r != NULL and c.out == NULL and c.ready & R_WRITE and temp_file_left(r.response_file) and not response_buffer_again(r):
@@ -28,23 +28,29 @@ cdef void client_event(Conn* c) noexcept nogil:
     if r == NULL:
         client_read(c)
         return
-    if r.flags & RQ_TUNNEL:             # since client_flush
+    if r.phase == PH_TUNNEL:            # since client_flush
         tcp_event(c)
-        return
-    if r.flags & (RQ_GATHER | RQ_DISCARD | RQ_DELAYED):
-        if r.flags & RQ_DELAYED:
-            limit_event(r)
-        elif r.flags & RQ_GATHER:
-            request_buffer_read(r)
-        else:
-            request_discard_read(r)
-        return
+    elif r.phase == PH_DELAYED:
+        limit_event(r)
+    elif r.phase == PH_BODY:
+        request_buffer_read(r)
+    elif r.phase == PH_DISCARDING:
+        request_discard_read(r)
+    elif r.phase == PH_ANSWERED:
+        if c.ready & R_ERR:
+            client_gone(r)
+    else:
+        client_waits(r)
+
+
+cdef void client_waits(Request* r) noexcept nogil:
+    """An event of a client whose request is with a server."""
+    cdef Conn* c = r.client
     if r.up != NULL and r.up.pipe != NULL and c.ready & R_WRITE and not proxy_splice(r):
         return
-    if not r.inb.done and not r.flags & (RQ_ANSWERED | RQ_BODY_OFF):
+    if not r.inb.done and not r.flags & RQ_BODY_OFF:
         request_body_up(r)
-        return
-    if c.ready & R_ERR or (c.ready & R_HUP and not r.flags & RQ_ANSWERED):
+    elif c.ready & (R_ERR | R_HUP):
         client_gone(r)
 
 
@@ -63,15 +69,15 @@ cdef bint client_flush(Conn* c) noexcept nogil:
     timer_clear(&c.timer)
     if r == NULL:
         return True
-    if r.flags & RQ_GATHER:             # it was 100 Continue
+    if r.phase == PH_BODY:              # it was 100 Continue
         timer_set(&loop.wheel, &c.timer, loop.now + r.loc.body_timeout)
         return True
     if temp_file_left(r.response_file):
         return response_buffer_again(r)
-    if r.flags & RQ_ANSWERED:
+    if r.phase == PH_ANSWERED:
         request_done(r)
         return False
-    if r.up != NULL and r.up.state == S_BUSY:
+    if r.phase in (PH_READING_HEAD, PH_READING_BODY):
         proxy_timers(r)
         if r.up.ready & R_READ:
             proxy_read(r)
@@ -106,8 +112,8 @@ cdef void request_begin(Request* r, char* rest, uint32_t n) noexcept nogil:
         client_no_path(r)
         reply_status(r, status)
         return
-    if r.loc.realip != NULL:
-        realip_apply(r, r.loc.realip)
+    if r.settings.realip != NULL:
+        realip_apply(r, r.settings.realip)
     location_route(r)
 
 
@@ -175,11 +181,11 @@ cdef int request_path(Request* r) noexcept nogil:
 
 cdef void request_handle(Request* r) noexcept nogil:
     cdef Location* l = r.loc
-    if l.realip != NULL and r.own == NULL:
-        realip_apply(r, l.realip)
+    if r.settings.realip != NULL and r.own == NULL:
+        realip_apply(r, r.settings.realip)
     if l.nlimits and not r.limited and not limit_passes(r):
         return
-    if l.access.n and not access_admits(r, &l.access):
+    if r.settings.access.n and not access_admits(r, &r.settings.access):
         reply_status(r, 403)
         return
     request_handle_by(r, l.handler)
@@ -211,7 +217,7 @@ cdef void request_handle_by(Request* r, int handler) noexcept nogil:
 cdef void request_answered(Request* r) noexcept nogil:
     """The whole answer was handed to conn_send."""
     cdef Conn* c = r.client
-    r.flags |= RQ_ANSWERED
+    request_phase(r, PH_ANSWERED)
     if c.flags & CF_FAILED:
         client_broken(c)
         return
@@ -263,7 +269,7 @@ cdef void request_sent_tell(Request* r) noexcept nogil:
 cdef void request_log(Request* r) noexcept nogil:
     loop.st.status[r.status // 100 if 100 <= r.status < 600 else 0] += 1
     request_sent_tell(r)
-    access_log_write(r.loc.logs, r.loc.nlogs, r)
+    access_log_write(r.settings.logs, r.settings.nlogs, r)
 
 
 cdef void client_broken(Conn* c) noexcept nogil:
@@ -321,23 +327,25 @@ cdef void client_timeout(Conn* c) noexcept nogil:
             return
         conn_close(c)
         return
-    if r.flags & RQ_DISCARD:
+    if r.phase == PH_DISCARDING:
         request_free(r)
         conn_close(c)
-        return
-    if r.flags & RQ_TUNNEL:
+    elif r.phase == PH_TUNNEL:
         tcp_timeout(c)
-        return
-    if r.flags & RQ_DELAYED:
+    elif r.phase == PH_DELAYED:
         limit_over(r)
-        return
+    else:
+        client_too_slow(r)
+
+
+cdef void client_too_slow(Request* r) noexcept nogil:
+    """It takes nothing of the answer, or nothing comes of its body."""
+    cdef Conn* c = r.client
     if response_held(r) or (r.up != NULL and r.up.pipe != NULL):
         log_request(LOG_INFO, r, b"client timed out", ETIMEDOUT, b"while sending response to client")
         if r.loc.reset:
             conn_reset(c)
         client_gone(r)
-        return
-    if not r.inb.done and not r.flags & RQ_ANSWERED:
+    elif not r.inb.done and r.phase != PH_ANSWERED:
         log_request(LOG_INFO, r, b"client timed out", ETIMEDOUT, b"while reading client request body")
         request_body_refused(r, 408)
-        return

@@ -50,15 +50,15 @@ cdef const char* reply_reason(int status) noexcept nogil:
     return b""
 
 
-cdef void response_head_start(Message* m, int status, const char* phrase, uint32_t n, uint32_t own) noexcept nogil:
+cdef void response_head_start(Message* m, int status, const char* phrase, uint32_t n, uint64_t own) noexcept nogil:
     """Status line, Server and Date, but for what `own` says that the server's answer brings (bits of FieldId); r.kept."""
     cdef Request* r = m.r
     message_status(m, status, phrase, n)
-    if not own & 1 << F_SERVER:
+    if not own & 1ull << F_SERVER:
         out_put(&m.front, b"Server: ", 8)
         out_str(&m.front, loop.env.product if r.loc.no_tokens else loop.env.version)
         out_put(&m.front, b"\r\n", 2)
-    if not own & 1 << F_DATE:
+    if not own & 1ull << F_DATE:
         out_put(&m.front, b"Date: ", 6)
         out_put(&m.front, loop.date, 29)
         out_put(&m.front, b"\r\n", 2)
@@ -213,7 +213,7 @@ cdef const char* reply_refusal(int status) noexcept nogil:
 
 cdef void reply_forget(Request* r) noexcept nogil:
     """Of an answer of which a value is not known (regex_gave_up) nothing is left for the one that takes its place."""
-    r.flags &= ~<uint32_t> RQ_GAVE_UP
+    r.flags &= ~<uint64_t> RQ_GAVE_UP
     temp_file_free(r.response_file)
     r.response_file = NULL
     r.location.p = NULL

@@ -1,4 +1,4 @@
-"""The connection to the server: our request out, its answer in, as long as the client takes it (what the answer is: response.pyx).
+"""The connection to the server: our request out, its answer in while the client takes it (what the answer is: response.pyx).
 
     proxy_send: head and first body in one send -> proxy_event -> proxy_read -> response_head | response_body | proxy_splice
                                                                              -> proxy_ended
@@ -45,7 +45,7 @@ cdef void proxy_send(Request* r) noexcept nogil:
         up_abandon(r)
         reply_status(r, 431)
         return
-    r.flags |= RQ_SENT
+    request_phase(r, PH_READING_HEAD)
     ok = proxy_send_first(&m)
     proxy_timers(r)
     if not ok:                          # it may have answered before it closed
@@ -84,7 +84,7 @@ cdef void proxy_timers(Request* r) noexcept nogil:
     elif paused or (body_due and not r.flags & RQ_BODY_DROP):
         timer_clear(&u.timer)
     else:
-        timer_set(&loop.wheel, &u.timer, loop.now + r.loc.read_timeout)
+        timer_set(&loop.wheel, &u.timer, loop.now + r.settings.read_timeout)
 
 
 cdef void proxy_write_head(Message* m) noexcept nogil:
@@ -162,7 +162,7 @@ cdef void proxy_event(Request* r) noexcept nogil:
         request_body_up(r)
         if u.req != r:
             return
-    elif temp_file_left(r.body_file) and u.out == NULL and r.flags & RQ_SENT and not request_buffer_file_up(r):
+    elif temp_file_left(r.body_file) and u.out == NULL and not request_buffer_file_up(r):
         return
     if u.ready & R_READ:
         proxy_read(r)
@@ -186,7 +186,7 @@ cdef void proxy_read(Request* r) noexcept nogil:
         if u.inb != NULL:
             n = buf_len(u.inb)
             memcpy(p, buf_data(u.inb) + u.inb.off, n)
-        got = conn_recv(u, p + n, SCRATCH - n if r.flags & RQ_UP_HEAD else FIRST_READ)
+        got = conn_recv(u, p + n, SCRATCH - n if r.phase == PH_READING_BODY else FIRST_READ)
         if got == -1:
             return
         if got <= 0:
@@ -196,7 +196,7 @@ cdef void proxy_read(Request* r) noexcept nogil:
             buf_free(&loop.pool, u.inb)
             u.inb = NULL
         n += <uint32_t> got
-        if not (response_body(r, NULL, p, n) if r.flags & RQ_UP_HEAD else response_head(r, p, n)):
+        if not (response_body(r, NULL, p, n) if r.phase == PH_READING_BODY else response_head(r, p, n)):
             return
         proxy_timers(r)
         if r.outb.out == B_LENGTH and r.outb.left >= SPLICE_LEAST and splice_allowed(u, c) and not response_held(r):
@@ -247,7 +247,7 @@ cdef bint proxy_splice(Request* r) noexcept nogil:
 
 cdef void proxy_ended(Request* r, bint clean) noexcept nogil:
     """The server closed (clean) or broke the connection."""
-    cdef bint fresh = not r.flags & RQ_UP_HEAD
+    cdef bint fresh = r.phase == PH_READING_HEAD
     if not fresh and clean and r.outb.kind == B_CLOSE:
         r.outb.done = 1
         r.flags &= ~RQ_UP_KEEP

@@ -58,7 +58,7 @@ cdef void request_body_up(Request* r) noexcept nogil:
     if c.ready & R_ERR:                 # gone both ways: nobody is left to answer to
         request_body_left(r, b"while sending request to upstream")
         return
-    if u == NULL or u.state != S_BUSY or r.flags & (RQ_SENT | RQ_BODY_OFF) != RQ_SENT:
+    if r.phase not in (PH_READING_HEAD, PH_READING_BODY) or r.flags & RQ_BODY_OFF:
         return
     for _i in range(4):
         if u.out != NULL or c.pipe != NULL or c.flags & CF_BULK or not c.ready & R_READ or r.inb.done:

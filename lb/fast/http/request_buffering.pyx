@@ -74,7 +74,7 @@ cdef bint request_buffer_kept(Request* r) noexcept nogil:
 cdef void request_buffer_begin(Request* r) noexcept nogil:
     cdef Conn* c = r.client
     cdef Buf* b
-    r.flags |= RQ_GATHER
+    request_phase(r, PH_BODY)
     if not request_buffer_kept(r):
         return
     if r.loc.single_buffer and r.body_file == NULL and r.inb.kind == B_LENGTH and <uint64_t> r.h.content_length <= r.loc.body_buffer:
@@ -109,7 +109,6 @@ cdef void request_buffer_read(Request* r) noexcept nogil:
         if rc == 0:
             break
         if r.inb.done:
-            r.flags &= ~RQ_GATHER
             timer_clear(&c.timer)
             up_start(r)
             return
@@ -207,7 +206,7 @@ cdef bint request_may_discard(Request* r) noexcept nogil:
 
 cdef void request_discard_begin(Request* r) noexcept nogil:
     """The answer was sent and logged: read the rest, for lingering_time and within client_max_body_size, then go on."""
-    r.flags |= RQ_DISCARD
+    request_phase(r, PH_DISCARDING)
     r.client.born = loop.now
     r.client.loc = r.loc
     lingering_on(r.client)

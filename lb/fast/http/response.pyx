@@ -43,11 +43,12 @@ cdef bint response_head(Request* r, char* p, uint32_t n) noexcept nogil:
     r.up_status = h.status
     r.up_header = loop.now - r.up_start
     stats_head(r)
-    if h.status >= 403 and r.loc.next.mask > NX_INVALID and up_may_retry(r, up_next_bit(WHY_STATUS, h.status), False):
+    if (h.status >= 403 and r.settings.next.mask > NX_INVALID
+            and up_may_retry(r, up_next_bit(WHY_STATUS, h.status), False)):
         up_failed(r, WHY_STATUS)
         return False
     peer_time_seen(r, TIMED_HEADER, r.up_header)
-    r.flags |= RQ_UP_HEAD
+    request_phase(r, PH_READING_BODY)
     if r.loc.uses & USES_UP_HEAD:
         response_keep_head(r, p - h.size, &h)
     if h.status >= 300 and r.loc.intercept_errors and redirect_error_page_for(r.loc, h.status) != NULL:
@@ -200,7 +201,7 @@ cdef bint response_given_up(Request* r) noexcept nogil:
     up_abandon(r)
     up_try_add(r, r.peer)
     memset(&r.outb, 0, sizeof(Body))
-    r.flags &= ~<uint32_t> (RQ_HOLD | RQ_UP_HEAD)
+    r.flags &= ~<uint64_t> RQ_HOLD
     reply_status(r, 500)
     return False
 
@@ -208,7 +209,6 @@ cdef bint response_given_up(Request* r) noexcept nogil:
 cdef bint response_broken(Request* r, bint unsent) noexcept nogil:
     """The answer cannot be passed on: 502 while nothing was sent, else the client sees the break. Always False."""
     if unsent:
-        r.flags &= ~RQ_UP_HEAD
         memset(&r.outb, 0, sizeof(Body))        # the next server's body is decoded from its start
         up_failed(r, WHY_INVALID)
         return False

@@ -31,7 +31,7 @@ cdef bint response_may_read_on(Request* r) noexcept nogil:
     """May more of the answer be read from the server now?"""
     if not response_held(r):
         return True
-    if not r.flags & RQ_HOLD or r.flags & RQ_TUNNEL or not r.flags & RQ_UP_HEAD:
+    if not r.flags & RQ_HOLD or r.phase != PH_READING_BODY:
         return False
     if temp_file_left(r.response_file):
         return r.response_file.size < r.loc.temp_max
@@ -157,7 +157,7 @@ cdef bint response_buffer_end(Request* r) noexcept nogil:
     """All of the file is on its way, and with the answer whole this is its end: a temporary one begins anew. False: the client's
     connection failed."""
     cdef TempFile* s = r.response_file
-    if not response_buffer_frame(r, 0, (r.flags & RQ_ANSWERED) != 0):
+    if not response_buffer_frame(r, 0, r.phase == PH_ANSWERED):
         return False
     if not s.ours and s.size:
         s.at = s.size = s.framed = 0
@@ -172,11 +172,11 @@ cdef bint response_buffer_again(Request* r) noexcept nogil:
         return False
     if c.out != NULL or temp_file_left(r.response_file):
         return True
-    if r.flags & RQ_ANSWERED:
+    if r.phase == PH_ANSWERED:
         timer_clear(&c.timer)
         request_done(r)
         return False
-    if r.up != NULL and r.up.state == S_BUSY:
+    if r.phase in (PH_READING_HEAD, PH_READING_BODY):
         proxy_timers(r)
         if r.up.ready & R_READ:
             loop_post(r.up)

@@ -8,7 +8,7 @@ proxy_read_timeout, end it.
 
 cdef bint upgrade_wanted(Request* r) noexcept nogil:
     """Did our request head offer the client's Upgrade?"""
-    cdef uint32_t both = 1u << F_UPGRADE | 1u << F_CONNECTION
+    cdef uint64_t both = 1ull << F_UPGRADE | 1ull << F_CONNECTION
     return r.h.flags & H_UPGRADE and r.loc.overridden & both == both and not r.loc.http10 and r.inb.done
 
 
@@ -58,7 +58,8 @@ cdef void upgrade_begin(Request* r, const char* head, Head* h, const char* rest,
     r.up_header = loop.now - r.up_start
     stats_head(r)
     peer_time_seen(r, TIMED_HEADER, r.up_header)
-    r.flags = (r.flags | RQ_TUNNEL | RQ_UP_HEAD | RQ_STARTED) & ~(RQ_KEEP | RQ_UP_KEEP)
+    request_phase(r, PH_READING_BODY)
+    r.flags &= ~(RQ_KEEP | RQ_UP_KEEP)
     message_begin(&m, r, c, loop.heads, HEADS)
     m.upgrade.p = <char*> head + f.value
     m.upgrade.n = f.value_len
@@ -68,9 +69,10 @@ cdef void upgrade_begin(Request* r, const char* head, Head* h, const char* rest,
         response_keep_head(r, head, h)
     response_head_end(&m, -1)
     if r.flags & RQ_GAVE_UP:
-        r.flags &= ~(RQ_TUNNEL | RQ_STARTED)
         response_given_up(r)
         return
+    request_phase(r, PH_TUNNEL)
+    r.flags |= RQ_STARTED
     c.inb = NULL
     if m.front.full or not conn_send(c, m.begin, message_front(&m)) or (n and not conn_send(c, rest, n)) or (
             b != NULL and not conn_send(u, buf_data(b) + b.off, buf_len(b))):

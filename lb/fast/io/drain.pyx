@@ -118,7 +118,7 @@ cdef void drain_client(Conn* c) noexcept nogil:
         tcp_end(r)
         return
     up_abandon(r)
-    if not r.flags & RQ_DISCARD:        # that one was answered and logged
+    if r.phase != PH_DISCARDING:        # that one was answered and logged
         request_log(r)
     request_free(r)
     conn_close(c)

@@ -18,6 +18,7 @@ ctypedef struct Listener:
     Names names             # to Server*
     uint8_t has_names       # more than one server, or captures in a name: look it up
     StreamServer* stream
+    Settings* settings      # of `stream`, or of the default server
     Str addr                # bound address as written, for $server_addr of wildcard listeners see route/variables/request.pxd
     Str port
     uint8_t armed           # in epoll

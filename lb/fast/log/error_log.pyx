@@ -157,7 +157,7 @@ cdef const char* error_try_phase(Request* r) noexcept nogil:
     """What the request does with its server."""
     if r.up == NULL or r.up.state == S_CONNECT or r.flags & RQ_TCP:
         return b"while connecting to upstream"
-    return b"while reading upstream" if r.flags & RQ_UP_HEAD else b"while reading response header from upstream"
+    return b"while reading upstream" if r.phase >= PH_READING_BODY else b"while reading response header from upstream"
 
 
 cdef void log_try(Request* r, const char* text, int e, const char* phase) noexcept nogil:
@@ -186,7 +186,7 @@ cdef void log_connect(Request* r, int e) noexcept nogil:
 cdef void log_refused(Request* r, Head* h) noexcept nogil:
     """client sent invalid request: bare LF at byte 41 while reading client request line (http-strictness rule 11)"""
     cdef Out o
-    if not error_begin(&o, r.loc.errors, LOG_INFO):
+    if not error_begin(&o, r.settings.errors, LOG_INFO):
         return
     error_connection(&o, r.client)
     if h.error == 408:
@@ -204,7 +204,7 @@ cdef void log_refused(Request* r, Head* h) noexcept nogil:
     else:
         out_text(&o, b" while reading client request headers")
     error_context(&o, r)
-    error_end(&o, r.loc.errors, LOG_INFO)
+    error_end(&o, r.settings.errors, LOG_INFO)
 
 
 cdef void log_rule(Out* o, const char* head, Head* h) noexcept nogil:
@@ -225,7 +225,7 @@ cdef void error_lenient(Out* o) noexcept nogil:
 cdef void log_chunks(Request* r, uint8_t c) noexcept nogil:
     """upstream sent invalid chunked response: ... while reading upstream. `c`: the byte that was refused."""
     cdef Out o
-    if not error_begin(&o, r.loc.errors, LOG_ERR):
+    if not error_begin(&o, r.settings.errors, LOG_ERR):
         return
     error_connection(&o, r.client)
     out_text(&o, b"upstream sent invalid chunked response: ")
@@ -234,13 +234,13 @@ cdef void log_chunks(Request* r, uint8_t c) noexcept nogil:
         error_lenient(&o)
     out_text(&o, b" while reading upstream")
     error_context(&o, r)
-    error_end(&o, r.loc.errors, LOG_ERR)
+    error_end(&o, r.settings.errors, LOG_ERR)
 
 
 cdef void log_invalid(Request* r, Head* h, bint big, bint lenient) noexcept nogil:
     """upstream sent invalid header: ... while reading response header from upstream. `lenient`: proxy_lenient would take it."""
     cdef Out o
-    if not error_begin(&o, r.loc.errors, LOG_ERR):
+    if not error_begin(&o, r.settings.errors, LOG_ERR):
         return
     error_connection(&o, r.client)
     if big:
@@ -256,7 +256,7 @@ cdef void log_invalid(Request* r, Head* h, bint big, bint lenient) noexcept nogi
             error_lenient(&o)
     out_text(&o, b" while reading response header from upstream")
     error_context(&o, r)
-    error_end(&o, r.loc.errors, LOG_ERR)
+    error_end(&o, r.settings.errors, LOG_ERR)
 
 
 # ---- sessions

@@ -237,11 +237,11 @@ cdef void error_end(Out* o, ErrorLogs* e, int level) noexcept nogil:
 
 
 cdef ErrorLogs* error_logs_of(Request* r) noexcept nogil:
-    return r.stream.errors if r.flags & RQ_TCP else r.loc.errors
+    return r.settings.errors
 
 
 cdef ErrorLogs* error_logs_of_client(Conn* c) noexcept nogil:
-    return c.lst.stream.errors if c.lst.tcp else c.lst.fallback.fallback.errors
+    return c.lst.settings.errors
 
 
 cdef void error_number(Out* o, int e) noexcept nogil:

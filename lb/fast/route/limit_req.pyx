@@ -1,6 +1,6 @@
 """limit_req: requests that come too often wait, or are refused.
 
-    handle -> limit_passes -> (goes on) | reply_status(limit_req_status) | RQ_DELAYED: a timer, then limit_over -> handle
+    handle -> limit_passes -> (goes on) | reply_status(limit_req_status) | PH_DELAYED: a timer -> limit_over -> handle
 
 All of a location's limits are asked first; they count the request only if none refuses it, as nginx does. The zones' memory
 and arithmetic are in route/limit_req.pxd.
@@ -53,7 +53,7 @@ cdef bint limit_passes(Request* r) noexcept nogil:
     limit_log(r, worst, most, True)
     if l.limit_dry:
         return True
-    r.flags |= RQ_DELAYED
+    request_phase(r, PH_DELAYED)
     timer_set(&loop.wheel, &r.client.timer, loop.now + longest)
     if r.client.ready & (R_ERR | R_HUP):        # its end came with the request: no further event will tell
         loop_post(r.client)
@@ -62,7 +62,7 @@ cdef bint limit_passes(Request* r) noexcept nogil:
 
 cdef void limit_over(Request* r) noexcept nogil:
     """It has waited long enough."""
-    r.flags &= ~<uint32_t> RQ_DELAYED
+    request_phase(r, PH_ROUTING)
     request_handle(r)
 
 

@@ -32,7 +32,7 @@ cdef bint rewrite_run(Request* r, Op* ops, uint32_t n) noexcept nogil:
             return True
         else:
             if r.flags & RQ_URI_CHANGED:
-                r.flags = (r.flags & ~<uint32_t> RQ_URI_CHANGED) | RQ_NO_LOCATION
+                r.flags = (r.flags & ~<uint64_t> RQ_URI_CHANGED) | RQ_NO_LOCATION
             return False
     return regex_gave_up(r)
 
@@ -109,7 +109,7 @@ cdef bint rewrite_rewrite(Request* r, Op* op) noexcept nogil:
     r.args_len = args.n
     r.flags |= RQ_INTERNAL | RQ_URI_NEW
     if op.here:
-        r.flags = (r.flags & ~<uint32_t> RQ_URI_CHANGED) | RQ_NO_LOCATION
+        r.flags = (r.flags & ~<uint64_t> RQ_URI_CHANGED) | RQ_NO_LOCATION
     else:
         r.flags |= RQ_URI_CHANGED
     return False

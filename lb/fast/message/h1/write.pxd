@@ -6,7 +6,7 @@ What variables bring is not what a parser passed: a request line is written by h
 header_end_field (http/proxy_redirect.pxd), and there it is made clean, whichever directive it came by.
 """
 
-from libc.stdint cimport uint8_t, uint32_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from lb.fast.message.h1.fields cimport field_id
 from lb.fast.types cimport (Env, F_AUTHORIZATION, F_CONNECTION, F_CONTENT_LENGTH, F_CONTENT_TYPE, F_DATE,
                             F_EXPECT, F_HOST, F_KEEP_ALIVE, F_LOCATION, F_PROXY, F_PROXY_CONNECTION, F_SERVER, F_SET_COOKIE,
@@ -121,7 +121,7 @@ cdef inline bint h1_request_line(Out* o, Request* r, Env* env) noexcept nogil:
         out_str(o, r.method)
     if o.p == start or lb_scan_class(<uint8_t*> start, <uint8_t*> o.p, LB_TCHAR) != <uint8_t*> o.p:
         return o.full                   # there was no room for it: that is told by `full`
-    r.flags &= ~<uint32_t> RQ_HEAD_SENT
+    r.flags &= ~<uint64_t> RQ_HEAD_SENT
     if o.p - start == 4 and memcmp(start, b"HEAD", 4) == 0:
         r.flags |= RQ_HEAD_SENT
     out_char(o, 32)
@@ -172,16 +172,18 @@ cdef inline void h1_request_fields(Out* o, Request* r, Env* env) noexcept nogil:
 
 
 cdef enum:      # fields of a server that do not go to the client: hop-by-hop, framing, and what nginx hides
-    HIDDEN = (1 << F_CONTENT_LENGTH | 1 << F_TRANSFER_ENCODING | 1 << F_CONNECTION | 1 << F_KEEP_ALIVE
-              | 1 << F_PROXY_CONNECTION | 1 << F_TE | 1 << F_TRAILER | 1 << F_UPGRADE | 1 << F_DATE | 1 << F_SERVER
-              | 1 << F_X_ACCEL | 1 << F_X_PAD)
-    NO_TRAILER = 1 << F_HOST | 1 << F_CONTENT_TYPE | 1 << F_SET_COOKIE | 1 << F_LOCATION | 1 << F_EXPECT | 1 << F_AUTHORIZATION
-    MAY_PASS = 1 << F_DATE | 1 << F_SERVER | 1 << F_X_ACCEL | 1 << F_X_PAD      # with proxy_pass_header
+    HIDDEN = (1ull << F_CONTENT_LENGTH | 1ull << F_TRANSFER_ENCODING | 1ull << F_CONNECTION | 1ull << F_KEEP_ALIVE
+              | 1ull << F_PROXY_CONNECTION | 1ull << F_TE | 1ull << F_TRAILER | 1ull << F_UPGRADE | 1ull << F_DATE
+              | 1ull << F_SERVER | 1ull << F_X_ACCEL | 1ull << F_X_PAD)
+    NO_TRAILER = (1ull << F_HOST | 1ull << F_CONTENT_TYPE | 1ull << F_SET_COOKIE | 1ull << F_LOCATION | 1ull << F_EXPECT
+                  | 1ull << F_AUTHORIZATION)
+    MAY_PASS = 1ull << F_DATE | 1ull << F_SERVER | 1ull << F_X_ACCEL | 1ull << F_X_PAD      # with proxy_pass_header
 
 
 cdef inline void h1_response_fields(Out* o, Request* r, Env* env, const char* head, Head* h) noexcept nogil:
     """The answer's own fields, but for its framing."""
-    cdef uint32_t i, special = HIDDEN | r.loc.special
+    cdef uint32_t i
+    cdef uint64_t special = HIDDEN | r.loc.special
     cdef Field* f
     for i in range(h.nfields):
         f = &h.fields[i]

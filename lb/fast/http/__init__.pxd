@@ -11,7 +11,9 @@ internal_redirect.pyx  error_page and the like         x_accel.pyx             X
 upgrade.pyx            101 and 103                     lingering_close.pyx     the end of a connection
 header_filter.pxd      fields hidden, added, expires   proxy_redirect.pxd      Location, Refresh and cookies rewritten
 
-Others call: client_*, request_memory, reply, reply_status, proxy_begin, proxy_send, client_cut, request_log.
+Where an exchange stands is Request.phase (structs.pxd); request_phase alone changes it.
+
+Others call: client_*, request_memory, request_phase, reply, reply_status, proxy_begin, proxy_send, client_cut, request_log.
 
 Prefixes: accel_ client_ cookie_ header_ lingering_ proxy_ redirect_ reply_ reply request_ response_ temp_file_ upgrade_
 """

@@ -15,6 +15,7 @@ STOP_NOW: int  # close everything
 
 VARIABLES: frozenset[str]  # names that a Value may use; a name that ends in "_" is a family: "http_"
 NGINX_VERSION: str  # whose behaviour lb follows
+PHASES: tuple[str, ...]  # of an exchange, as in Request.phase
 BUILD: str  # "release", "debug", "asan", "profile" or "coverage"
 CUTTING: bool  # is the cutting transport of the tests built in (LB_CUTTING=SEED selects it)
 BUILT: dict[str, str]  # with what the engine was built: mode, flags, compiler, cython
@@ -123,6 +124,7 @@ SERVER_STATS_SINCE: int  # Unix ms of the change to it
 SERVER_STATS_BOUNDS: tuple[int, ...]  # bounds of the cells of a histogram, in ms; the last cell is what is above them
 SERVER_STATS_OTHER: bytes  # the "address" of servers that have no counters of their own
 
+def phases_walked() -> dict[tuple[str, str], int]: ...  # empty in a release build
 def stats_size(workers: int, upstreams: int = 0) -> int: ...
 def server_stats_add(
     shm: mmap.mmap,

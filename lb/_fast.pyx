@@ -58,6 +58,7 @@ include "fast/io/kinds.pyx"                   # what a kind of connection does
 include "fast/io/plain.pyx"                   # transport: plain sockets
 include "fast/io/cutting.pyx"                 # transport: of the tests
 include "fast/io/conn.pyx"                    # connections: slab, states, recv and send
+include "fast/message/h1/encode.pyx"          # HTTP/1's head, body, end, abort
 include "fast/io/handshake.pyx"               # a transport's handshake
 include "fast/io/splice.pyx"                  # bytes in bulk: splice
 include "fast/log/log.pyx"                    # log files, the error log
@@ -69,6 +70,7 @@ include "fast/log/names.pyx"                  # log files that requests name
 include "fast/log/access_log.pyx"             # access logs
 include "fast/io/accept.pyx"                  # clients come in
 include "fast/http/request.pyx"               # an exchange and its memory
+include "fast/message/message.pyx"            # the way out of every message
 include "fast/http/temp_file.pyx"             # temporary files
 include "fast/http/request_buffering.pyx"     # a request's body, whole before a server is chosen
 include "fast/route/regex.pyx"                # PCRE2
@@ -106,7 +108,8 @@ include "fast/upstream/upstream.pyx"          # choose, connect, reuse, fail ove
 include "fast/http/upgrade.pyx"               # 101 and 103
 include "fast/http/response_buffering.pyx"    # an answer that waits for its client
 include "fast/http/lenient.pyx"               # what proxy_lenient takes
-include "fast/http/response.pyx"              # HTTP servers: request out, answer in
+include "fast/http/proxy.pyx"                 # the connection to the server: request out, answer in
+include "fast/http/response.pyx"              # the server's answer
 include "fast/io/drain.pyx"                   # leaving
 include "fast/upstream/table.pyx"             # a new table takes over
 include "fast/upstream/publish.pyx"           # a Python list becomes a table

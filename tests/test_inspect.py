@@ -52,7 +52,7 @@ def shown(*arguments):
 
 
 HELD = (
-    r'^    request GET /held/x\?y=1: server "s\.example", location "/held/", flags keep,sent,held, status 0, '
+    r'^    request GET /held/x\?y=1: server "s\.example", location "/held/", phase reading head, flags keep,held, status 0, '
     r'age \d+\.\d{3} s, body 0 bytes, whole, upstream "u", tries 1, server 127\.0\.0\.1:\d+ \(\d active, 0 failed\), '
     r"on fd \d+ busy, answer 0 0 bytes$"
 )
@@ -75,7 +75,7 @@ def check(text, worker):
     assert re.search(CLIENT + r".*\n" + HELD, text, re.M)
     assert re.search(r"^conn \d+ \*\d+ http client idle fd \d+: .* 1 requests, .*timer in \d+\.\d{3} s$", text, re.M)
     assert re.search(r"^conn \d+ upstream idle fd \d+: to 127\.0\.0\.1:\d+, .*flags .*used", text, re.M)
-    assert re.search(r'^    session: flags sent,tcp,held, .*upstream "t", tries 1, ', text, re.M)
+    assert re.search(r'^    session: phase tunnel, flags tcp,held, .*upstream "t", tries 1, ', text, re.M)
     assert re.search(r"^conn \d+ listen free fd \d+: 127\.0\.0\.1:\d+, ", text, re.M)
 
 

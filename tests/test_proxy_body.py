@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -191,6 +192,25 @@ def test_no_directory(run_lb, http_backend, connect, tmp_path):
     lb.expect_log(r"\[crit\] .*open\(\) of a temporary file failed \(20: Not a directory\)")
     assert connect(lb.port("http")).request("POST", body=LONG[:50_000]).status == 500
     assert connect(lb.port("http")).request("POST", body=b"short").status == 200
+
+
+def test_an_answer_is_not_cut_by_the_body_that_goes_on(run_lb, http_backend, connect, tmp_path):
+    """The 500 of a body that cannot be kept is a long page: what still comes of the body is no reason to end it."""
+    (tmp_path / "bodies").write_text("a file")
+    page = tmp_path / "page"
+    page.touch()
+    os.truncate(page, 32 << 20)
+    inside = f"client_max_body_size 0; error_page 500 /page; location = /page {{ root {tmp_path}; }}"
+    lb = run_lb(ONE, a=http_backend().address, b="127.0.0.1:9", inside=inside, directory=tmp_path, levels="")
+    lb.expect_log("temporary file")
+    client = connect(lb.port("http"))
+    client.send(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % (len(LONG) * 2) + LONG)
+    wait_for(lambda: "temporary file" in lb.log)
+    for _ in range(20):
+        client.send(LONG[:50_000])
+    head, _, body = client.recv_to_end().partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 500 ")
+    assert len(body) == 32 << 20
 
 
 @pytest.mark.parametrize("inside", ["proxy_set_body new;", "proxy_pass_request_body off;"])

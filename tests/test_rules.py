@@ -195,6 +195,19 @@ def test_no_prefix_leads_to_two_rooms():
             )
 
 
+def test_the_life_of_a_request_names_what_is_there():
+    text = (ROOT / "doc/life-of-a-request.md").read_text()
+    code = "\n".join(path.read_text() for path in ENGINE.rglob("*.p*"))
+    files = {name for name in re.findall(r"`([a-z_0-9/]+\.p(?:yx|xd|y))`", text) if "/" in name}
+    assert sorted(name for name in files if not any((root / name).exists() for root in (ENGINE, ROOT))) == []
+    names = set(re.findall(r"\b(?:PH|RQ|S)_[A-Z_]+\b", text)) | set(
+        re.findall(r"`((?:%s)\w+)`" % "|".join(sorted({prefix for door in DOORS for prefix in prefixes(door)})), text)
+    )
+    assert sorted(name for name in names if not re.search(rf"\b{name}\b", code)) == []
+    phases = set(re.findall(r"^    (PH_\w+) = ", (ENGINE / "http/structs.pxd").read_text(), re.M))
+    assert {name for name in names if name.startswith("PH_")} == phases
+
+
 # ---- Python's folders
 
 LAYERS = [

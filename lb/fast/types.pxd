@@ -18,10 +18,13 @@ ctypedef struct Timer
 ctypedef struct Conn
 ctypedef struct Transport
 ctypedef struct Request
+ctypedef struct Message
+ctypedef struct Encoder
 ctypedef struct Peer
 ctypedef struct Upstream
 ctypedef struct Table
 ctypedef struct Listener
+ctypedef struct Settings
 ctypedef struct Location
 ctypedef struct Server
 ctypedef struct StreamServer
@@ -39,4 +42,5 @@ include "static/structs.pxd"
 include "http/settings.pxd"
 include "stream/structs.pxd"
 include "compile/structs.pxd"
+include "message/structs.pxd"
 include "io/worker.pxd"

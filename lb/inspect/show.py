@@ -98,11 +98,12 @@ def place(engine: Engine, conn: Struct) -> str:
 
 
 def exchange(engine: Engine, request: Struct) -> str:
-    """request GET /x?y: server "s", location "/", flags ..., status 0, ...; a stream's is a session."""
+    """request GET /x?y: server "s", location "/", phase ..., flags ..., status 0, ...; a stream's is a session."""
     is_session = "tcp" in engine.flags("ReqFlag", request.flags).split(",")
     facts = [] if is_session else [f'server "{engine.name("Server", request.srv)}"']
     if not is_session:
         facts.append(f'location "{engine.name("Location", request.loc, "pattern")}"')
+    facts.append(f"phase {engine.named('Phase', request.phase)}")
     facts += [f"flags {engine.flags('ReqFlag', request.flags)}", f"status {request.status}"]
     facts.append(f"age {seconds(engine.loop.now - request.start)}")
     if not is_session:

@@ -16,8 +16,14 @@
             abort();                                                                                      \
         }                                                                                                 \
     } while (0)
+/* How often an exchange went from one phase to another (http/request.pyx), for tests. */
+static unsigned long lb_walked[16][16] __attribute__((unused));
+#define COUNT_WALK(from, to) (lb_walked[from][to]++)
+#define LB_WALKED(from, to) (lb_walked[from][to])
 #else
 #define BUG_ON(cond) ((void)0)
+#define COUNT_WALK(from, to) ((void)0)
+#define LB_WALKED(from, to) 0ul
 #endif
 
 /* Is the transport of the tests built in (io/cutting.pyx)? */

@@ -6,6 +6,8 @@ cdef extern from "debug.h" nogil:
     void BUG_ON(bint cond) noexcept
     void COUNT_IF(bint cond, uint64_t counter) noexcept     # a macro: `counter` is a glitch of loop.st (stats.h)
     unsigned long lb_glitches
+    void COUNT_WALK(int before, int after) noexcept
+    unsigned long LB_WALKED(int before, int after) noexcept
     bint likely "lb_likely"(bint x) noexcept
     bint unlikely "lb_unlikely"(bint x) noexcept
     void lb_errno_set(int e) noexcept

@@ -213,8 +213,10 @@ cdef class Compiled:
         l.port = self.text(str(listener.address.port))
         if l.tcp:
             l.stream = self.stream(listener.stream)
+            l.settings = &l.stream.settings
         else:
             compile_servers(self, l, listener)
+            l.settings = &l.fallback.fallback.settings
         l.kind = K_TCP if l.tcp else K_HTTP
         l.handshake_timeout = (60_000 if l.tcp           # nginx's default of ssl_handshake_timeout
                                else listener.http[listener.default_server].settings.client_header_timeout_ms)
@@ -227,27 +229,20 @@ cdef class Compiled:
 
     cdef StreamServer* stream(self, server) except NULL:
         cdef StreamServer* s = <StreamServer*> self.mem(sizeof(StreamServer))
-        s.ups = &self.conf.ups[<int> server.upstream] if server.upstream >= 0 else NULL
+        compile_settings(self, &s.settings, server)
+        s.settings.ups = &self.conf.ups[<int> server.upstream] if server.upstream >= 0 else NULL
+        s.settings.read_timeout = server.proxy_timeout_ms
+        s.settings.next.mask = NX_ERROR | NX_TIMEOUT if server.next_upstream else 0
+        s.settings.ops = compile_ops(self, server.sets, &s.settings.nops, [])
         s.text = compile_value(self, server.text) if server.text is not None else NULL
         s.target = compile_value(self, server.target) if server.target is not None else NULL
-        s.ops = compile_ops(self, server.sets, &s.nops, [])
         s.show = server.show
-        s.plain = s.ups != NULL and not s.show and s.nops == 0 and not server.access and server.realip is None
-        compile_outgoing(self, &s.out, server)
+        s.plain = (s.settings.ups != NULL and not s.show and s.settings.nops == 0 and not server.access
+                   and server.realip is None)
         s.buffer = min(server.buffer_size or SCRATCH, SCRATCH)    # nginx would hang with 0
-        s.connect_timeout = server.proxy_connect_timeout_ms
-        s.timeout = server.proxy_timeout_ms
         s.delay = not server.tcp_nodelay
-        s.nlogs = len(server.access_logs)
-        s.logs = compile_access_logs(self, server.access_logs)
-        s.errors = compile_errors(self, server.error_logs)
-        compile_access(self, &s.access, server.access)
-        s.realip = compile_realip(self, server.realip)
         s.send_proxy_protocol = {"off": 0, "on": 1, "v2": 2}[server.proxy_protocol]
-        s.next.mask = NX_ERROR | NX_TIMEOUT if server.next_upstream else 0
         s.cut = not server.half_close
-        s.next.tries = min(server.next_upstream_tries, 65535)
-        s.next.timeout = server.next_upstream_timeout_ms
         return s
 
     cdef int limits(self, Server* s, settings) except -1:
@@ -264,10 +259,9 @@ cdef class Compiled:
 
     cdef int location(self, Location* l, handler, settings) except -1:
         self.uses = 0
-        l.connect_timeout = settings.proxy_connect_timeout_ms
-        l.read_timeout = settings.proxy_read_timeout_ms
+        compile_settings(self, &l.settings, settings)
+        l.settings.read_timeout = settings.proxy_read_timeout_ms
         l.write_timeout = settings.proxy_send_timeout_ms
-        compile_outgoing(self, &l.out, settings)
         l.keepalive_timeout = settings.keepalive_timeout_ms
         l.keepalive_requests = settings.keepalive_requests
         l.header_timeout = settings.client_header_timeout_ms
@@ -286,13 +280,8 @@ cdef class Compiled:
         l.no_tokens = settings.server_tokens == "off"
         l.default_type = self.text(settings.default_type)
         l.http10 = settings.proxy_http_version == "1.0"
-        l.nlogs = len(settings.access_logs)
-        l.logs = compile_access_logs(self, settings.access_logs)
-        l.errors = compile_errors(self, settings.error_logs)
         self.set_headers(l, settings.set_headers)
         compile_proxy(self, l, settings)
-        compile_access(self, &l.access, settings.access)
-        l.realip = compile_realip(self, settings.realip)
         compile_limits(self, l, settings)
         self.handler(l, handler)
         l.uses = self.uses
@@ -304,7 +293,7 @@ cdef class Compiled:
             if handler.url is not None:
                 l.proxy_url = compile_value(self, handler.url)
                 return 0
-            l.ups = &self.conf.ups[<int> handler.upstream]
+            l.settings.ups = &self.conf.ups[<int> handler.upstream]
             l.proxy_host = self.text(handler.host)
             if handler.uri is not None:
                 l.uri = self.text(handler.uri)
@@ -328,7 +317,7 @@ cdef class Compiled:
             h.value = self.value(value)
             h.id = field_id(<uint8_t*> h.name.p, h.name.n)
             if h.id:
-                l.overridden |= 1u << h.id
+                l.overridden |= 1ull << h.id
             else:
                 l.sets_other = 1
         return 0

@@ -12,12 +12,20 @@ STOP_NOW = STOP_NOW_
 NGINX_VERSION = "1.31.5"        # whose behaviour lb follows
 BUILD = (<bytes> LB_BUILD_NAME).decode()
 CUTTING = bool(LB_CUTTING)      # is the cutting transport built in?
+PHASES = ("routing", "delayed", "body", "connecting", "reading head", "reading body", "tunnel", "answered", "discarding",
+          "done")
 BUILT = {
     "mode": BUILD,
     "flags": (<bytes> LB_BUILD_FLAGS).decode(),
     "compiler": (<bytes> LB_COMPILER).decode(),
     "cython": f"{CYTHON_HEX_VERSION >> 24}.{CYTHON_HEX_VERSION >> 16 & 255}.{CYTHON_HEX_VERSION >> 8 & 255}",
 }
+
+def phases_walked():
+    """How often exchanges of this process went from one phase to another; a release build does not count."""
+    numbers = range(len(PHASES))
+    return {(PHASES[i], PHASES[k]): LB_WALKED(i, k) for i in numbers for k in numbers if LB_WALKED(i, k)}
+
 
 
 cdef class Engine:

@@ -29,7 +29,8 @@ def layout():
         "slab": 1 << SLAB_SHIFT,
         "structs": {name: {"size": size, "fields": fields} for name, (size, fields) in structs.items()},
         "names": {"Kind": {i: (<bytes> debug_kind_name(i)).decode() for i in range(K_HANDSHAKE + 1)},
-                  "State": {i: (<bytes> debug_state_name(i)).decode() for i in range(S_STATES)}},
+                  "State": {i: (<bytes> debug_state_name(i)).decode() for i in range(S_STATES)},
+                  "Phase": dict(enumerate(PHASES))},
         "flags": {"Ready": {"read": R_READ, "write": R_WRITE, "hup": R_HUP, "err": R_ERR},
                   "ConnFlag": compile_conn_flags(), "ReqFlag": compile_request_flags()},
     }).encode()
@@ -41,13 +42,12 @@ cdef dict compile_conn_flags():
 
 
 cdef dict compile_request_flags():
-    return {"keep": RQ_KEEP, "started": RQ_STARTED, "reused": RQ_REUSED, "no_replay": RQ_NO_REPLAY, "sent": RQ_SENT,
-            "up_keep": RQ_UP_KEEP, "tcp": RQ_TCP, "answered": RQ_ANSWERED, "up_head": RQ_UP_HEAD, "continue": RQ_CONTINUE,
-            "held": RQ_HELD, "body_off": RQ_BODY_OFF, "body_drop": RQ_BODY_DROP, "gather": RQ_GATHER, "discard": RQ_DISCARD,
-            "tunnel": RQ_TUNNEL, "hold": RQ_HOLD, "kept": RQ_KEPT, "alias_uri": RQ_ALIAS_URI, "head_sent": RQ_HEAD_SENT,
-            "connect": RQ_CONNECT, "gave_up": RQ_GAVE_UP, "internal": RQ_INTERNAL, "uri_new": RQ_URI_NEW,
-            "no_location": RQ_NO_LOCATION, "uri_changed": RQ_URI_CHANGED, "error_page": RQ_ERROR_PAGE,
-            "delayed": RQ_DELAYED, "pending": RQ_PENDING, "up_ended": RQ_UP_ENDED, "body_left": RQ_BODY_LEFT}
+    return {"tcp": RQ_TCP, "keep": RQ_KEEP, "started": RQ_STARTED, "continue": RQ_CONTINUE, "body_left": RQ_BODY_LEFT,
+            "internal": RQ_INTERNAL, "uri_new": RQ_URI_NEW, "no_location": RQ_NO_LOCATION, "uri_changed": RQ_URI_CHANGED,
+            "alias_uri": RQ_ALIAS_URI, "error_page": RQ_ERROR_PAGE, "gave_up": RQ_GAVE_UP, "kept": RQ_KEPT, "held": RQ_HELD,
+            "pending": RQ_PENDING, "up_ended": RQ_UP_ENDED, "reused": RQ_REUSED, "connect": RQ_CONNECT, "up_keep": RQ_UP_KEEP,
+            "no_replay": RQ_NO_REPLAY, "body_off": RQ_BODY_OFF, "body_drop": RQ_BODY_DROP, "head_sent": RQ_HEAD_SENT,
+            "hold": RQ_HOLD}
 
 
 cdef tuple compile_layout_loop():
@@ -104,6 +104,7 @@ cdef tuple compile_layout_request():
         "ups": compile_field(x, &r.ups, sizeof(r.ups), "u"),
         "peer": compile_field(x, &r.peer, sizeof(r.peer), "u"),
         "flags": compile_field(x, &r.flags, sizeof(r.flags), "u"),
+        "phase": compile_field(x, &r.phase, sizeof(r.phase), "u"),
         "method": compile_field(x, &r.method, sizeof(r.method), "s"),
         "uri": compile_field(x, &r.uri, sizeof(r.uri), "u"),
         "uri_len": compile_field(x, &r.uri_len, sizeof(r.uri_len), "u"),

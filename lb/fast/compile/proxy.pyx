@@ -40,15 +40,26 @@ cdef int compile_proxy(Compiled e, Location* l, settings) except -1:
     compile_temp(e, &l.body_path, settings.client_body_temp)
     compile_temp(e, &l.answer_path, settings.proxy_temp)
     for word in settings.next_upstream:
-        l.next.mask |= <uint16_t> NEXT[word]
-    l.next.tries = min(settings.next_upstream_tries, 65535)
-    l.next.timeout = settings.next_upstream_timeout_ms
+        l.settings.next.mask |= <uint16_t> NEXT[word]
     compile_header_filter(e, l, settings.header_filter)
     return 0
 
 
+cdef int compile_settings(Compiled e, Settings* s, settings) except -1:
+    """Of a location or of a stream server: these fields have the same names in the model."""
+    compile_outgoing(e, &s.out, settings)
+    s.connect_timeout = settings.proxy_connect_timeout_ms
+    s.next.tries = min(settings.next_upstream_tries, 65535)
+    s.next.timeout = settings.next_upstream_timeout_ms
+    s.nlogs = len(settings.access_logs)
+    s.logs = compile_access_logs(e, settings.access_logs)
+    s.errors = compile_errors(e, settings.error_logs)
+    compile_access(e, &s.access, settings.access)
+    s.realip = compile_realip(e, settings.realip)
+    return 0
+
+
 cdef int compile_outgoing(Compiled e, Outgoing* o, settings) except -1:
-    """Of a location or of a stream server: their fields have the same names."""
     o.keepalive = settings.proxy_socket_keepalive
     o.rcvbuf = settings.proxy_socket_rcvbuf
     o.sndbuf = settings.proxy_socket_sndbuf
@@ -76,7 +87,7 @@ cdef int compile_header_filter(Compiled e, Location* l, header_filter) except -1
     s.hide, s.nhide = compile_names(e, header_filter.hide), len(header_filter.hide)
     s.passed, s.npassed = compile_names(e, header_filter.passed), len(header_filter.passed)
     for name in header_filter.passed:
-        s.own |= compile_name_bit(name) & (1u << F_DATE | 1u << F_SERVER)
+        s.own |= compile_name_bit(name) & (1ull << F_DATE | 1ull << F_SERVER)
     s.redirects, s.nredirects = compile_redirect_rules(e, header_filter.redirects), len(header_filter.redirects)
     s.domains, s.ndomains = compile_redirect_rules(e, header_filter.cookie_domains), len(header_filter.cookie_domains)
     s.paths, s.npaths = compile_redirect_rules(e, header_filter.cookie_paths), len(header_filter.cookie_paths)
@@ -92,20 +103,20 @@ cdef int compile_header_filter(Compiled e, Location* l, header_filter) except -1
     return 0
 
 
-cdef uint32_t compile_name_bit(str name) except? 0:
+cdef uint64_t compile_name_bit(str name) except? 0:
     cdef bytes raw = name.encode()
-    return 1u << field_id(<uint8_t*> <char*> raw, len(raw))
+    return 1ull << field_id(<uint8_t*> <char*> raw, len(raw))
 
 
-cdef uint32_t compile_special_bits(HeaderFilter* s, header_filter) except? 0:
+cdef uint64_t compile_special_bits(HeaderFilter* s, header_filter) except? 0:
     """Which fields header_write must see."""
-    cdef uint32_t bits = 0
+    cdef uint64_t bits = 0
     for name in header_filter.hide:
         bits |= compile_name_bit(name)
     if s.nredirects:
-        bits |= 1u << F_LOCATION | 1u << F_REFRESH
+        bits |= 1ull << F_LOCATION | 1ull << F_REFRESH
     if s.ndomains or s.npaths or s.nflags:
-        bits |= 1u << F_SET_COOKIE
+        bits |= 1ull << F_SET_COOKIE
     return bits
 
 

@@ -219,7 +219,7 @@ cdef Location* compile_location(Compiled e, one, dict named, list pending) excep
         l.regex = compile_regex(e, one.regex)
     compile_try(e, l, one.try_files, pending)
     compile_locations(e, &l.routes, one.locations, named, pending)
-    l.ops = compile_ops(e, one.ops, &l.nops, pending)
+    l.settings.ops = compile_ops(e, one.ops, &l.settings.nops, pending)
     l.uses |= e.uses
     if one.except_location is not None:
         l.except_loc = compile_location(e, one.except_location, named, pending)

@@ -4,13 +4,16 @@
                                           -> reply (made here), static/                                   -> request_done -> client
 client.pyx             connections of clients          request.pyx             an exchange and its memory
 request_body.pyx       the body to the server          request_buffering.pyx   the body whole before a server is chosen
-response.pyx           the server's answer             response_buffering.pyx  an answer that waits for its client
-local_reply.pyx        answers that lb makes           temp_file.pyx           what waits on disk
+proxy.pyx              the connection to the server    response.pyx            its answer
+response_buffering.pyx  an answer that waits           temp_file.pyx           what waits on disk
+local_reply.pyx        answers that lb makes
 internal_redirect.pyx  error_page and the like         x_accel.pyx             X-Accel-Redirect and its brothers
 upgrade.pyx            101 and 103                     lingering_close.pyx     the end of a connection
 header_filter.pxd      fields hidden, added, expires   proxy_redirect.pxd      Location, Refresh and cookies rewritten
 
-Others call: client_*, request_memory, reply, reply_status, proxy_begin, proxy_send, client_cut, request_log.
+Where an exchange stands is Request.phase (structs.pxd); request_phase alone changes it.
+
+Others call: client_*, request_memory, request_phase, reply, reply_status, proxy_begin, proxy_send, client_cut, request_log.
 
 Prefixes: accel_ client_ cookie_ header_ lingering_ proxy_ redirect_ reply_ reply request_ response_ temp_file_ upgrade_
 """

@@ -17,7 +17,7 @@ cdef void client_accepted(Conn* c) noexcept nogil:
 
 cdef void client_event(Conn* c) noexcept nogil:
     cdef Request* r = c.req
-    if r != NULL and r.flags & RQ_TUNNEL:
+    if r != NULL and r.phase == PH_TUNNEL:
         tcp_event(c)
         return
     if r != NULL and c.out == NULL and c.ready & R_WRITE and temp_file_left(r.response_file) and not response_buffer_again(r):
@@ -31,23 +31,29 @@ cdef void client_event(Conn* c) noexcept nogil:
     if r == NULL:
         client_read(c)
         return
-    if r.flags & RQ_TUNNEL:             # since client_flush
+    if r.phase == PH_TUNNEL:            # since client_flush
         tcp_event(c)
-        return
-    if r.flags & (RQ_GATHER | RQ_DISCARD | RQ_DELAYED):
-        if r.flags & RQ_DELAYED:
-            limit_event(r)
-        elif r.flags & RQ_GATHER:
-            request_buffer_read(r)
-        else:
-            request_discard_read(r)
-        return
+    elif r.phase == PH_DELAYED:
+        limit_event(r)
+    elif r.phase == PH_BODY:
+        request_buffer_read(r)
+    elif r.phase == PH_DISCARDING:
+        request_discard_read(r)
+    elif r.phase == PH_ANSWERED:
+        if c.ready & R_ERR:
+            client_gone(r)
+    else:
+        client_waits(r)
+
+
+cdef void client_waits(Request* r) noexcept nogil:
+    """An event of a client whose request is with a server."""
+    cdef Conn* c = r.client
     if r.up != NULL and r.up.pipe != NULL and c.ready & R_WRITE and not proxy_splice(r):
         return
-    if not r.inb.done and not r.flags & (RQ_ANSWERED | RQ_BODY_OFF):
+    if not r.inb.done and not r.flags & RQ_BODY_OFF:
         request_body_up(r)
-        return
-    if c.ready & R_ERR or (c.ready & R_HUP and not r.flags & RQ_ANSWERED):
+    elif c.ready & (R_ERR | R_HUP):
         client_gone(r)
 
 
@@ -66,15 +72,15 @@ cdef bint client_flush(Conn* c) noexcept nogil:
     timer_clear(&c.timer)
     if r == NULL:
         return True
-    if r.flags & RQ_GATHER:             # it was 100 Continue
+    if r.phase == PH_BODY:              # it was 100 Continue
         timer_set(&loop.wheel, &c.timer, loop.now + r.loc.body_timeout)
         return True
     if temp_file_left(r.response_file):
         return response_buffer_again(r)
-    if r.flags & RQ_ANSWERED:
+    if r.phase == PH_ANSWERED:
         request_done(r)
         return False
-    if r.up != NULL and r.up.state == S_BUSY:
+    if r.phase in (PH_READING_HEAD, PH_READING_BODY):
         proxy_timers(r)
         if r.up.ready & R_READ:
             proxy_read(r)
@@ -86,7 +92,7 @@ cdef void client_drain(Conn* c) noexcept nogil:
     cdef Request* r = c.req
     if r != NULL:
         up_abandon(r)
-        if not r.flags & RQ_DISCARD:    # that one was answered and logged
+        if r.phase != PH_DISCARDING:    # that one was answered and logged
             request_log(r)
         request_free(r)
     conn_close(c)
@@ -124,8 +130,8 @@ cdef void request_begin(Request* r, char* rest, uint32_t n) noexcept nogil:
         client_no_path(r)
         reply_status(r, status)
         return
-    if r.loc.realip != NULL:
-        realip_apply(r, r.loc.realip)
+    if r.settings.realip != NULL:
+        realip_apply(r, r.settings.realip)
     location_route(r)
 
 
@@ -193,11 +199,11 @@ cdef int request_path(Request* r) noexcept nogil:
 
 cdef void request_handle(Request* r) noexcept nogil:
     cdef Location* l = r.loc
-    if l.realip != NULL and r.own == NULL:
-        realip_apply(r, l.realip)
+    if r.settings.realip != NULL and r.own == NULL:
+        realip_apply(r, r.settings.realip)
     if l.nlimits and not r.limited and not limit_passes(r):
         return
-    if l.access.n and not access_admits(r, &l.access):
+    if r.settings.access.n and not access_admits(r, &r.settings.access):
         reply_status(r, 403)
         return
     request_handle_by(r, l.handler)
@@ -231,7 +237,7 @@ cdef void request_handle_by(Request* r, int handler) noexcept nogil:
 cdef void request_answered(Request* r) noexcept nogil:
     """The whole answer was handed to conn_send."""
     cdef Conn* c = r.client
-    r.flags |= RQ_ANSWERED
+    request_phase(r, PH_ANSWERED)
     if c.flags & CF_FAILED:
         client_broken(c)
         return
@@ -287,7 +293,7 @@ cdef void request_sent_tell(Request* r) noexcept nogil:
 cdef void request_log(Request* r) noexcept nogil:
     (&loop.st.status_none)[r.status // 100 if 100 <= r.status < 600 else 0] += 1
     request_sent_tell(r)
-    access_log_write(r.loc.logs, r.loc.nlogs, r)
+    access_log_write(r.settings.logs, r.settings.nlogs, r)
 
 
 cdef void client_broken(Conn* c) noexcept nogil:
@@ -319,9 +325,12 @@ cdef void client_left(Request* r, uint16_t status) noexcept nogil:
 
 
 cdef void client_show_break(Request* r) noexcept nogil:
-    """An answer that ends with the connection (to HTTP/1.0) would look whole: it is reset."""
-    if r.flags & RQ_STARTED and r.outb.kind >= B_CHUNKED and not r.outb.chunk_out:
-        conn_reset(r.client)
+    """An answer that has begun will not be whole."""
+    cdef Message m
+    if r.flags & RQ_STARTED:
+        message_begin(&m, r, r.client, NULL, 0)
+        m.framing = r.outb.out
+        r.client.enc.abort(&m)
 
 
 cdef void client_cut(Request* r) noexcept nogil:
@@ -342,23 +351,25 @@ cdef void client_timeout(Conn* c) noexcept nogil:
             return
         conn_close(c)
         return
-    if r.flags & RQ_DISCARD:
+    if r.phase == PH_DISCARDING:
         request_free(r)
         conn_close(c)
-        return
-    if r.flags & RQ_TUNNEL:
+    elif r.phase == PH_TUNNEL:
         tcp_timeout(c)
-        return
-    if r.flags & RQ_DELAYED:
+    elif r.phase == PH_DELAYED:
         limit_over(r)
-        return
+    else:
+        client_too_slow(r)
+
+
+cdef void client_too_slow(Request* r) noexcept nogil:
+    """It takes nothing of the answer, or nothing comes of its body."""
+    cdef Conn* c = r.client
     if response_held(r) or (r.up != NULL and r.up.pipe != NULL):
         log_request(LOG_INFO, r, b"client timed out", ETIMEDOUT, b"while sending response to client")
         if r.loc.reset:
             conn_reset(c)
         client_gone(r)
-        return
-    if not r.inb.done and not r.flags & RQ_ANSWERED:
+    elif not r.inb.done and r.phase != PH_ANSWERED:
         log_request(LOG_INFO, r, b"client timed out", ETIMEDOUT, b"while reading client request body")
         request_body_refused(r, 408)
-        return

@@ -161,7 +161,7 @@ cdef Request* request_refused(Conn* c, char* p, uint32_t n, Head* h) noexcept no
         keep = max(keep, h.target + h.target_len + 11)
     keep = min(keep, n)
     r.srv = c.lst.fallback
-    r.loc = &r.srv.fallback
+    location_set(r, &r.srv.fallback)
     r.start = c.began
     r.piped = c.piped
     r.h.content_length = -1

@@ -57,11 +57,11 @@ cdef void redirect_body_drop(Request* r) noexcept nogil:
     """The request goes on without its body; what the client still sends of it is read away at the end."""
     cdef Conn* c = r.client
     if not r.inb.done:
-        r.flags = (r.flags & ~<uint32_t> RQ_KEEP) | RQ_BODY_LEFT
-    r.flags &= ~(RQ_NO_REPLAY | RQ_CONTINUE | RQ_BODY_DROP | RQ_GATHER)
+        r.flags = (r.flags & ~<uint64_t> RQ_KEEP) | RQ_BODY_LEFT
+    r.flags &= ~(RQ_NO_REPLAY | RQ_CONTINUE | RQ_BODY_DROP)
     r.inb.done = 1
     r.inb.kind = B_NONE
-    r.inb.chunk_out = 0
+    r.inb.out = B_NONE
     r.h.content_length = -1
     c.flags &= ~CF_BULK
     splice_pipe_give(c)
@@ -80,8 +80,8 @@ cdef bint redirect_begin_again(Request* r, const char* doing) noexcept nogil:
         location_log_cycle(r, doing)
         reply_status(r, 500)
         return False
-    r.flags &= ~(RQ_SENT | RQ_REUSED | RQ_UP_KEEP | RQ_UP_HEAD | RQ_HOLD | RQ_NO_LOCATION | RQ_URI_CHANGED
-                 | RQ_ALIAS_URI)
+    request_phase(r, PH_ROUTING)
+    r.flags &= ~(RQ_REUSED | RQ_UP_KEEP | RQ_HOLD | RQ_NO_LOCATION | RQ_URI_CHANGED | RQ_ALIAS_URI)
     r.flags |= RQ_INTERNAL
     up_try_add(r, r.peer)
     proxy_pass_drop(r)

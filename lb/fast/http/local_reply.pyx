@@ -1,6 +1,6 @@
 """Answers that lb makes itself: `return`, /upstream_show, error statuses. One head writer for them and for proxied answers.
 
-    reply, reply_status, reply_redirect ... -> reply_send(head in loop.heads, body behind it) -> request_answered
+    reply_* -> reply_send(head in loop.heads, body behind it) -> request_answered
 """
 
 cdef enum:
@@ -50,81 +50,67 @@ cdef const char* reply_reason(int status) noexcept nogil:
     return b""
 
 
-cdef void response_head_start(Out* o, Request* r, int status, const char* phrase, uint32_t n, uint32_t own) noexcept nogil:
+cdef void response_head_start(Message* m, int status, const char* phrase, uint32_t n, uint64_t own) noexcept nogil:
     """Status line, Server and Date, but for what `own` says that the server's answer brings (bits of FieldId); r.kept."""
-    out_put(o, b"HTTP/1.1 ", 9)
-    out_padded(o, status, 3)
-    out_char(o, 32)
-    out_put(o, phrase, n)
-    out_put(o, b"\r\n", 2)
-    if not own & 1 << F_SERVER:
-        out_put(o, b"Server: ", 8)
-        out_str(o, loop.env.product if r.loc.no_tokens else loop.env.version)
-        out_put(o, b"\r\n", 2)
-    if not own & 1 << F_DATE:
-        out_put(o, b"Date: ", 6)
-        out_put(o, loop.date, 29)
-        out_put(o, b"\r\n", 2)
+    cdef Request* r = m.r
+    message_status(m, status, phrase, n)
+    if not own & 1ull << F_SERVER:
+        out_put(&m.front, b"Server: ", 8)
+        out_str(&m.front, loop.env.product if r.loc.no_tokens else loop.env.version)
+        out_put(&m.front, b"\r\n", 2)
+    if not own & 1ull << F_DATE:
+        out_put(&m.front, b"Date: ", 6)
+        out_put(&m.front, loop.date, 29)
+        out_put(&m.front, b"\r\n", 2)
     if r.flags & RQ_KEPT:
-        out_str(o, r.kept)
+        out_str(&m.front, r.kept)
 
 
-cdef void response_head_end(Out* o, Request* r, int64_t modified) noexcept nogil:
-    """Connection, what the location adds (`modified`: see header_write_expires), and the end of the head."""
-    if r.flags & RQ_KEEP:
-        out_put(o, b"Connection: keep-alive\r\n", 24)
-        if r.loc.keepalive_header:
-            out_put(o, b"Keep-Alive: timeout=", 20)
-            out_uint(o, r.loc.keepalive_header)
-            out_put(o, b"\r\n", 2)
-    else:
-        out_put(o, b"Connection: close\r\n", 19)
+cdef void response_head_end(Message* m, int64_t modified) noexcept nogil:
+    """Framing, Connection, what the location adds (`modified`: see header_write_expires), and the end of the head."""
+    cdef Request* r = m.r
+    m.to.enc.head(m, HEAD_FRAMING)
     if r.challenge.n:
-        out_str(o, r.challenge)
+        out_str(&m.front, r.challenge)
     if r.loc.header_filter != NULL:
-        response_head_filter_end(o, r, modified)
-    out_put(o, b"\r\n", 2)
-    r.head_n = <uint32_t> (o.p - loop.heads)
+        response_head_filter_end(m, modified)
+    m.to.enc.head(m, HEAD_END)
+    r.head_n = message_front(m)
     if r.loc.uses & USES_SENT_HEAD:
-        request_keep_sent_head(r, loop.heads, <uint32_t> (o.p - loop.heads))
+        request_keep_sent_head(r, m.begin, message_front(m))
 
 
-cdef void response_head_filter_end(Out* o, Request* r, int64_t modified) noexcept nogil:
-    """header_write_end for the head that `o` has begun at loop.heads; its $sent_http_* are the fields so far."""
+cdef void response_head_filter_end(Message* m, int64_t modified) noexcept nogil:
+    """header_write_end for the head that has begun; its $sent_http_* are the fields so far."""
+    cdef Request* r = m.r
     if r.loc.uses & USES_SENT_HEAD:
-        r.sent_head.p = loop.heads
-        r.sent_head.n = <uint32_t> (o.p - loop.heads)
-    header_write_end(o, r, &loop.env, loop.heads, modified)
+        r.sent_head.p = m.begin
+        r.sent_head.n = message_front(m)
+    header_write_end(&m.front, r, &loop.env, m.begin, modified)
     r.sent_head.p = NULL
     r.sent_head.n = 0
 
 
-cdef void reply_send(Request* r, Out* o, const char* body, uint64_t n) noexcept nogil:
-    """The head that `o` holds (begun at loop.heads) and the body."""
-    cdef Conn* c = r.client
-    cdef uint32_t head = <uint32_t> (o.p - loop.heads)
-    if r.flags & RQ_GAVE_UP and r.status != 500:
-        reply_status(r, 500)           # nothing of this one has been sent
-        return
-    if r.h.method == M_HEAD:
-        n = 0
-    if debug_on(c):
-        debug_lines(c, b"http response:", loop.heads, head)
-    r.flags |= RQ_STARTED
+cdef uint32_t response_trailers(Request* r, char* p, uint32_t room) noexcept nogil:
+    """The lines of an answer's trailers into p: the server's (proxy_pass_trailers) and those of add_trailer. How many bytes."""
+    cdef Out o
+    if not header_has_trailers(r) and r.up_trailers == NULL:
+        return 0
+    out_init(&o, p, room)
+    if r.loc.pass_trailers:
+        h1_trailers(&o, r)
+    if r.loc.header_filter != NULL:
+        header_write_added(&o, r, &loop.env, r.loc.header_filter.trailers, r.loc.header_filter.ntrailers, False)
+    if r.loc.uses & USES_SENT_TRAILERS:
+        request_keep_sent_trailers(r, p, <uint32_t> (o.p - p))
     if o.full:
-        log_request(LOG_ERR, r, b"answer head too large", 0, b"")
-        client_cut(r)
-        return
-    if n <= <size_t> (o.end - o.p):
-        if n:
-            memcpy(o.p, body, n)
-        conn_send(c, loop.heads, head + n)
-    elif conn_send(c, loop.heads, head):
-        conn_send(c, body, n)
-    request_answered(r)
+        log_request(LOG_ERR, r, b"trailers too large", 0, b"")
+    if o.full or r.flags & RQ_GAVE_UP:  # too late for another status: what is not known is not said
+        return 0
+    return <uint32_t> (o.p - p)
 
 
-cdef int reply_begin(Out* o, Request* r, int status) noexcept nogil:
+cdef int reply_begin(Message* m, Request* r, int status) noexcept nogil:
     """The head up to Date and Location. The status: behind an error_page, the one that that says."""
     cdef const char* phrase
     if r.err_status:
@@ -133,50 +119,59 @@ cdef int reply_begin(Out* o, Request* r, int status) noexcept nogil:
     r.status = <uint16_t> status
     if not r.inb.done and not request_may_discard(r):       # the rest of the request was not read, and stays so
         r.flags &= ~RQ_KEEP
-    out_init(o, loop.heads, HEADS)
-    response_head_start(o, r, status, phrase, <uint32_t> strlen(phrase), 0)
+    message_begin(m, r, r.client, loop.heads, HEADS)
+    response_head_start(m, status, phrase, <uint32_t> strlen(phrase), 0)
     if r.location.p != NULL:
-        reply_write_location(o, r)
+        reply_write_location(&m.front, r)
     return status
+
+
+cdef void reply_framing(Message* m, uint64_t n) noexcept nogil:
+    """How a body of n bytes leaves, of a status that may have one."""
+    cdef Request* r = m.r
+    m.length = n
+    m.framing = B_CHUNKED if header_has_trailers(r) and r.h.method != M_HEAD else B_LENGTH
+    r.outb.out = m.framing
 
 
 cdef void reply(Request* r, int status, const char* kind, const char* body, uint64_t n) noexcept nogil:
     """An answer with a body of this media type (NULL: none)."""
-    cdef Out o
-    status = reply_begin(&o, r, status)
+    cdef Message m
+    status = reply_begin(&m, r, status)
     if r.unfit:
-        out_put(&o, b"Content-Range: bytes */", 23)
-        out_uint(&o, r.unfit - 1)
-        out_put(&o, b"\r\n", 2)
+        out_put(&m.front, b"Content-Range: bytes */", 23)
+        out_uint(&m.front, r.unfit - 1)
+        out_put(&m.front, b"\r\n", 2)
     if status != 204 and status != 304:
         if kind != NULL:
-            header_write_line(&o, b"Content-Type", 12, kind, <uint32_t> strlen(kind))
-        if header_has_trailers(r) and r.h.method != M_HEAD:
-            out_put(&o, b"Transfer-Encoding: chunked\r\n", 28)
-            response_head_end(&o, r, -1)
-            reply_chunked(r, &o, body, n)
-            return
-        out_put(&o, b"Content-Length: ", 16)
-        out_uint(&o, n)
-        out_put(&o, b"\r\n", 2)
+            header_write_line(&m.front, b"Content-Type", 12, kind, <uint32_t> strlen(kind))
+        reply_framing(&m, n)
     else:
         n = 0
-    response_head_end(&o, r, -1)
-    reply_send(r, &o, body, n)
+    response_head_end(&m, -1)
+    reply_send(&m, body, n, True)
 
 
-cdef void reply_chunked(Request* r, Out* o, const char* body, uint64_t n) noexcept nogil:
-    """As reply_send, in one chunk and the last one with its trailers: add_trailer."""
-    if n:
-        out_hex(o, n)
-        out_put(o, b"\r\n", 2)
-        out_put(o, body, <uint32_t> n)
-        out_put(o, b"\r\n", 2)
-    if o.end - o.p > TAILROOM:
-        o.p += response_last_chunk(r, o.p, TAILROOM)
-    else:
-        o.full = 1
-    reply_send(r, o, NULL, 0)
+cdef void reply_send(Message* m, const char* body, uint64_t n, bint last) noexcept nogil:
+    """The head that `m` holds and the body, or (not `last`) its beginning: r.response_file has the rest."""
+    cdef Request* r = m.r
+    cdef char behind[TAILROOM]
+    if r.h.method == M_HEAD:
+        n = 0
+        last = False                    # its end is that of the head
+    message_frame(m, n, last, behind, sizeof(behind))
+    if r.flags & RQ_GAVE_UP and r.status != 500:
+        reply_status(r, 500)            # nothing of this one has been sent
+        return
+    if debug_on(r.client):
+        debug_lines(r.client, b"http response:", m.begin, <uint32_t> (m.front.p - m.begin))
+    r.flags |= RQ_STARTED
+    if m.front.full:
+        log_request(LOG_ERR, r, b"answer head too large", 0, b"")
+        client_cut(r)
+        return
+    message_send_copy(m, body, n)
+    request_answered(r)
 
 
 cdef const char* reply_media_type(Request* r) noexcept nogil:
@@ -220,7 +215,7 @@ cdef const char* reply_refusal(int status) noexcept nogil:
 
 cdef void reply_forget(Request* r) noexcept nogil:
     """Of an answer of which a value is not known (regex_gave_up) nothing is left for the one that takes its place."""
-    r.flags &= ~<uint32_t> RQ_GAVE_UP
+    r.flags &= ~<uint64_t> RQ_GAVE_UP
     temp_file_free(r.response_file)
     r.response_file = NULL
     r.location.p = NULL
@@ -400,8 +395,9 @@ cdef Buf* reply_show_all(bint tcp) noexcept nogil:
 
 # ---- the head of a proxied answer
 
-cdef void response_write_head(Out* o, Request* r, const char* head, Head* h) noexcept nogil:
+cdef void response_write_head(Message* m, const char* head, Head* h) noexcept nogil:
     """Status line with the server's reason, our Server and Date, its other fields, our framing and Connection."""
+    cdef Request* r = m.r
     cdef HeaderFilter* s = r.loc.header_filter
     cdef uint32_t i, own = 0
     cdef int64_t modified = -1
@@ -413,10 +409,12 @@ cdef void response_write_head(Out* o, Request* r, const char* head, Head* h) noe
                 modified = header_date_seconds(head + h.fields[i].value, h.fields[i].value_len)
     if r.err_status:
         phrase = reply_reason(r.err_status)
-        response_head_start(o, r, r.err_status, phrase, <uint32_t> strlen(phrase), own)
+        response_head_start(m, r.err_status, phrase, <uint32_t> strlen(phrase), own)
     else:
-        response_head_start(o, r, h.status, head + h.target, h.target_len, own)
-    h1_response_fields(o, r, &loop.env, head, h)
+        response_head_start(m, h.status, head + h.target, h.target_len, own)
+    h1_response_fields(&m.front, r, &loop.env, head, h)
     if r.kept_type.p != NULL and upgrade_field_of(h, F_CONTENT_TYPE) == NULL:
-        header_write_line(o, b"Content-Type", 12, r.kept_type.p, r.kept_type.n)
-    response_head_end(o, r, modified)
+        header_write_line(&m.front, b"Content-Type", 12, r.kept_type.p, r.kept_type.n)
+    if h.status != 204:
+        m.length = h.content_length
+    response_head_end(m, modified)

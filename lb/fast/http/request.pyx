@@ -22,6 +22,33 @@ cdef Request* request_new(Conn* c, uint32_t more) noexcept nogil:
     return r
 
 
+cdef void request_phase(Request* r, int phase) noexcept nogil:
+    """The one place where Request.phase changes."""
+    BUG_ON(not request_phase_follows(r.phase, phase))
+    COUNT_WALK(r.phase, phase)
+    r.phase = <uint8_t> phase
+
+
+cdef inline bint request_phase_follows(int old, int phase) noexcept nogil:
+    """May it come after the old one? While nothing of an answer has gone to the client, an internal redirect leads back to
+    PH_ROUTING, and another server to PH_CONNECTING."""
+    if phase == PH_DONE:
+        return old != PH_DONE
+    if old == PH_ROUTING:
+        return phase in (PH_ROUTING, PH_DELAYED, PH_BODY, PH_CONNECTING, PH_ANSWERED)
+    if old == PH_DELAYED:
+        return phase == PH_ROUTING
+    if old == PH_BODY:
+        return phase in (PH_ROUTING, PH_CONNECTING, PH_ANSWERED)
+    if old == PH_CONNECTING:
+        return phase in (PH_ROUTING, PH_CONNECTING, PH_READING_HEAD, PH_TUNNEL, PH_ANSWERED)
+    if old == PH_READING_HEAD:
+        return phase in (PH_ROUTING, PH_CONNECTING, PH_READING_BODY, PH_ANSWERED)
+    if old == PH_READING_BODY:
+        return phase in (PH_ROUTING, PH_CONNECTING, PH_TUNNEL, PH_ANSWERED)
+    return old == PH_ANSWERED and phase == PH_DISCARDING
+
+
 cdef void* request_memory(Request* r, uint32_t n) noexcept nogil:
     """n bytes that live as long as the request, aligned to 8; NULL without memory."""
     cdef Buf* b = r.mem
@@ -88,6 +115,7 @@ cdef void response_keep_head(Request* r, const char* p, Head* h) noexcept nogil:
 cdef void request_free(Request* r) noexcept nogil:
     """Its memory; the client connection is free for the next one. The server must have been released."""
     BUG_ON(r.up != NULL)
+    request_phase(r, PH_DONE)
     if r.client != NULL:
         r.client.req = NULL
         if r.own != NULL:

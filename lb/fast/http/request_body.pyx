@@ -58,7 +58,7 @@ cdef void request_body_up(Request* r) noexcept nogil:
     if c.ready & R_ERR:                 # gone both ways: nobody is left to answer to
         request_body_left(r, b"while sending request to upstream")
         return
-    if u == NULL or u.state != S_BUSY or r.flags & (RQ_SENT | RQ_BODY_OFF) != RQ_SENT:
+    if r.phase not in (PH_READING_HEAD, PH_READING_BODY) or r.flags & RQ_BODY_OFF:
         return
     for _i in range(4):
         if u.out != NULL or c.pipe != NULL or c.flags & CF_BULK or not c.ready & R_READ or r.inb.done:
@@ -151,32 +151,20 @@ cdef bint request_body_unwanted(Request* r) noexcept nogil:
 
 
 cdef bint request_body_send(Request* r, char* data, uint32_t n) noexcept nogil:
-    """Body bytes to the server, in our own chunk where the framing asks for it; room lies before and behind `data`."""
-    cdef Out o
-    cdef char size[20]
-    cdef uint32_t k
+    """Body bytes to the server, framed as its head said; room lies before and behind `data`."""
+    cdef Message m
+    cdef char front[FRAME_ROOM]
     if r.flags & RQ_BODY_DROP:          # the head that went out says so: more bytes would be the next request
         return True
-    if r.inb.chunk_out:
-        if n:
-            out_init(&o, size, sizeof(size))
-            out_hex(&o, n)
-            out_put(&o, b"\r\n", 2)
-            k = <uint32_t> (o.p - size)
-            data -= k
-            memcpy(data, size, k)
-            n += k
-            memcpy(data + n, b"\r\n", 2)
-            n += 2
-        if r.inb.done:
-            memcpy(data + n, b"0\r\n\r\n", 5)
-            n += 5
-    return n == 0 or conn_send(r.up, data, n)
+    message_begin(&m, r, r.up, front, FRAME_ROOM)
+    m.framing = r.inb.out
+    message_frame(&m, n, r.inb.done, data + n, TAILROOM)
+    return message_send(&m, data, n)
 
 
 cdef void request_body_refused(Request* r, int status) noexcept nogil:
     """The client's body breaks a rule after part of it went out: the server sees a break, the client the status."""
-    r.flags &= ~(RQ_KEEP | RQ_GATHER)       # the answer may have to wait: nothing is gathered behind it
+    r.flags &= ~RQ_KEEP
     r.inb.done = 0
     up_abandon(r)
     if r.flags & RQ_STARTED:

@@ -33,12 +33,17 @@ cdef void request_expected(Request* r) noexcept nogil:
     if not r.inb.done and r.body == NULL and request_streams(r) and not r.flags & RQ_BODY_DROP:
         r.flags |= RQ_CONTINUE
     else:
-        request_continue(r)
+        request_send_continue(r)
 
 
-cdef void request_continue(Request* r) noexcept nogil:
-    r.interim_n += 25
-    conn_send(r.client, b"HTTP/1.1 100 Continue\r\n\r\n", 25)
+cdef void request_send_continue(Request* r) noexcept nogil:
+    cdef char room[64]
+    cdef Message m
+    message_begin(&m, r, r.client, room, sizeof(room))
+    message_status(&m, 100, b"Continue", 8)
+    m.to.enc.head(&m, HEAD_END)
+    r.interim_n += message_front(&m)
+    conn_send(m.to, m.begin, message_front(&m))
 
 
 cdef bint request_buffer_kept(Request* r) noexcept nogil:
@@ -69,7 +74,7 @@ cdef bint request_buffer_kept(Request* r) noexcept nogil:
 cdef void request_buffer_begin(Request* r) noexcept nogil:
     cdef Conn* c = r.client
     cdef Buf* b
-    r.flags |= RQ_GATHER
+    request_phase(r, PH_BODY)
     if debug_on(c):
         debug_number(c, b"http client request body: read whole first, bytes so far:", <int64_t> r.inb.seen)
     if not request_buffer_kept(r):
@@ -106,7 +111,6 @@ cdef void request_buffer_read(Request* r) noexcept nogil:
         if rc == 0:
             break
         if r.inb.done:
-            r.flags &= ~RQ_GATHER
             timer_clear(&c.timer)
             up_start(r)
             return
@@ -206,7 +210,7 @@ cdef bint request_may_discard(Request* r) noexcept nogil:
 
 cdef void request_discard_begin(Request* r) noexcept nogil:
     """The answer was sent and logged: read the rest, for lingering_time and within client_max_body_size, then go on."""
-    r.flags |= RQ_DISCARD
+    request_phase(r, PH_DISCARDING)
     r.client.born = loop.now
     r.client.loc = r.loc
     lingering_on(r.client)

@@ -43,7 +43,7 @@ ctypedef struct HeaderFilter:      # what a location makes of an answer's fields
     uint32_t nhide
     Str* passed             # proxy_pass_header
     uint32_t npassed
-    uint32_t own            # bit per FieldId: Date and Server that pass
+    uint64_t own            # bit per FieldId: Date and Server that pass
     RedirectRule* redirects
     uint32_t nredirects
     RedirectRule* domains
@@ -60,6 +60,29 @@ ctypedef struct HeaderFilter:      # what a location makes of an answer's fields
     uint8_t expires_modified    # EX_TEXT: its times count from Last-Modified
     int64_t expires_seconds
     Value expires_text
+
+cdef enum GzipProxied:      # gzip_proxied
+    GP_OFF = 1
+    GP_EXPIRED = 2
+    GP_NO_CACHE = 4
+    GP_NO_STORE = 8
+    GP_PRIVATE = 16
+    GP_NO_MODIFIED = 32
+    GP_NO_ETAG = 64
+    GP_AUTH = 128
+    GP_ANY = 256
+
+ctypedef struct GzipRules:  # which answers leave compressed (http/gzip.pyx)
+    Dict* types             # NULL: any
+    int64_t min_length
+    uint32_t buffers        # bytes of one piece that leaves
+    uint16_t proxied        # GzipProxied
+    uint8_t level
+    uint8_t minor           # least HTTP/1.minor
+    uint8_t vary
+    uint8_t msie6           # gzip_disable msie6
+    Regex** disable
+    uint32_t ndisable
 
 cdef enum BodyFile:
     BODY_FILE_OFF = 0
@@ -99,7 +122,22 @@ cdef enum Handler:
     DO_TRY = 2              # path_try_files, then Files.behind
     DO_SHOW = 3
 
+ctypedef struct Settings:   # what a location of http{} and a server of stream{} say alike (Request.settings)
+    Upstream* ups           # NULL: no proxy_pass, or one with variables
+    Op* ops                 # run before the handler; of a stream server `set`
+    uint32_t nops
+    uint32_t nlogs
+    AccessLog* logs
+    ErrorLogs* errors
+    Cidrs access            # allow, deny
+    RealIp* realip          # NULL: nobody is believed
+    Outgoing out
+    NextRule next
+    int64_t connect_timeout
+    int64_t read_timeout    # of a stream server proxy_timeout
+
 ctypedef struct Location:
+    Settings settings
     uint8_t exact
     uint8_t handler         # Handler
     uint8_t http10          # proxy_http_version 1.0
@@ -123,30 +161,23 @@ ctypedef struct Location:
     uint8_t has_body        # proxy_set_body: `body`
     Value body
     Value method            # proxy_method; n 0: the client's
-    NextRule next
     HeaderFilter* header_filter            # NULL: an answer's fields pass as they are
-    uint32_t special        # bit per FieldId of an answer's fields that do not simply pass
+    GzipRules* gzip         # NULL: off
+    uint64_t special        # bit per FieldId of an answer's fields that do not simply pass
     Str pattern
-    Upstream* ups
     Str proxy_host
     Str uri                 # URI part of proxy_pass; p NULL: none
     SetHeader* sets
     uint32_t nsets
-    uint32_t overridden     # bit per FieldId that a SetHeader replaces
+    uint64_t overridden     # bit per FieldId that a SetHeader replaces
     uint8_t sets_other      # a SetHeader replaces a field with no id
-    int64_t connect_timeout
-    int64_t read_timeout
     int64_t write_timeout
-    Outgoing out
     int64_t keepalive_timeout
     uint32_t keepalive_requests
     int64_t header_timeout
     int64_t body_timeout
     int64_t send_timeout
     int64_t max_body        # 0: no limit
-    AccessLog* logs
-    uint32_t nlogs
-    ErrorLogs* errors
     uint32_t keepalive_header   # N of `Keep-Alive: timeout=N`
     int64_t keepalive_time
     int64_t keepalive_min   # keepalive_min_timeout: lb itself does not close an idle client before
@@ -159,15 +190,11 @@ ctypedef struct Location:
     uint8_t no_tokens       # server_tokens off
     Str default_type        # ends in a zero byte
     uint32_t uses           # Uses (route/variables/upstream.pxd): heads that its values need
-    Cidrs access            # allow, deny
     LimitRule* limits
     uint32_t nlimits
     uint16_t limit_status
     uint8_t limit_level
     uint8_t limit_dry
-    RealIp* realip          # NULL: nobody is believed
-    Op* ops                 # run before the handler
-    uint32_t nops
     Routes routes           # locations in this one
     Regex* regex            # of a regular expression's location
     uint8_t noregex         # ^~

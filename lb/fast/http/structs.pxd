@@ -9,44 +9,52 @@ cdef enum BodyKind:
 ctypedef struct Body:       # framing of one message body, as it comes in
     uint8_t kind            # BodyKind
     uint8_t done            # its last byte was read
-    uint8_t chunk_out       # it leaves in our own chunks
+    uint8_t out             # BodyKind: how it leaves
     int64_t left            # B_LENGTH
     uint64_t seen           # body bytes read
     uint64_t raw            # the same with their chunks' framing
     Chunked ch              # B_CHUNKED
 
-cdef enum ReqFlag:
-    RQ_KEEP = 1             # keep the client connection after the answer
-    RQ_STARTED = 2          # bytes of the answer were given to the client
-    RQ_REUSED = 4           # the upstream connection came from the pool
-    RQ_NO_REPLAY = 8        # body bytes left that we do not hold: it cannot be sent again
-    RQ_SENT = 16            # bytes of the request went to the present server
-    RQ_UP_KEEP = 32         # the upstream connection may go to the pool
-    RQ_TCP = 64             # a stream session
-    RQ_ANSWERED = 128       # the whole answer was read, or made here
-    RQ_UP_HEAD = 256        # the final response head was parsed
-    RQ_CONTINUE = 512       # 100 Continue is due to the client before its body is read
-    RQ_HELD = 1024          # peer.active counts us
-    RQ_BODY_OFF = 2048      # the server takes no more of the client's body: the rest stays unread
-    RQ_BODY_DROP = 4096     # the client's body is read but not passed on: proxy_pass_request_body off, proxy_set_body
-    RQ_GATHER = 8192        # its body is read whole before a server is chosen (http/request_buffering.pyx)
-    RQ_DISCARD = 16384      # answered and logged; the rest of its body is read away
-    RQ_TUNNEL = 32768       # 101 Switching Protocols: bytes both ways (http/upgrade.pyx)
-    RQ_HOLD = 65536         # the answer may wait in memory and on disk for its client (http/response_buffering.pyx)
-    RQ_KEPT = 131072        # fields of an answer with X-Accel-Redirect go with it (http/x_accel.pyx)
-    RQ_ALIAS_URI = 262144   # try_files found a file of an `alias` in a regular expression's location: the path is behind it
-    RQ_HEAD_SENT = 1 << 19  # the method that went to the server is HEAD: its answer has no body
-    RQ_CONNECT = 1 << 20    # no pooled connection any more: one had ended when it was used
-    RQ_GAVE_UP = 1 << 21    # a regular expression could not say whether it matches: the answer is 500 (route/regex.pyx)
-    RQ_INTERNAL = 1 << 24   # an internal redirect or a rewrite made the present path
-    RQ_URI_NEW = 1 << 25    # the target as received is no longer what goes to a server
-    RQ_NO_LOCATION = 1 << 26    # rewrite ... break: proxy_pass's URI is not used
-    RQ_URI_CHANGED = 1 << 27    # a rewrite asks for another look for a location
-    RQ_ERROR_PAGE = 1 << 28     # an error_page was taken: no further one, unless recursive
-    RQ_DELAYED = 1 << 30    # limit_req: it waits (route/limit_req.pyx)
-    RQ_PENDING = 1 << 22        # peer.pending counts us
-    RQ_UP_ENDED = 1 << 23       # a session's server has ended: peer.ended counts us, no longer peer.active
-    RQ_BODY_LEFT = 1 << 29      # part of the client's body will not be read: linger at the end
+cdef enum Phase:            # Request.phase: where an exchange stands; request_phase changes it (http/request.pyx)
+    PH_ROUTING = 0          # its location, and what comes before a server is chosen; lb's own answers are made here
+    PH_DELAYED = 1          # limit_req: it waits (route/limit_req.pyx)
+    PH_BODY = 2             # its body is read whole before a server is chosen (http/request_buffering.pyx)
+    PH_CONNECTING = 3       # a server is chosen; nothing has gone to it
+    PH_READING_HEAD = 4     # the request goes to it, or has gone: the head of its answer is awaited
+    PH_READING_BODY = 5     # the answer's final head was parsed
+    PH_TUNNEL = 6           # bytes both ways: a stream session, or what a 101 has made (stream/tcp.pyx)
+    PH_ANSWERED = 7         # the whole answer was read, or made here: the client takes what is left of it
+    PH_DISCARDING = 8       # logged; the rest of its body is read away
+    PH_DONE = 9             # over
+
+cdef enum ReqFlag:          # facts that hold whatever the phase
+    # its client
+    RQ_TCP = 1 << 0         # a stream session
+    RQ_KEEP = 1 << 1        # keep the client connection after the answer
+    RQ_STARTED = 1 << 2     # bytes of the answer were given to the client
+    RQ_CONTINUE = 1 << 3    # 100 Continue is due to the client before its body is read
+    RQ_BODY_LEFT = 1 << 4   # part of the client's body will not be read: linger at the end
+    # its path
+    RQ_INTERNAL = 1 << 5    # an internal redirect or a rewrite made the present path
+    RQ_URI_NEW = 1 << 6     # the target as received is no longer what goes to a server
+    RQ_NO_LOCATION = 1 << 7     # rewrite ... break: proxy_pass's URI is not used
+    RQ_URI_CHANGED = 1 << 8     # a rewrite asks for another look for a location
+    RQ_ALIAS_URI = 1 << 9   # path_try_files found a file of a regular expression's `alias`: the path is behind it
+    RQ_ERROR_PAGE = 1 << 10     # an error_page was taken: no further one, unless recursive
+    RQ_GAVE_UP = 1 << 11    # a regular expression could not say whether it matches: the answer is 500 (route/regex.pyx)
+    RQ_KEPT = 1 << 12       # fields of an answer with X-Accel-Redirect go with it (http/x_accel.pyx)
+    # its server
+    RQ_HELD = 1 << 13       # peer.active counts us
+    RQ_PENDING = 1 << 14    # peer.pending counts us
+    RQ_UP_ENDED = 1 << 15   # a session's server has ended: peer.ended counts us, no longer peer.active
+    RQ_REUSED = 1 << 16     # the upstream connection came from the pool
+    RQ_CONNECT = 1 << 17    # no pooled connection any more: one had ended when it was used
+    RQ_UP_KEEP = 1 << 18    # the upstream connection may go to the pool
+    RQ_NO_REPLAY = 1 << 19  # body bytes left that we do not hold: it cannot be sent again
+    RQ_BODY_OFF = 1 << 20   # the server takes no more of the client's body: the rest stays unread
+    RQ_BODY_DROP = 1 << 21  # the client's body is read but not passed on: proxy_pass_request_body off, proxy_set_body
+    RQ_HEAD_SENT = 1 << 22  # the method that went to the server is HEAD: its answer has no body
+    RQ_HOLD = 1 << 23       # the answer may wait in memory and on disk for its client (http/response_buffering.pyx)
 
 ctypedef struct TempPath:   # client_body_temp_path, proxy_temp_path
     Str dir
@@ -57,10 +65,26 @@ ctypedef struct TempFile:      # a temporary file (http/temp_file.pyx), or a sta
     int32_t fd
     uint8_t keep            # the file stays
     uint8_t ours            # a static file (static/file.pyx): read only
-    uint8_t chunked         # it leaves as a chunk: the last one is still to come
     Str path                # ends in NUL; n 0: it has no name any more
     uint64_t size           # bytes written, or where to end
     uint64_t at             # bytes passed on
+    uint64_t framed         # an answer's: where the piece ends whose framing went out before it; 0: none yet
+    char back[8]            # and what goes out behind that
+    uint8_t nback
+
+cdef enum Flow:             # what a filter is told of what follows these bytes
+    FLOW_MORE = 0           # more is at hand
+    FLOW_FLUSH = 1          # nothing now: what was held back must go on
+    FLOW_LAST = 2           # nothing at all
+
+ctypedef struct BodyFilter: # a step of a body's way out, in its request's memory (http/body_filter.pyx)
+    BodyFilter* next
+    bint (*body)(BodyFilter* f, Message* m, char* p, uint32_t n, int flow) noexcept nogil   # takes all; False: as filter_next
+    void (*free)(BodyFilter* f) noexcept nogil
+
+cdef enum Coded:            # Request.coded
+    CODED_VARY = 1          # it depends on Accept-Encoding
+    CODED_GZIP = 2
 
 ctypedef struct Try:        # a server that a request was given to and has left
     Try* next
@@ -78,6 +102,7 @@ ctypedef struct Request:    # one exchange of a client with an upstream; lies at
     Conn* client
     Conn* up                # present upstream connection, or NULL
     Location* loc           # http
+    Settings* settings      # of `loc` or `stream`
     Server* srv             # http
     StreamServer* stream    # tcp
     Upstream* ups
@@ -88,6 +113,9 @@ ctypedef struct Request:    # one exchange of a client with an upstream; lies at
     Body inb                # the client's body
     Body outb               # the server's body
     Buf* body               # body bytes that came with the head: sent after the head, kept for a retry
+    BodyFilter* filters     # of the answer, first to last; NULL: none
+    uint64_t gzip_in        # bytes that the answer's gzip took and gave
+    uint64_t gzip_out
     TempFile* body_file            # the whole body, where it is too long for memory
     TempFile* response_file             # what of the answer waits on disk for the client, or a static file
     char* uri               # normalised path, decoded
@@ -105,8 +133,10 @@ ctypedef struct Request:    # one exchange of a client with an upstream; lies at
     uint32_t ncaptures      # pairs of them
     uint16_t err_status     # status that the answer shows whatever its maker says; 0: its own
     uint64_t unfit          # 416: length of the file, and 1
+    uint8_t coded           # Coded: of the answer
     uint8_t uri_changes     # rewrites and internal redirects so far
-    uint32_t flags          # ReqFlag
+    uint64_t flags          # ReqFlag
+    uint8_t phase           # Phase
     uint16_t status         # sent to the client, 0: none yet
     uint16_t up_status      # of the last upstream answer
     uint16_t tries          # servers tried

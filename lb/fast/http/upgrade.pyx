@@ -8,7 +8,7 @@ proxy_read_timeout, end it.
 
 cdef bint upgrade_wanted(Request* r) noexcept nogil:
     """Did our request head offer the client's Upgrade?"""
-    cdef uint32_t both = 1u << F_UPGRADE | 1u << F_CONNECTION
+    cdef uint64_t both = 1ull << F_UPGRADE | 1ull << F_CONNECTION
     return r.h.flags & H_UPGRADE and r.loc.overridden & both == both and not r.loc.http10 and r.inb.done
 
 
@@ -52,7 +52,7 @@ cdef void upgrade_begin(Request* r, const char* head, Head* h, const char* rest,
     cdef Conn* c = r.client
     cdef Conn* u = r.up
     cdef Buf* b = c.inb
-    cdef Out o
+    cdef Message m
     cdef Field* f = upgrade_field_of(h, F_UPGRADE)
     if debug_on(c):
         debug_response(r, head, h)
@@ -60,27 +60,23 @@ cdef void upgrade_begin(Request* r, const char* head, Head* h, const char* rest,
     r.up_header = loop.now - r.up_start
     stats_head(r)
     peer_time_seen(r, TIMED_HEADER, r.up_header)
-    r.flags = (r.flags | RQ_TUNNEL | RQ_UP_HEAD | RQ_STARTED) & ~(RQ_KEEP | RQ_UP_KEEP)
-    out_init(&o, loop.heads, HEADS)
-    response_head_start(&o, r, 101, head + h.target, h.target_len, 0)
-    h1_response_fields(&o, r, &loop.env, head, h)
-    out_put(&o, b"Connection: upgrade\r\nUpgrade: ", 30)
-    out_put(&o, head + f.value, f.value_len)
-    out_put(&o, b"\r\n", 2)
-    if r.loc.header_filter != NULL:
-        response_head_filter_end(&o, r, -1)
-    if r.flags & RQ_GAVE_UP:
-        r.flags &= ~(RQ_TUNNEL | RQ_STARTED)
-        response_given_up(r)
-        return
-    out_put(&o, b"\r\n", 2)
+    request_phase(r, PH_READING_BODY)
+    r.flags &= ~(RQ_KEEP | RQ_UP_KEEP)
+    message_begin(&m, r, c, loop.heads, HEADS)
+    m.upgrade.p = <char*> head + f.value
+    m.upgrade.n = f.value_len
+    response_head_start(&m, 101, head + h.target, h.target_len, 0)
+    h1_response_fields(&m.front, r, &loop.env, head, h)
     if r.loc.uses & USES_UP_HEAD:
         response_keep_head(r, head, h)
-    if r.loc.uses & USES_SENT_HEAD:
-        request_keep_sent_head(r, loop.heads, <uint32_t> (o.p - loop.heads))
-    r.head_n = <uint32_t> (o.p - loop.heads)
+    response_head_end(&m, -1)
+    if r.flags & RQ_GAVE_UP:
+        response_given_up(r)
+        return
+    request_phase(r, PH_TUNNEL)
+    r.flags |= RQ_STARTED
     c.inb = NULL
-    if o.full or not conn_send(c, loop.heads, o.p - loop.heads) or (n and not conn_send(c, rest, n)) or (
+    if m.front.full or not conn_send(c, m.begin, message_front(&m)) or (n and not conn_send(c, rest, n)) or (
             b != NULL and not conn_send(u, buf_data(b) + b.off, buf_len(b))):
         c.flags |= CF_FAILED
     if b != NULL:
@@ -114,14 +110,14 @@ cdef bint upgrade_hints_wanted(Request* r) noexcept nogil:
 
 cdef void upgrade_hints_pass(Request* r, const char* head, Head* h) noexcept nogil:
     """The 103's own fields; a client that does not take them is noticed by the answer itself."""
-    cdef Out o
+    cdef Message m
     cdef uint32_t i
-    out_init(&o, loop.heads, HEADS)
-    out_put(&o, b"HTTP/1.1 103 Early Hints\r\n", 26)
+    message_begin(&m, r, r.client, loop.heads, HEADS)
+    message_status(&m, 103, b"Early Hints", 11)
     for i in range(h.nfields):
         if not h.fields[i].flags & FF_HOP and not (HIDDEN >> h.fields[i].id) & 1:
-            h1_field(&o, head, &h.fields[i])
-    out_put(&o, b"\r\n", 2)
-    if not o.full:
-        r.interim_n += <uint32_t> (o.p - loop.heads)
-        conn_send(r.client, loop.heads, o.p - loop.heads)
+            h1_field(&m.front, head, &h.fields[i])
+    m.to.enc.head(&m, HEAD_END)
+    if not m.front.full:
+        r.interim_n += message_front(&m)
+        conn_send(r.client, m.begin, message_front(&m))

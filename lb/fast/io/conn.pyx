@@ -62,6 +62,7 @@ cdef Conn* conn_new(int fd, int kind) noexcept nogil:
     c.fd = fd
     c.io = &plain
     c.kind = kind
+    c.enc = &h1_encoder
     c.born = c.opened = loop.now
     c.got = c.put = 0
     c.loc = NULL

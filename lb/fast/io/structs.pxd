@@ -126,6 +126,7 @@ ctypedef struct Conn:       # a connection; in a slab, never moves; written by t
     Buf* inb                # bytes received and not yet parsed (part of a head, the next pipelined request)
     Buf* out                # bytes to send that the kernel did not take yet
     Pipe* pipe              # bytes read in bulk on their way to the other side
+    Encoder* enc            # how messages are written to it
     Request* req            # the exchange that runs here, or NULL (HTTP/1: one at a time)
     Listener* lst           # client: where it came in
     Peer* peer              # upstream: the server it leads to

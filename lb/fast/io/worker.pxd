@@ -21,6 +21,7 @@ ctypedef struct Listener:
     Names names             # to Server*
     uint8_t has_names       # more than one server, or captures in a name: look it up
     StreamServer* stream
+    Settings* settings      # of `stream`, or of the default server
     Str addr                # bound address as written, for $server_addr of wildcard listeners see route/variables/request.pxd
     Str port
     uint8_t armed           # in epoll
@@ -143,6 +144,10 @@ ctypedef struct Loop:       # one per worker; the only state of the machine room
     ServerStats* server_stats   # ours
     uint32_t nserver_stats  # room for so many
     Inbox inbox
+    void* deflaters         # idle states of zlib (http/gzip.pyx)
+    uint32_t ndeflaters     # of them
+    uint32_t deflaters_out  # in use
+    char* zipped            # HEADROOM + SCRATCH + TAILROOM: what gzip makes; NULL before the first use
     char* scratch           # HEADROOM + SCRATCH (more, if a server's head may be larger) + TAILROOM
     char* heads             # HEADS, or more: heads_room
     uint32_t heads_room     # for the head of a server's answer as it goes to the client

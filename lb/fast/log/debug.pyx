@@ -22,14 +22,12 @@ cdef ErrorLogs* debug_logs(Conn* c) noexcept nogil:
     cdef Request* r = c.req
     cdef Conn* client = r.client if r != NULL else c
     cdef ErrorLogs* e = &loop.errors
-    if r != NULL and r.flags & RQ_TCP and r.stream != NULL:
-        e = r.stream.errors
-    elif r != NULL and r.loc != NULL:
-        e = r.loc.errors
+    if r != NULL and r.settings != NULL:
+        e = r.settings.errors
     elif client.kind == K_UP:
         e = &loop.errors
     elif client.loc != NULL:
-        e = client.loc.errors
+        e = client.loc.settings.errors
     elif client.lst != NULL:
         return error_logs_of_client(client)
     return e.loud if c.debug & DEBUG_CLIENT else e
@@ -258,7 +256,7 @@ cdef uint32_t debug_line_length(const char* p, uint32_t n) noexcept nogil:
 cdef void debug_server(Request* r) noexcept nogil:
     """The server, and the path that locations are looked for with."""
     cdef Conn* c = r.client
-    debug_level(c, r.loc.errors)
+    debug_level(c, r.settings.errors)
     if not c.debug:
         return
     debug_quoted(c, b"http server:", r.srv.name.p, r.srv.name.n)
@@ -268,7 +266,7 @@ cdef void debug_server(Request* r) noexcept nogil:
 
 
 cdef void debug_location(Request* r) noexcept nogil:
-    debug_level(r.client, r.loc.errors)
+    debug_level(r.client, r.settings.errors)
     if r.client.debug:
         debug_quoted(r.client, b"using configuration", r.loc.pattern.p, r.loc.pattern.n)
 

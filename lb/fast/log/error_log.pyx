@@ -157,7 +157,7 @@ cdef const char* error_try_phase(Request* r) noexcept nogil:
     """What the request does with its server."""
     if r.up == NULL or r.up.state == S_CONNECT or r.up.state == S_HANDSHAKE or r.flags & RQ_TCP:
         return b"while connecting to upstream"
-    return b"while reading upstream" if r.flags & RQ_UP_HEAD else b"while reading response header from upstream"
+    return b"while reading upstream" if r.phase >= PH_READING_BODY else b"while reading response header from upstream"
 
 
 cdef void log_try(Request* r, const char* text, int e, const char* phase) noexcept nogil:

@@ -256,12 +256,12 @@ cdef void error_end(Out* o, ErrorLogs* e, int level) noexcept nogil:
 
 
 cdef ErrorLogs* error_logs_of(Request* r) noexcept nogil:
-    cdef ErrorLogs* e = r.stream.errors if r.flags & RQ_TCP else r.loc.errors
+    cdef ErrorLogs* e = r.settings.errors
     return e.loud if r.client.debug & DEBUG_CLIENT else e
 
 
 cdef ErrorLogs* error_logs_of_client(Conn* c) noexcept nogil:
-    cdef ErrorLogs* e = c.lst.stream.errors if c.lst.tcp else c.lst.fallback.fallback.errors
+    cdef ErrorLogs* e = c.lst.settings.errors
     return e.loud if c.debug & DEBUG_CLIENT else e
 
 

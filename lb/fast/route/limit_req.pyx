@@ -1,6 +1,6 @@
 """limit_req: requests that come too often wait, or are refused.
 
-    request_handle -> limit_passes -> (goes on) | reply_status(limit_req_status) | RQ_DELAYED: a timer,
+    request_handle -> limit_passes -> (goes on) | reply_status(limit_req_status) | PH_DELAYED: a timer,
         then limit_over -> request_handle
 
 All of a location's limits are asked first; they count the request only if none refuses it, as nginx does. The zones' memory
@@ -56,7 +56,7 @@ cdef bint limit_passes(Request* r) noexcept nogil:
     limit_log(r, worst, most, True)
     if l.limit_dry:
         return True
-    r.flags |= RQ_DELAYED
+    request_phase(r, PH_DELAYED)
     if debug_on(r.client):
         debug_number(r.client, b"limit_req: delayed, ms:", longest)
     timer_set(&loop.wheel, &r.client.timer, loop.now + longest)
@@ -67,7 +67,7 @@ cdef bint limit_passes(Request* r) noexcept nogil:
 
 cdef void limit_over(Request* r) noexcept nogil:
     """It has waited long enough."""
-    r.flags &= ~<uint32_t> RQ_DELAYED
+    request_phase(r, PH_ROUTING)
     request_handle(r)
 
 

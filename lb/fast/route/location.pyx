@@ -18,11 +18,16 @@ cdef enum:
 
 # ---- server
 
+cdef inline void location_set(Request* r, Location* l) noexcept nogil:
+    r.loc = l
+    r.settings = &l.settings
+
+
 cdef int location_server(Request* r) noexcept nogil:
     """r.srv by host, r.uri and r.args by the target. 0, or the status of a refusal."""
     cdef Listener* l = r.client.lst
     r.srv = location_server_by_host(r) if l.has_names else l.fallback
-    r.loc = &r.srv.fallback
+    location_set(r, &r.srv.fallback)
     if r.flags & RQ_GAVE_UP:
         return 500
     if r.h.method == M_CONNECT or r.h.method == M_TRACE:
@@ -48,7 +53,7 @@ cdef Server* location_server_by_host(Request* r) noexcept nogil:
     if n:
         for i in range(t.nregex):
             r.srv = <Server*> t.values[i]
-            r.loc = &r.srv.fallback     # for the log, should the match fail
+            location_set(r, &r.srv.fallback)     # for the log, should the match fail
             if regex_match(r, &t.regexes[i], low, n):
                 return r.srv
             if r.flags & RQ_GAVE_UP:
@@ -66,15 +71,15 @@ cdef int location_fixed_find(Request* r, Routes* t) noexcept nogil:
     if i < 0 or t.spots[i].pattern.n != n or memcmp(t.spots[i].pattern.p, r.uri, n) != 0:
         at = location_spot_slash(t.spots + i + 1, t.nspots - <uint32_t> (i + 1), r.uri, n)
         if at != NULL and (at.exact if at.exact != NULL else at.prefix).redirect_to:
-            r.loc = at.exact if at.exact != NULL else at.prefix
+            location_set(r, at.exact if at.exact != NULL else at.prefix)
             return FOUND_SLASH
     elif t.spots[i].exact != NULL:
-        r.loc = t.spots[i].exact
+        location_set(r, t.spots[i].exact)
         return FOUND_SURE
     while i >= 0:
         at = &t.spots[i]
         if at.prefix != NULL and at.pattern.n <= n and memcmp(at.pattern.p, r.uri, at.pattern.n) == 0:
-            r.loc = at.prefix
+            location_set(r, at.prefix)
             return FOUND_PREFIX
         i = at.parent
     return FOUND_NO
@@ -93,7 +98,7 @@ cdef int location_find(Request* r, Routes* t) noexcept nogil:
     if not noregex:
         for i in range(t.nregex):
             if regex_match(r, t.regex[i].regex, r.uri, r.uri_len):
-                r.loc = t.regex[i]
+                location_set(r, t.regex[i])
                 location_find(r, &r.loc.routes)
                 return FOUND_SURE
             if r.flags & RQ_GAVE_UP:
@@ -105,8 +110,8 @@ cdef void location_enter(Request* r, Location* l) noexcept nogil:
     """The request is this location's from here on."""
     if l.except_loc != NULL and not (l.except_methods >> r.h.method) & 1:
         l = l.except_loc
-    r.loc = l
-    r.ups = l.ups
+    location_set(r, l)
+    r.ups = l.settings.ups
     if unlikely(loop.debug):
         debug_location(r)
     if (r.client.served >= l.keepalive_requests or l.keepalive_timeout == 0 or loop.stopping
@@ -131,7 +136,7 @@ cdef void location_locate(Request* r) noexcept nogil:
     cdef int found
     while True:
         r.flags &= ~RQ_URI_CHANGED
-        r.loc = &r.srv.fallback
+        location_set(r, &r.srv.fallback)
         found = location_find(r, &r.srv.routes)
         location_enter(r, r.loc)
         if regex_gave_up(r):
@@ -146,9 +151,9 @@ cdef void location_locate(Request* r) noexcept nogil:
         if found == FOUND_SLASH:
             reply_slash(r)
             return
-        if not r.loc.nops:
+        if not r.settings.nops:
             break
-        if rewrite_run(r, r.loc.ops, r.loc.nops):
+        if rewrite_run(r, r.settings.ops, r.settings.nops):
             return
         if not r.flags & RQ_URI_CHANGED:
             break
@@ -164,8 +169,8 @@ cdef void location_located(Request* r, Location* l) noexcept nogil:
     """A location that was named: its operations (which may leave it again), then its handler."""
     location_enter(r, l)
     r.flags &= ~RQ_URI_CHANGED
-    if r.loc.nops:
-        if rewrite_run(r, r.loc.ops, r.loc.nops):
+    if r.settings.nops:
+        if rewrite_run(r, r.settings.ops, r.settings.nops):
             return
         if r.flags & RQ_URI_CHANGED:
             r.uri_changes += 1

@@ -36,7 +36,7 @@ cdef bint rewrite_run(Request* r, Op* ops, uint32_t n) noexcept nogil:
             return True
         else:
             if r.flags & RQ_URI_CHANGED:
-                r.flags = (r.flags & ~<uint32_t> RQ_URI_CHANGED) | RQ_NO_LOCATION
+                r.flags = (r.flags & ~<uint64_t> RQ_URI_CHANGED) | RQ_NO_LOCATION
             return False
     return regex_gave_up(r)
 
@@ -117,7 +117,7 @@ cdef bint rewrite_rewrite(Request* r, Op* op) noexcept nogil:
     if debug_on(r.client):
         debug_rewritten(r)
     if op.here:
-        r.flags = (r.flags & ~<uint32_t> RQ_URI_CHANGED) | RQ_NO_LOCATION
+        r.flags = (r.flags & ~<uint64_t> RQ_URI_CHANGED) | RQ_NO_LOCATION
     else:
         r.flags |= RQ_URI_CHANGED
     return False

@@ -259,45 +259,33 @@ cdef uint32_t file_range_number(const char* p, uint32_t n, uint32_t i, int64_t* 
 
 cdef void file_reply(Request* r, int fd, Str path, Part* part, int status) noexcept nogil:
     """Head and body. Takes the fd."""
-    cdef Out o
+    cdef Message m
     cdef char* small = loop.scratch + HEADROOM
     cdef bint body = r.h.method != M_HEAD and status != 204 and status != 304 and part.n > 0
-    cdef bint chunked
     if body and part.n <= FILE_SMALL and pread(fd, small, part.n, part.start) != part.n:
         path_log(LOG_ERR, r, b"read() ", path, b" gave less than its length", 0)
         close(fd)
         reply_status(r, 500)
         return
-    status = reply_begin(&o, r, status)
-    chunked = header_has_trailers(r) and r.h.method != M_HEAD and status != 204 and status != 304
-    file_fields(&o, r, part, status, chunked)
-    response_head_end(&o, r, part.modified)
+    status = reply_begin(&m, r, status)
+    file_fields(&m.front, r, part, status)
+    if status != 204 and status != 304:
+        reply_framing(&m, part.n)
+    response_head_end(&m, part.modified)
     if body and part.n > FILE_SMALL:
-        if file_hold(r, fd, path, part, chunked):
-            if chunked:
-                out_hex(&o, part.n)
-                out_put(&o, b"\r\n", 2)
+        if file_hold(r, fd, path, part):
             loop_post(r.client)              # the file goes on from client_event
-            reply_send(r, &o, NULL, 0)
+            reply_send(&m, NULL, 0, False)
         return
     close(fd)
-    if chunked:
-        reply_chunked(r, &o, small, part.n)
-    else:
-        reply_send(r, &o, small, part.n if body else 0)
+    reply_send(&m, small, part.n if body else 0, True)
 
 
-cdef void file_fields(Out* o, Request* r, Part* part, int status, bint chunked) noexcept nogil:
+cdef void file_fields(Out* o, Request* r, Part* part, int status) noexcept nogil:
     cdef const char* kind
     if status != 204 and status != 304:
         kind = reply_media_type(r)
         header_write_line(o, b"Content-Type", 12, kind, <uint32_t> strlen(kind))
-        if chunked:
-            out_put(o, b"Transfer-Encoding: chunked\r\n", 28)
-        else:
-            out_put(o, b"Content-Length: ", 16)
-            out_uint(o, part.n)
-            out_put(o, b"\r\n", 2)
     if part.modified >= 0 and (status == 200 or status == 206 or status == 304):
         out_put(o, b"Last-Modified: ", 15)
         out_date_at(o, part.modified)
@@ -318,7 +306,7 @@ cdef void file_fields(Out* o, Request* r, Part* part, int status, bint chunked) 
         out_put(o, b"Accept-Ranges: bytes\r\n", 22)
 
 
-cdef bint file_hold(Request* r, int fd, Str path, Part* part, bint chunked) noexcept nogil:
+cdef bint file_hold(Request* r, int fd, Str path, Part* part) noexcept nogil:
     """The open file becomes r.response_file. False: no memory, and the request has got its 500."""
     cdef TempFile* s = <TempFile*> request_memory(r, sizeof(TempFile))
     BUG_ON(r.response_file != NULL)
@@ -329,7 +317,6 @@ cdef bint file_hold(Request* r, int fd, Str path, Part* part, bint chunked) noex
     memset(s, 0, sizeof(TempFile))
     s.fd = fd
     s.ours = 1
-    s.chunked = chunked
     s.path = path
     s.at = part.start
     s.size = part.start + part.n

@@ -6,13 +6,13 @@
 
 
 cdef void session_start(Request* r) noexcept nogil:
-    if r.stream.realip != NULL:
-        realip_apply(r, r.stream.realip)
-    if r.stream.access.n and not access_admits(r, &r.stream.access):
+    if r.settings.realip != NULL:
+        realip_apply(r, r.settings.realip)
+    if r.settings.access.n and not access_admits(r, &r.settings.access):
         r.status = 403
         tcp_end(r)
         return
-    if r.stream.nops and rewrite_run(r, r.stream.ops, r.stream.nops):
+    if r.settings.nops and rewrite_run(r, r.settings.ops, r.settings.nops):
         return
     if r.stream.show:
         session_show(r)
@@ -28,6 +28,7 @@ cdef void session_return(Request* r) noexcept nogil:
     cdef Str s = var_text(r, r.stream.text)
     if regex_gave_up(r):
         return
+    request_phase(r, PH_ANSWERED)
     if session_send(r, s.p, s.n):
         session_returning(r)
 
@@ -46,6 +47,7 @@ cdef void session_show(Request* r) noexcept nogil:
     if page.end:
         body.p = buf_data(page)
         body.n = page.end
+    request_phase(r, PH_ANSWERED)
     out_init(&o, loop.heads, HEADS)
     out_put(&o, b"HTTP/1.0 200 OK\r\nServer: ", 25)
     out_str(&o, loop.env.product)
@@ -73,7 +75,7 @@ cdef void session_returning(Request* r) noexcept nogil:
         tcp_end(r)
         return
     if rc == 0:
-        timer_set(&loop.wheel, &c.timer, loop.now + r.stream.timeout)
+        timer_set(&loop.wheel, &c.timer, loop.now + r.settings.read_timeout)
         return
     tcp_forget(r)
     lingering_close(c, True)

@@ -21,7 +21,8 @@ cdef void tcp_begin(Conn* c) noexcept nogil:
         return
     r.flags = RQ_TCP
     r.stream = c.lst.stream
-    r.ups = r.stream.ups
+    r.settings = &r.stream.settings
+    r.ups = r.settings.ups
     r.status = 200
     loop.st.sessions += 1
     log_connected(r, c)
@@ -33,7 +34,7 @@ cdef void tcp_begin(Conn* c) noexcept nogil:
 
 cdef void tcp_connected(Request* r) noexcept nogil:
     r.up.ready |= R_WRITE
-    r.flags |= RQ_SENT              # from here on bytes may flow: no other server any more
+    request_phase(r, PH_TUNNEL)     # from here on bytes may flow: no other server any more
     # small messages both ways: TCP_NODELAY at the first send
     r.up.flags |= CF_USED | CF_NODELAY if r.stream.delay else CF_USED
     timer_clear(&r.up.timer)
@@ -50,14 +51,13 @@ cdef void tcp_event(Conn* c) noexcept nogil:
     if r == NULL:
         lingering_read(c)
         return
-    if r.up == NULL or r.up.state != S_BUSY:
-        if r.up == NULL and (r.stream.text != NULL or r.stream.show):
-            session_returning(r)
-        elif c.ready & R_ERR and c == r.client:      # the client has gone before there was a server
-            up_abandon(r)
-            tcp_end(r)
-        return
-    tcp_move_both(r)
+    if r.phase == PH_TUNNEL:
+        tcp_move_both(r)
+    elif r.phase == PH_ANSWERED:
+        session_returning(r)
+    elif c.ready & R_ERR and c == r.client:      # the client has gone before there was a server
+        up_abandon(r)
+        tcp_end(r)
 
 
 cdef void tcp_move_both(Request* r) noexcept nogil:
@@ -77,19 +77,17 @@ cdef void tcp_move_both(Request* r) noexcept nogil:
 
 cdef int64_t tcp_silence(Request* r) noexcept nogil:
     """How long nothing may flow."""
-    if r.flags & RQ_TUNNEL:
-        return r.loc.read_timeout
-    if loop.stopping and r.flags & RQ_UP_ENDED and r.stream.timeout > LAST_CHANCE:
+    if loop.stopping and r.flags & RQ_UP_ENDED and r.settings.read_timeout > LAST_CHANCE:
         return LAST_CHANCE
-    return r.stream.timeout
+    return r.settings.read_timeout
 
 
 cdef bint tcp_done(Request* r) noexcept nogil:
     """A tunnel ends with its server, as RFC 9110 (9.3.6) has it for CONNECT: only a client's half-close is passed on there."""
     cdef Conn* c = r.client
     cdef Conn* u = r.up
-    cdef bint cut = not r.flags & RQ_TUNNEL and r.stream.cut
-    if (cut and tcp_over(c, u)) or ((cut or r.flags & RQ_TUNNEL) and tcp_over(u, c)):
+    cdef bint cut = r.flags & RQ_TCP and r.stream.cut
+    if (cut and tcp_over(c, u)) or ((cut or not r.flags & RQ_TCP) and tcp_over(u, c)):
         return True
     return tcp_ended(c, u) or tcp_ended(u, c)
 
@@ -126,10 +124,10 @@ cdef bint tcp_move(Conn* a, Conn* b) noexcept nogil:
         ok = tcp_splice(a, b)
     if not ok:
         return False
-    if tcp_over(a, b) and not b.flags & CF_SHUT and (a.req.flags & RQ_TUNNEL or not a.req.stream.cut):
+    if tcp_over(a, b) and not b.flags & CF_SHUT and not (a.req.flags & RQ_TCP and a.req.stream.cut):
         b.flags |= CF_SHUT
         b.io.shutdown(b)
-        if a.kind == K_UP and not a.req.flags & RQ_TUNNEL:
+        if a.kind == K_UP and a.req.flags & RQ_TCP:
             tcp_up_ended(a)
     return True
 
@@ -144,7 +142,7 @@ cdef void tcp_up_ended(Conn* u) noexcept nogil:
 cdef bint tcp_copy(Conn* a, Conn* b) noexcept nogil:
     """Small messages: recv and send. A read that fills the buffer makes it bulk."""
     cdef ssize_t got
-    cdef ssize_t most = SCRATCH if a.req.flags & RQ_TUNNEL else a.req.stream.buffer
+    cdef ssize_t most = a.req.stream.buffer if a.req.flags & RQ_TCP else SCRATCH
     cdef int _i
     for _i in range(4):
         if b.out != NULL or a.flags & CF_EOF or not a.ready & R_READ:
@@ -208,9 +206,9 @@ cdef void tcp_stop(Request* r) noexcept nogil:
 cdef void tcp_forget(Request* r) noexcept nogil:
     """Log the session and free it; its client connection is left."""
     up_abandon(r)
-    if r.flags & RQ_TUNNEL:
-        request_log(r)
-    else:
+    if r.flags & RQ_TCP:
         request_sent_tell(r)
-        access_log_write(r.stream.logs, r.stream.nlogs, r)
+        access_log_write(r.settings.logs, r.settings.nlogs, r)
+    else:
+        request_log(r)
     request_free(r)

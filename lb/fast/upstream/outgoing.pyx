@@ -3,13 +3,9 @@
     up_tries_begin -> up_local_begin: r.local;  up_connect -> up_outgoing_set, up_local_keep;  pool_take_for -> up_local_fits
 """
 
-cdef inline Outgoing* up_outgoing(Request* r) noexcept nogil:
-    return &r.stream.out if r.flags & RQ_TCP else &r.loc.out
-
-
 cdef void up_local_begin(Request* r) noexcept nogil:
     """r.local: what proxy_bind comes to for this request. Nothing, as nginx, where that is empty or no address."""
-    cdef Outgoing* o = up_outgoing(r)
+    cdef Outgoing* o = &r.settings.out
     cdef Str s
     r.local_len = 0
     if not o.bound:
@@ -33,7 +29,7 @@ cdef uint32_t up_local_address(Str s, char* sa) noexcept nogil:
 
 cdef bint up_outgoing_set(int fd, Request* r) noexcept nogil:
     """False: the socket cannot have the address that it should have (logged)."""
-    cdef Outgoing* o = up_outgoing(r)
+    cdef Outgoing* o = &r.settings.out
     cdef int one = 1
     if o.keepalive:
         setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof(one))

@@ -32,6 +32,7 @@ cdef void up_start(Request* r) noexcept nogil:
         if p == NULL:
             up_exhausted(r)
             return
+        request_phase(r, PH_CONNECTING)
         r.peer = p
         r.tries += 1
         r.up_start = loop.now
@@ -104,7 +105,7 @@ cdef int up_connect(Request* r) noexcept nogil:
     r.flags &= ~RQ_REUSED
     loop.st.upstream_connects += 1
     p.stats.connects += 1
-    timer_set(&loop.wheel, &u.timer, loop.now + (r.stream.connect_timeout if r.flags & RQ_TCP else r.loc.connect_timeout))
+    timer_set(&loop.wheel, &u.timer, loop.now + r.settings.connect_timeout)
     return 0
 
 
@@ -159,7 +160,7 @@ cdef void up_event(Conn* u) noexcept nogil:
     if u.state == S_HANDSHAKE:
         up_connected(u)
         return
-    if r.flags & (RQ_TCP | RQ_TUNNEL):
+    if r.phase == PH_TUNNEL:
         tcp_event(u)
     else:
         proxy_event(r)
@@ -178,8 +179,8 @@ cdef void up_timeout(Conn* u) noexcept nogil:
         log_try(r, b"upstream timed out", ETIMEDOUT, b"while sending request to upstream")
     else:
         log_try(r, b"upstream timed out", ETIMEDOUT, b"while reading response header from upstream"
-                if not r.flags & RQ_UP_HEAD else b"while reading upstream")
-    if r.flags & RQ_UP_HEAD:        # too late for another server: the client sees the break
+                if r.phase < PH_READING_BODY else b"while reading upstream")
+    if r.phase >= PH_READING_BODY:  # too late for another server: the client sees the break
         peer_fail(r)
         client_cut(r)
         return
@@ -232,13 +233,10 @@ cdef bint up_idempotent(Request* r) noexcept nogil:
 
 cdef bint up_may_retry(Request* r, uint32_t why, bint stale) noexcept nogil:
     """Does proxy_next_upstream let another server be asked? `stale`: a pooled connection may always have ended."""
-    cdef NextRule* n = &r.stream.next if r.flags & RQ_TCP else &r.loc.next
+    cdef NextRule* n = &r.settings.next
     if r.flags & (RQ_STARTED | RQ_NO_REPLAY):
         return False
-    if r.flags & RQ_TCP:
-        if r.flags & RQ_SENT:
-            return False
-    elif r.flags & RQ_SENT and not up_idempotent(r) and not n.mask & NX_NON_IDEMPOTENT:
+    if r.phase > PH_CONNECTING and not up_idempotent(r) and not n.mask & NX_NON_IDEMPOTENT:
         return False
     if stale:
         return True
@@ -266,7 +264,7 @@ cdef uint32_t up_next_bit(int why, int status) noexcept nogil:
 cdef void up_tries_begin(Request* r) noexcept nogil:
     """As nginx: no more tries than there are servers, backup ones included, or than proxy_next_upstream_tries."""
     cdef Table* t = r.ups.table
-    cdef NextRule* n = &r.stream.next if r.flags & RQ_TCP else &r.loc.next
+    cdef NextRule* n = &r.settings.next
     cdef uint32_t most = 1 if r.ups == &loop.direct else 65535
     if t != NULL and t.rank[0].n + t.rank[1].n < most:
         most = t.rank[0].n + t.rank[1].n
@@ -319,7 +317,7 @@ cdef bint up_next(Request* r, int why) noexcept nogil:
     up_release(r, False)
     up_try_add(r, r.peer)
     if again:
-        r.flags &= ~(RQ_SENT | RQ_REUSED)
+        r.flags &= ~RQ_REUSED
         loop.st.retries += 1
         return True
     up_final(r, status)

@@ -10,7 +10,7 @@ This room knows lines only; what the fields mean is message/h1/framing.pxd's. Po
 refused if `h.rule` is set, else more bytes are needed.
 """
 
-from libc.stdint cimport uint8_t, uint16_t, uint32_t
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from lb.fast.c.simd cimport LB_TCHAR, lb_class, lb_is, lb_scan_name, lb_scan_value
 from lb.fast.c.sys cimport unlikely
 from lb.fast.types cimport (
@@ -27,13 +27,13 @@ cdef enum:
     NAME_MAX = 65535        # Field.name_len
     # RFC 9110 7.6.1; Proxy is how HTTP_PROXY gets into CGI programs; Trailer goes as the trailers themselves do
     HOP_IDS = (
-        1 << F_CONNECTION | 1 << F_TRANSFER_ENCODING | 1 << F_TE | 1 << F_TRAILER | 1 << F_UPGRADE | 1 << F_KEEP_ALIVE
-        | 1 << F_PROXY_CONNECTION | 1 << F_PROXY
+        1ull << F_CONNECTION | 1ull << F_TRANSFER_ENCODING | 1ull << F_TE | 1ull << F_TRAILER | 1ull << F_UPGRADE
+        | 1ull << F_KEEP_ALIVE | 1ull << F_PROXY_CONNECTION | 1ull << F_PROXY
     )
 
 ctypedef struct Seen:       # which known fields a head has
-    uint32_t once           # a bit per FieldId
-    uint32_t twice          # of those, the ones that came more than once
+    uint64_t once           # a bit per FieldId
+    uint64_t twice          # of those, the ones that came more than once
     uint16_t at[F_KNOWN]    # place in Head.fields of the last one; unset where the bit is not
 
 
@@ -50,7 +50,8 @@ cdef inline const uint8_t* field_lines(
     cdef const uint8_t* name
     cdef const uint8_t* value
     cdef const uint8_t* stop
-    cdef uint32_t n = 0, once = 0, twice = 0, bit
+    cdef uint32_t n = 0
+    cdef uint64_t once = 0, twice = 0, bit
     cdef size_t length
     cdef bint odd
     cdef Field* f
@@ -92,7 +93,7 @@ cdef inline const uint8_t* field_lines(
         if unlikely(odd and request):
             f.flags = FF_BAD_NAME
             h.flags |= H_BAD_NAMES
-        bit = <uint32_t> 1 << f.id
+        bit = 1ull << f.id
         twice |= once & bit
         once |= bit
         seen.at[f.id] = <uint16_t> n

@@ -5,7 +5,7 @@ with the single coding `chunked` in HTTP/1.1, or no body (RFC 9112 6.1, 6.3; RFC
 Rule that was broken, R_NONE if none, and points h.error_at to it.
 """
 
-from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from lb.fast.message.h1.fields cimport HOP_IDS, Seen, field_id
 from lb.fast.message.h1.host cimport host_authority
 from lb.fast.c.simd cimport LB_TCHAR, lb_is, lb_scan_class
@@ -23,8 +23,8 @@ cdef enum:
     LENGTH_DIGITS = 18      # < 2^63 without a check for overflow
     CONNECTION_NAMES = 32   # members of Connection that may name fields: bounds names x fields
     FIRST_COUNTS = (
-        1 << F_CONTENT_TYPE | 1 << F_DATE | 1 << F_ETAG | 1 << F_EXPIRES | 1 << F_LAST_MODIFIED | 1 << F_LOCATION
-        | 1 << F_REFRESH | 1 << F_SERVER
+        1ull << F_CONTENT_TYPE | 1ull << F_DATE | 1ull << F_ETAG | 1ull << F_EXPIRES | 1ull << F_LAST_MODIFIED
+        | 1ull << F_LOCATION | 1ull << F_REFRESH | 1ull << F_SERVER
     )
 
 
@@ -34,14 +34,14 @@ cdef inline int framing_request(const uint8_t* p, Head* h, Seen* seen) noexcept 
         rule = framing_body(p, h, seen)
     if rule == R_NONE:
         rule = framing_connection_fields(p, h, seen, True)
-    if rule == R_NONE and seen.once & 1 << F_EXPECT:
+    if rule == R_NONE and seen.once & 1ull << F_EXPECT:
         rule = framing_expect(p, h, seen)
     return rule
 
 
 cdef inline int framing_response(const uint8_t* p, Head* h, Seen* seen) noexcept nogil:
     cdef int rule = framing_body(p, h, seen)
-    if seen.once & 1 << F_X_ACCEL:
+    if seen.once & 1ull << F_X_ACCEL:
         h.flags |= H_ACCEL
     if seen.twice & FIRST_COUNTS:
         framing_drop_repeated(h)
@@ -83,12 +83,12 @@ cdef inline int framing_host(const uint8_t* p, Head* h, Seen* seen) noexcept nog
     """RFC 9112 3.2: exactly one in HTTP/1.1, never more; the absolute-form's authority goes before it, see 3.2.2."""
     cdef Field* f
     cdef uint32_t host_len = 0, whole = 0
-    if not seen.once & 1 << F_HOST:
+    if not seen.once & 1ull << F_HOST:
         if h.minor == 0:
             return R_NONE
         h.error_at = h.size - 1
         return R_HOST_MISSING
-    if seen.twice & 1 << F_HOST:
+    if seen.twice & 1ull << F_HOST:
         return framing_fault(h, seen, F_HOST, R_HOST_TWICE)
     f = framing_field(h, seen, F_HOST)
     if not host_authority(p + f.value, f.value_len, &host_len, &whole):
@@ -105,15 +105,15 @@ cdef inline int framing_host(const uint8_t* p, Head* h, Seen* seen) noexcept nog
 # ---------------------------------------------------------------- Content-Length, Transfer-Encoding
 
 cdef inline int framing_body(const uint8_t* p, Head* h, Seen* seen) noexcept nogil:
-    cdef uint32_t both = 1 << F_CONTENT_LENGTH | 1 << F_TRANSFER_ENCODING
-    cdef uint32_t have = seen.once & both
+    cdef uint64_t both = 1ull << F_CONTENT_LENGTH | 1ull << F_TRANSFER_ENCODING
+    cdef uint64_t have = seen.once & both
     cdef Field* f
     cdef int rule
     if have == 0:
         return R_NONE
     if have == both:
         return framing_fault(h, seen, F_TRANSFER_ENCODING, R_LENGTH_AND_CODING)
-    if have == 1 << F_CONTENT_LENGTH:
+    if have == 1ull << F_CONTENT_LENGTH:
         f = framing_field(h, seen, F_CONTENT_LENGTH)
         h.content_length = framing_length(p + f.value, f.value_len)
         rule = R_LENGTH_TWICE if seen.twice & both else R_LENGTH if h.content_length < 0 else R_NONE
@@ -196,7 +196,7 @@ cdef inline int framing_connection_fields(const uint8_t* p, Head* h, Seen* seen,
     cdef int rule = R_NONE, names = CONNECTION_NAMES
     cdef uint32_t i
     cdef Field* f
-    if not seen.once & 1 << F_CONNECTION:
+    if not seen.once & 1ull << F_CONNECTION:
         return R_NONE
     for i in range(h.nfields):
         f = &h.fields[i]
@@ -206,7 +206,7 @@ cdef inline int framing_connection_fields(const uint8_t* p, Head* h, Seen* seen,
                 return framing_fault_at(h, f, rule)
             if rule != R_NONE:
                 h.flags |= H_CLOSE          # a response's framing does not hang on this: just do not go on after it
-    if not seen.once & 1 << F_UPGRADE or h.minor == 0:
+    if not seen.once & 1ull << F_UPGRADE or h.minor == 0:
         h.flags &= ~H_UPGRADE
     return R_NONE
 
@@ -279,7 +279,7 @@ cdef inline int framing_expect(const uint8_t* p, Head* h, Seen* seen) noexcept n
     """RFC 9110 10.1.1: 100-continue or nothing; in HTTP/1.0 it means nothing. Without a body it is answered all the same, as
     nginx does: a client that asks waits."""
     cdef Field* f = framing_field(h, seen, F_EXPECT)
-    if seen.twice & 1 << F_EXPECT:
+    if seen.twice & 1ull << F_EXPECT:
         return framing_fault(h, seen, F_EXPECT, R_EXPECT_TWICE)
     if f.value_len != 12 or not lb_is(p + f.value, b"100-continue", 12):
         return framing_fault(h, seen, F_EXPECT, R_EXPECT)

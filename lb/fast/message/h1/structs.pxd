@@ -62,7 +62,7 @@ cdef enum FieldId:          # fields that lb itself reads; 0 is any other
     F_REFRESH = 28
     F_EXPIRES = 29
     F_ETAG = 30
-    F_KNOWN = 31            # how many ids there are; at most 32: they are bits of masks
+    F_KNOWN = 31            # how many ids there are; at most 64: they are bits of masks
 
 cdef enum FieldFlag:
     FF_HOP = 1              # hop-by-hop: fixed list of RFC 9110 section 7.6.1, `Proxy`, or named by Connection
@@ -84,7 +84,7 @@ cdef enum HeadFlag:
     H_EXPECT_100 = 16       # Expect: 100-continue
     H_HAS_HOST = 32         # a Host field is there
     H_ACCEL = 128           # responses: an X-Accel-* field
-    H_BAD_NAMES = 128       # requests: a field with FF_BAD_NAME
+    H_BAD_NAMES = 256       # requests: a field with FF_BAD_NAME
     H_TARGET_QUOTED = 64    # the path holds % or // or /. : message/h1/uri.pxd must normalise it (else it is literal)
 
 ctypedef struct Field:
@@ -99,7 +99,7 @@ ctypedef struct Head:       # offsets count from the first byte given to the par
     uint8_t method          # Method (requests)
     uint8_t form            # TargetForm (requests)
     uint8_t minor           # HTTP/1.minor: 0 or 1 (1.2 to 1.9 are read as 1)
-    uint8_t flags           # HeadFlag
+    uint16_t flags          # HeadFlag
     uint16_t status         # status code (responses)
     uint16_t nfields
     uint32_t start          # empty lines skipped before the request line

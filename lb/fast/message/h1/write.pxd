@@ -1,22 +1,23 @@
-"""Heads written anew: the request to a server, the answer to a client. Nothing of a received head is passed on as it came:
-each line is written from what the parser found (http-strictness rule 1), so that no framing of others gets through.
+"""Lines of heads written anew: the request to a server, the answer to a client (their order and framing: encode.pyx). Nothing
+of a received head is passed on as it came: each line is written from what the parser found (http-strictness rule 1), so that
+no framing of others gets through.
 
 What variables bring is not what a parser passed: a request line is written by h1_request_line alone, a made field's end by
 header_end_field (http/proxy_redirect.pxd), and there it is made clean, whichever directive it came by.
 """
 
-from libc.stdint cimport uint8_t, uint32_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from lb.fast.message.h1.fields cimport field_id
-from lb.fast.types cimport (B_CHUNKED, B_LENGTH, Env, F_AUTHORIZATION, F_CONNECTION, F_CONTENT_LENGTH, F_CONTENT_TYPE, F_DATE,
+from lb.fast.types cimport (Env, F_AUTHORIZATION, F_CONNECTION, F_CONTENT_LENGTH, F_CONTENT_TYPE, F_DATE,
                             F_EXPECT, F_HOST, F_KEEP_ALIVE, F_LOCATION, F_PROXY, F_PROXY_CONNECTION, F_SERVER, F_SET_COOKIE,
                             F_TE, F_TRAILER, F_TRANSFER_ENCODING, F_UPGRADE, F_X_ACCEL, F_X_PAD, FF_BAD_NAME, FF_HOP, Field,
                             Head, Location, Out, RQ_HEAD_SENT, RQ_NO_LOCATION, RQ_URI_NEW, Request, SetHeader, Str)
-from lb.fast.io.writer cimport out_char, out_init, out_int, out_put, out_str, out_uint
+from lb.fast.io.writer cimport out_char, out_put, out_str
 from lb.fast.route.variables.upstream cimport var_is_white, var_up_trailers
 from lb.fast.http.header_filter cimport header_named, header_write
 from lb.fast.http.proxy_redirect cimport header_end_field, header_write_line
 from lb.fast.c.simd cimport LB_TARGET, LB_TCHAR, lb_class, lb_scan_class
-from lb.fast.c.sys cimport memchr, memcmp, memcpy, memmove, strncasecmp
+from lb.fast.c.sys cimport memchr, memcmp, memcpy, strncasecmp
 from lb.fast.message.h1.uri cimport uri_escape
 from lb.fast.route.variables.request cimport var_path, var_write_value
 
@@ -120,7 +121,7 @@ cdef inline bint h1_request_line(Out* o, Request* r, Env* env) noexcept nogil:
         out_str(o, r.method)
     if o.p == start or lb_scan_class(<uint8_t*> start, <uint8_t*> o.p, LB_TCHAR) != <uint8_t*> o.p:
         return o.full                   # there was no room for it: that is told by `full`
-    r.flags &= ~<uint32_t> RQ_HEAD_SENT
+    r.flags &= ~<uint64_t> RQ_HEAD_SENT
     if o.p - start == 4 and memcmp(start, b"HEAD", 4) == 0:
         r.flags |= RQ_HEAD_SENT
     out_char(o, 32)
@@ -155,76 +156,34 @@ cdef inline bint h1_drops(Field* f) noexcept nogil:
                     F_TE, F_TRAILER, F_UPGRADE, F_EXPECT)
 
 
-cdef inline bint h1_request_head(Out* o, Request* r, Env* env) noexcept nogil:
-    """The request head for the chosen upstream. False: see h1_request_line."""
+cdef inline void h1_request_fields(Out* o, Request* r, Env* env) noexcept nogil:
+    """The request's fields for the chosen upstream, but for its framing."""
     cdef uint32_t i
     cdef Location* l = r.loc
     cdef Field* f
-    if not h1_request_line(o, r, env):
-        return False
     if not (l.overridden >> F_HOST) & 1:
         header_write_line(o, b"Host", 4, r.proxy_host.p, r.proxy_host.n)
     for i in range(l.nsets):
         h1_set_header(o, r, env, &l.sets[i])
-    if l.http10 and not (l.overridden >> F_CONNECTION) & 1:
-        out_put(o, b"Connection: close\r\n", 19)
     for i in range(0 if l.bare else r.h.nfields):
         f = &r.h.fields[i]
         if not h1_drops(f) and not h1_is_set(l, r.head, f):
             h1_field(o, r.head, f)
-    if l.has_body:
-        h1_set_body(o, r, env)
-        return True
-    h1_request_framing(o, r)
-    out_put(o, b"\r\n", 2)
-    return True
-
-
-cdef inline void h1_request_framing(Out* o, Request* r) noexcept nogil:
-    if r.loc.no_body:
-        return
-    if r.inb.chunk_out:
-        out_put(o, b"Transfer-Encoding: chunked\r\n", 28)
-    elif r.inb.kind == B_CHUNKED:
-        out_put(o, b"Content-Length: ", 16)
-        out_uint(o, r.inb.seen)
-        out_put(o, b"\r\n", 2)
-    elif r.h.content_length >= 0:
-        out_put(o, b"Content-Length: ", 16)
-        out_int(o, r.h.content_length)
-        out_put(o, b"\r\n", 2)
-
-
-cdef inline void h1_set_body(Out* o, Request* r, Env* env) noexcept nogil:
-    """proxy_set_body: its length, the end of the head, and the body itself."""
-    cdef char digits[10]
-    cdef char* at
-    cdef Out d
-    cdef uint32_t n
-    out_put(o, b"Content-Length: 0000000000\r\n\r\n", 30)
-    at = o.p - 14
-    var_write_value(o, r, env, &r.loc.body)
-    if o.full:
-        return
-    n = <uint32_t> (o.p - at - 14)      # known only now: zeros before it would do, but a plain number is nicer
-    out_init(&d, digits, sizeof(digits))
-    out_uint(&d, n)
-    memmove(at + (d.p - digits), at + 10, n + 4)
-    memcpy(at, digits, d.p - digits)
-    o.p -= 10 - (d.p - digits)
 
 
 cdef enum:      # fields of a server that do not go to the client: hop-by-hop, framing, and what nginx hides
-    HIDDEN = (1 << F_CONTENT_LENGTH | 1 << F_TRANSFER_ENCODING | 1 << F_CONNECTION | 1 << F_KEEP_ALIVE
-              | 1 << F_PROXY_CONNECTION | 1 << F_TE | 1 << F_TRAILER | 1 << F_UPGRADE | 1 << F_DATE | 1 << F_SERVER
-              | 1 << F_X_ACCEL | 1 << F_X_PAD)
-    NO_TRAILER = 1 << F_HOST | 1 << F_CONTENT_TYPE | 1 << F_SET_COOKIE | 1 << F_LOCATION | 1 << F_EXPECT | 1 << F_AUTHORIZATION
-    MAY_PASS = 1 << F_DATE | 1 << F_SERVER | 1 << F_X_ACCEL | 1 << F_X_PAD      # with proxy_pass_header
+    HIDDEN = (1ull << F_CONTENT_LENGTH | 1ull << F_TRANSFER_ENCODING | 1ull << F_CONNECTION | 1ull << F_KEEP_ALIVE
+              | 1ull << F_PROXY_CONNECTION | 1ull << F_TE | 1ull << F_TRAILER | 1ull << F_UPGRADE | 1ull << F_DATE
+              | 1ull << F_SERVER | 1ull << F_X_ACCEL | 1ull << F_X_PAD)
+    NO_TRAILER = (1ull << F_HOST | 1ull << F_CONTENT_TYPE | 1ull << F_SET_COOKIE | 1ull << F_LOCATION | 1ull << F_EXPECT
+                  | 1ull << F_AUTHORIZATION)
+    MAY_PASS = 1ull << F_DATE | 1ull << F_SERVER | 1ull << F_X_ACCEL | 1ull << F_X_PAD      # with proxy_pass_header
 
 
 cdef inline void h1_response_fields(Out* o, Request* r, Env* env, const char* head, Head* h) noexcept nogil:
-    """The answer's own fields, and its framing."""
-    cdef uint32_t i, special = HIDDEN | r.loc.special
+    """The answer's own fields, but for its framing."""
+    cdef uint32_t i
+    cdef uint64_t special = HIDDEN | r.loc.special
     cdef Field* f
     for i in range(h.nfields):
         f = &h.fields[i]
@@ -234,12 +193,6 @@ cdef inline void h1_response_fields(Out* o, Request* r, Env* env, const char* he
             h1_field(o, head, f)
         elif r.loc.header_filter != NULL and not ((HIDDEN & ~MAY_PASS) >> f.id) & 1:
             header_write(o, r, env, head, f, (HIDDEN >> f.id) & 1)
-    if r.outb.chunk_out:
-        out_put(o, b"Transfer-Encoding: chunked\r\n", 28)
-    elif h.content_length >= 0 and not h.status == 204 and not r.outb.kind == B_CHUNKED:
-        out_put(o, b"Content-Length: ", 16)
-        out_int(o, h.content_length)
-        out_put(o, b"\r\n", 2)
 
 
 cdef inline void h1_trailers(Out* o, Request* r) noexcept nogil:

@@ -1,0 +1,26 @@
+# A message on its way out, and the protocol that writes it. Included by types.pxd.
+
+cdef enum HeadPart:         # steps of Encoder.head; between them its callers write fields, as lines `Name: value CRLF` in any protocol
+    HEAD_START = 0          # status line, request line
+    HEAD_FRAMING = 1        # how the body is framed, what becomes of the connection
+    HEAD_END = 2            # the last: what else is made of the lines since HEAD_START is made here
+
+ctypedef struct Encoder:    # how one protocol writes messages, requests to servers and answers to clients alike (Conn.enc)
+    void (*head)(Message* m, int part) noexcept nogil           # into m.front
+    void (*body)(Message* m, uint64_t n) noexcept nogil         # n bytes go: what stands before them into m.front, behind into m.back
+    void (*end)(Message* m, const char* trailers, uint32_t n) noexcept nogil    # nothing more goes: into m.back
+    void (*abort)(Message* m) noexcept nogil                    # it breaks off: the other side must not take it for whole
+
+ctypedef struct Message:    # what goes out at once of a message, on its sender's stack (message/message.pyx)
+    Request* r
+    Conn* to                # r.client or r.up
+    char* begin             # of `front`
+    char* floor             # where the room in front of the body's bytes begins
+    Out front               # head and framing that go before the body's bytes
+    char* behind            # of `back`: its first byte
+    Out back                # what goes behind the body's bytes
+    Str phrase              # HEAD_START of an answer
+    Str upgrade             # HEAD_FRAMING of a 101
+    int64_t length          # HEAD_FRAMING: Content-Length; -1: none
+    uint16_t status         # of an answer; 0: a request
+    uint8_t framing         # BodyKind: how the body leaves

@@ -52,7 +52,8 @@ def shown(*arguments):
 
 
 HELD = (
-    r'^    request GET /held/x\?y=1: server "s\.example", location "/held/", phase reading head, flags keep,held, status 0, '
+    r'^    request GET /held/x\?y=1: server "s\.example", location "/held/", '
+    r"phase reading head, flags keep,held, status 0, "
     r'age \d+\.\d{3} s, body 0 bytes, whole, upstream "u", tries 1, server 127\.0\.0\.1:\d+ \(\d active, 0 failed\), '
     r"on fd \d+ busy, answer 0 0 bytes$"
 )

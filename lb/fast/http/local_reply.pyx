@@ -127,8 +127,15 @@ cdef int reply_begin(Message* m, Request* r, int status) noexcept nogil:
 cdef void reply_framing(Message* m, uint64_t n) noexcept nogil:
     """How a body of n bytes leaves, of a status that may have one."""
     cdef Request* r = m.r
-    m.length = n
-    m.framing = B_CHUNKED if header_has_trailers(r) and r.h.method != M_HEAD else B_LENGTH
+    if r.loc.gzip != NULL:
+        gzip_write_fields(&m.front, r)
+    if not r.coded & CODED_GZIP:
+        m.length = n
+        m.framing = B_CHUNKED if header_has_trailers(r) and r.h.method != M_HEAD else B_LENGTH
+    elif r.h.method != M_HEAD:          # how many bytes they will be is not known yet
+        m.framing = B_CHUNKED if r.h.minor and not r.loc.no_chunks else B_CLOSE
+        if m.framing == B_CLOSE:
+            r.flags &= ~RQ_KEEP
     r.outb.out = m.framing
 
 
@@ -141,10 +148,12 @@ cdef void reply(Request* r, int status, const char* kind, const char* body, uint
         out_uint(&m.front, r.unfit - 1)
         out_put(&m.front, b"\r\n", 2)
     if status != 204 and status != 304:
-        if kind != NULL:
+        if kind != NULL and kind[0]:    # `default_type ""`
             out_put(&m.front, b"Content-Type: ", 14)
             out_text(&m.front, kind)
             out_put(&m.front, b"\r\n", 2)
+        if r.loc.gzip != NULL:
+            gzip_reply(r, kind, n, -1, False)
         reply_framing(&m, n)
     else:
         n = 0
@@ -164,6 +173,10 @@ cdef void reply_send(Message* m, const char* body, uint64_t n, bint last) noexce
     if r.h.method == M_HEAD:
         n = 0
         last = False                    # its end is that of the head
+    if last and r.filters != NULL:
+        filter_run(m, <char*> body, <uint32_t> n, FLOW_LAST)
+        request_answered(r)
+        return
     r.body_sent += n
     message_frame(m, n, last, behind, sizeof(behind))
     message_send_copy(m, body, n)
@@ -393,6 +406,8 @@ cdef void response_write_head(Message* m, const char* head, Head* h) noexcept no
     h1_response_fields(&m.front, r, &loop.env, head, h)
     if r.kept_type.p != NULL and upgrade_field_of(h, F_CONTENT_TYPE) == NULL:
         header_write_line(&m.front, b"Content-Type", 12, r.kept_type.p, r.kept_type.n)
-    if h.status != 204:
+    if r.loc.gzip != NULL:
+        gzip_write_fields(&m.front, r)
+    if h.status != 204 and not r.coded & CODED_GZIP:
         m.length = h.content_length
     response_head_end(m, modified)

@@ -173,6 +173,8 @@ cdef void proxy_read(Request* r) noexcept nogil:
             memcpy(p, buf_data(u.inb) + u.inb.off, n)
         got = conn_recv(u, p + n, SCRATCH - n if r.flags & RQ_UP_HEAD else FIRST_READ)
         if got == -1:
+            if r.filters != NULL and r.flags & RQ_STARTED:      # what a filter holds back must not wait for more
+                response_body(r, NULL, p, 0)
             return
         if got <= 0:
             proxy_ended(r, got == 0)
@@ -304,15 +306,15 @@ cdef bint response_head(Request* r, char* p, uint32_t n) noexcept nogil:
         r.flags |= RQ_HOLD
     if h.flags & H_ACCEL and accel(r, p - h.size, &h, n):
         return False
-    response_framing(r, &h)
+    response_framing(r, p - h.size, &h)
     if r.err_status:
         response_status_shown(r, &h)
     return response_body(r, &h, p, n)
 
 
-cdef void response_framing(Request* r, Head* h) noexcept nogil:
-    """How the answer's body is framed (RFC 9112 section 6.3), coming in and going out."""
-    r.status = h.status
+cdef void response_framing(Request* r, const char* head, Head* h) noexcept nogil:
+    """How the answer's body is framed (RFC 9112 section 6.3), coming in and going out, and what it passes in between."""
+    r.status = r.err_status if r.err_status else h.status
     if r.h.method == M_HEAD or h.status == 204 or h.status == 304:
         r.outb.kind = B_NONE
         r.outb.done = 1
@@ -327,7 +329,9 @@ cdef void response_framing(Request* r, Head* h) noexcept nogil:
     else:
         r.outb.kind = B_CLOSE
     r.outb.out = r.outb.kind
-    if r.outb.kind >= B_CHUNKED or (r.outb.kind == B_LENGTH and header_has_trailers(r)):
+    if r.loc.gzip != NULL and (r.outb.kind != B_NONE or r.h.method == M_HEAD):
+        gzip_response(r, head, h)
+    if r.outb.kind >= B_CHUNKED or (r.outb.kind == B_LENGTH and (r.filters != NULL or header_has_trailers(r))):
         if r.h.minor and not r.loc.no_chunks:
             r.outb.out = B_CHUNKED
         else:
@@ -375,7 +379,7 @@ cdef bint response_body(Request* r, Head* h, char* p, uint32_t n) noexcept nogil
             log_try(r, b"answer head too large", 0, b"while reading response header from upstream")
             return response_broken(r, True)
     r.flags |= RQ_STARTED
-    if not response_pass(&m, data, len, r.outb.done):
+    if not filter_run(&m, data, len, FLOW_LAST if r.outb.done else FLOW_MORE if h == NULL and r.up.ready & R_READ else FLOW_FLUSH):
         client_broken(r.client)
         return False
     if r.outb.done:
@@ -396,6 +400,8 @@ cdef bint response_broken(Request* r, bint unsent) noexcept nogil:
     log_try(r, b"upstream sent invalid chunked response", 0, b"while reading upstream")
     if unsent:
         r.flags &= ~RQ_UP_HEAD
+        if r.coded:
+            filter_reset(r)
         memset(&r.outb, 0, sizeof(Body))        # the next server's body is decoded from its start
         up_failed(r, WHY_INVALID)
         return False

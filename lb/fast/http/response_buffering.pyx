@@ -95,6 +95,8 @@ cdef bint response_buffer_feed(Request* r) noexcept nogil:
     cdef TempFile* s = r.response_file
     cdef ssize_t got
     cdef int _i
+    if s.ours and r.filters != NULL:
+        return response_buffer_filter(r)
     for _i in range(4):
         if s.at >= s.framed and temp_file_left(s) and not response_buffer_frame(r, s.size - s.at, False):
             client_broken(c)
@@ -115,6 +117,33 @@ cdef bint response_buffer_feed(Request* r) noexcept nogil:
     if not temp_file_left(s) and not response_buffer_end(r):
         client_broken(c)
         return False
+    if c.ready & R_WRITE and c.out == NULL and temp_file_left(s):
+        loop_post(c)
+    timer_set(&loop.wheel, &c.timer, loop.now + r.loc.send_timeout)
+    return True
+
+
+cdef bint response_buffer_filter(Request* r) noexcept nogil:
+    """A static file through the filters, a bounded share of this turn. False: the exchange has ended."""
+    cdef Conn* c = r.client
+    cdef TempFile* s = r.response_file
+    cdef char* p = loop.scratch + HEADROOM
+    cdef Message m
+    cdef uint32_t n
+    cdef int _i
+    for _i in range(4):
+        if c.out != NULL or not c.ready & R_WRITE or not temp_file_left(s):
+            break
+        n = temp_file_read(r, s, p, SCRATCH)
+        if n == 0:
+            client_cut(r)
+            return False
+        message_begin(&m, r, c, loop.heads, HEADS)
+        m.status = r.status
+        m.framing = r.outb.out
+        if not filter_run(&m, p, n, FLOW_MORE if temp_file_left(s) else FLOW_LAST):
+            client_broken(c)
+            return False
     if c.ready & R_WRITE and c.out == NULL and temp_file_left(s):
         loop_post(c)
     timer_set(&loop.wheel, &c.timer, loop.now + r.loc.send_timeout)

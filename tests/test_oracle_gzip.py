@@ -20,19 +20,27 @@ CONFIG = http("""
     server {
         listen 127.0.0.1:8080;
         location / { root %%dir%%/files; }
-        location /text { default_type text/html; return 200 "a text that is long enough, is long enough, is long enough\\n"; }
+        location /text { default_type text/html; return 200 "long enough, and long enough\\n"; }
         location /short { default_type text/html; return 200 "short\\n"; }
-        location /plain { default_type text/plain; return 200 "a text that is long enough, is long enough, is long enough\\n"; }
-        location /created { default_type text/html; return 201 "a text that is long enough, is long enough, is long enough\\n"; }
-        location /none { gzip off; default_type text/html; return 200 "a text that is long enough, is long enough, is long enough\\n"; }
+        location /plain { default_type text/plain; return 200 "long enough, and long enough\\n"; }
+        location /created { default_type text/html; return 201 "long enough, and long enough\\n"; }
+        location /none { gzip off; default_type text/html; return 200 "long enough, and long enough\\n"; }
         location /if {
             gzip off;
             if ($arg_zip) { gzip on; }
             proxy_pass http://127.0.0.1:8081/html;
         }
-        location /trailer { default_type text/html; add_header X-Seen $sent_http_content_type; return 200 "long enough, long enough, long enough"; }
+        location /trailer {
+            default_type text/html;
+            add_header X-Seen $sent_http_content_type;
+            return 200 "long enough, long enough, long enough";
+        }
         location /old { gzip_http_version 1.0; proxy_pass http://127.0.0.1:8081/html; }
-        location /oldtext { gzip_http_version 1.0; default_type text/html; return 200 "a text that is long enough, is long enough\\n"; }
+        location /oldtext {
+            gzip_http_version 1.0;
+            default_type text/html;
+            return 200 "long enough, and long enough\\n";
+        }
         location /nochunks { chunked_transfer_encoding off; proxy_pass http://127.0.0.1:8081/html; }
         location /any { gzip_types *; proxy_pass http://127.0.0.1:8081/; }
         location /min { gzip_min_length 1000; proxy_pass http://127.0.0.1:8081/html; }
@@ -44,7 +52,10 @@ CONFIG = http("""
         location /via/off { proxy_pass http://127.0.0.1:8081/html; }
         location /via/any { gzip_proxied any; proxy_pass http://127.0.0.1:8081/html; }
         location /via/auth { gzip_proxied auth; proxy_pass http://127.0.0.1:8081/html; }
-        location /via/words { gzip_proxied no-cache no-store private expired no_last_modified no_etag; proxy_pass http://127.0.0.1:8081/via; }
+        location /via/words {
+            gzip_proxied no-cache no-store private expired no_last_modified no_etag;
+            proxy_pass http://127.0.0.1:8081/via;
+        }
         location /via/expires {
             gzip_proxied expired;
             location /via/expires/epoch { expires epoch; proxy_pass http://127.0.0.1:8081/html; }
@@ -52,34 +63,53 @@ CONFIG = http("""
             location /via/expires/past { expires -1h; proxy_pass http://127.0.0.1:8081/html; }
             location /via/expires/later { expires 1h; proxy_pass http://127.0.0.1:8081/html; }
         }
-        location /via/added { gzip_proxied private; add_header Cache-Control private; proxy_pass http://127.0.0.1:8081/html; }
-        location /via/other { gzip_proxied private; add_header Cache-Control public; proxy_pass http://127.0.0.1:8081/html; }
+        location /via/added {
+            gzip_proxied private;
+            add_header Cache-Control private;
+            proxy_pass http://127.0.0.1:8081/html;
+        }
+        location /via/other {
+            gzip_proxied private;
+            add_header Cache-Control public;
+            proxy_pass http://127.0.0.1:8081/html;
+        }
         location /up { proxy_pass http://127.0.0.1:8081; }
         location /error { error_page 404 /text; proxy_intercept_errors on; proxy_pass http://127.0.0.1:8081/missing; }
-        location /as200 { error_page 404 =200 /up/html; proxy_intercept_errors on; proxy_pass http://127.0.0.1:8081/missing; }
+        location /as200 {
+            error_page 404 =200 /up/html;
+            proxy_intercept_errors on;
+            proxy_pass http://127.0.0.1:8081/missing;
+        }
     }
     server {
         listen 127.0.0.1:8081;
         gzip off;
         default_type text/html;
         root %%dir%%/files;
-        location /html { return 200 "of a server, and long enough, and long enough, and long enough\\n"; }
+        location /html { return 200 "of a server, and long enough\\n"; }
         location = /empty { return 200 ""; }
-        location /up/html { return 200 "of a server, and long enough, and long enough, and long enough\\n"; }
-        location /up/coded { add_header Content-Encoding br; return 200 "of a server, and long enough, and long enough\\n"; }
-        location /up/notype { default_type ""; return 200 "of a server, and long enough, and long enough\\n"; }
-        location /up/caps { default_type "Text/HTML; charset=utf-8"; return 200 "of a server, and long enough, and long enough\\n"; }
-        location /up/space { default_type "text/css ; a=b"; return 200 "of a server, and long enough, and long enough\\n"; }
-        location /up/tag { add_header ETag '"abc"'; add_header Accept-Ranges bytes; return 200 "long enough, long enough, long enough\\n"; }
-        location /up/weak { add_header ETag 'W/"abc"'; return 200 "long enough, long enough, long enough\\n"; }
-        location /up/badtag { add_header ETag 'abc'; return 200 "long enough, long enough, long enough\\n"; }
+        location /up/html { return 200 "of a server, and long enough\\n"; }
+        location /up/coded { add_header Content-Encoding br; return 200 "of a server, and long enough\\n"; }
+        location /up/notype { default_type ""; return 200 "of a server, and long enough\\n"; }
+        location /up/caps { default_type "Text/HTML; charset=utf-8"; return 200 "of a server, and long enough\\n"; }
+        location /up/space { default_type "text/css ; a=b"; return 200 "of a server, and long enough\\n"; }
+        location /up/tag {
+            add_header ETag '"abc"';
+            add_header Accept-Ranges bytes;
+            return 200 "long enough, and long enough\\n";
+        }
+        location /up/weak { add_header ETag 'W/"abc"'; return 200 "long enough, and long enough\\n"; }
+        location /up/badtag { add_header ETag 'abc'; return 200 "long enough, and long enough\\n"; }
         location /up/403 { return 403; }
         location /up/404 { return 404; }
         location /up/500 { return 500; }
         location /up/204 { return 204; }
         location /up/files/ { alias %%dir%%/files/; types { text/html html; text/css css; application/x-big big; } }
-        location /via { add_header $arg_n $arg_v; return 200 "of a server, and long enough, and long enough, and long enough\\n"; }
-        location = /via2 { add_header Expires "Thu, 01 Jan 1970 00:00:01 GMT"; return 200 "long enough, long enough, long enough\\n"; }
+        location /via { add_header $arg_n $arg_v; return 200 "of a server, and long enough\\n"; }
+        location = /via2 {
+            add_header Expires "Thu, 01 Jan 1970 00:00:01 GMT";
+            return 200 "long enough, and long enough\\n";
+        }
     }
 """)
 ACCEPT = "Accept-Encoding: gzip\r\n"
@@ -92,10 +122,38 @@ def ask(target: str, fields: str = ACCEPT, method: str = "GET", version: str = "
 
 LOCAL = ("/text", "/short", "/plain", "/created", "/none", "/trailer", "/missing", "/oldtext")
 FILES = ("/small.html", "/small.css", "/small.png", "/large.big", "/tiny.html")
-PROXIED = ("/if", "/if?zip=1", "/old", "/nochunks", "/any/up/notype", "/any/html", "/min", "/min0", "/level", "/novary", "/error", "/as200")
+PROXIED = (
+    "/if",
+    "/if?zip=1",
+    "/old",
+    "/nochunks",
+    "/any/up/notype",
+    "/any/html",
+    "/min",
+    "/min0",
+    "/level",
+    "/novary",
+    "/error",
+    "/as200",
+)
 PROXIED += tuple(
     f"/up/{name}"
-    for name in ("html", "coded", "notype", "caps", "space", "tag", "weak", "badtag", "403", "404", "500", "204", "files/small.html", "files/large.big")
+    for name in (
+        "html",
+        "coded",
+        "notype",
+        "caps",
+        "space",
+        "tag",
+        "weak",
+        "badtag",
+        "403",
+        "404",
+        "500",
+        "204",
+        "files/small.html",
+        "files/large.big",
+    )
 )
 QUALITIES = (
     "gzip", "GZip", "deflate, gzip", "deflate,gzip", "deflate", "x-gzip", "gzip2", "gzi", "gzip;q=0", "gzip;q=0.0", "gzip;q=0.001",

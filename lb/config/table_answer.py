@@ -1,4 +1,4 @@
-"""What becomes of an answer's fields: hidden, passed, rewritten, added. `header_filter` gathers a scope's for the model."""
+"""What becomes of an answer's fields: hidden, passed, rewritten, added. `header_filter` gathers a scope's."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 from lb.config import regexes
 from lb.config.directive import AS_NGINX, Context, Directive, flag, once
 from lb.config.errors import Refused
-from lb.config.model import AddField, CookieFlags, Expires, Regex, HeaderFilter, Swap, Var
+from lb.config.model import AddField, CookieFlags, Expires, HeaderFilter, Regex, Swap, Var
 from lb.config.scope import LocationScope, Scope
 from lb.config.table_proxy import TOKEN, check_one_line
 from lb.config.tree import Node

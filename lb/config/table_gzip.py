@@ -30,7 +30,7 @@ def comp_level(scope: Scope, node: Node) -> None:
     if level is None:
         raise Refused(f'"{node.name}" directive invalid number')
     if not 1 <= level <= 9:
-        raise Refused(f'"{node.name}" directive value must be between 1 and 9')
+        raise Refused("value must be between 1 and 9")
     scope.values[node.name] = level
 
 
@@ -56,8 +56,7 @@ def proxied(scope: Scope, node: Node) -> None:
 def disable(scope: Scope, node: Node) -> None:
     """REGEX of User-Agent, whatever its case, or `msie6`."""
     found: list[Regex | str] = scope.values.setdefault(node.name, [])
-    for word in node.args:
-        found.append(word if word == "msie6" else regexes.make(scope.reader, word, caseless=True))
+    found += [word if word == "msie6" else regexes.make(scope.reader, word, caseless=True) for word in node.args]
 
 
 def gzip_settings(scope: Scope) -> Gzip | None:
@@ -138,8 +137,8 @@ DIRECTIVES = (
         "off | expired | no-cache | no-store | private | no_last_modified | no_etag | auth | any ...",
         (1, None),
         "off",
-        "Which responses are compressed for a request with a Via field: by Expires, Cache-Control, Last-Modified and ETag "
-        "of the response, or the request's Authorization.",
+        "Which responses are compressed for a request with a Via field: by Expires, Cache-Control, Last-Modified and "
+        "ETag of the response, or the request's Authorization.",
         AS_NGINX,
         proxied,
     ),

@@ -1,15 +1,18 @@
 """The chain of body filters: what an answer's body passes between its source and the way out.
 
-    decoded from a server | read from a file | made here -> filter_run -> BodyFilter.body -> filter_next ... -> response_pass
+    decoded from a server | read from a file | made here
+        -> filter_run -> BodyFilter.body -> filter_next ... -> response_pass
 
-A filter takes all that it is given, and hands on what it makes in pieces with HEADROOM before and TAILROOM behind them (it says where
-by Message.floor). It may keep bytes back only on FLOW_MORE. It lies in its request's memory; what else it owns goes with `free`, which
-filter_reset calls once, at whatever end the exchange comes to. How to add one: doc/maintainers.md.
+A filter takes all that it is given, and hands on what it makes in pieces with HEADROOM before and TAILROOM behind them
+(it says where by Message.floor). It may keep bytes back only on FLOW_MORE. It lies in its request's memory; what else it
+owns goes with `free`, which filter_reset calls once, at whatever end the exchange comes to. How to add one:
+doc/maintainers.md.
 """
 
 
 cdef bint filter_run(Message* m, char* p, uint32_t n, int flow) noexcept nogil:
-    """n bytes of the body, and `m`'s head before them where it has one. False: the client's connection failed, or the disk."""
+    """n bytes of the body, and `m`'s head before them where it has one. False: the client's connection failed, or the
+    disk."""
     cdef BodyFilter* f = m.r.filters
     if likely(f == NULL):
         return response_pass(m, p, n, flow == FLOW_LAST)

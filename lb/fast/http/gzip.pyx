@@ -203,7 +203,9 @@ cdef bint gzip_choose(Request* r, GzipFacts* a) noexcept nogil:
     if r.status not in (200, 403, 404) or (0 <= a.length < g.min_length) or not gzip_type_fits(g, a.kind):
         return False
     r.coded = CODED_VARY
-    if not gzip_accepted(file_field(r, b"accept-encoding", 15)) or (g.msie6 and gzip_is_msie6(r)) or r.h.minor < g.minor:
+    if not gzip_accepted(file_field(r, b"accept-encoding", 15)) or (g.msie6 and gzip_is_msie6(r)):
+        return False
+    if r.h.minor < g.minor:
         return False
     if file_field(r, b"via", 3).p != NULL and not gzip_proxied_fits(r, a):
         return False
@@ -353,7 +355,8 @@ cdef Str gzip_field(GzipFacts* a, const char* name) noexcept nogil:
 
 
 cdef int gzip_cache_fits(Request* r, GzipFacts* a, uint32_t mask) noexcept nogil:
-    """1: a Cache-Control, the server's or of add_header, says one of the words in mask; 0: it says none; -1: there is none."""
+    """1: a Cache-Control, the server's or of add_header, says one of the words in mask; 0: none of them; -1: there is
+    none."""
     cdef HeaderFilter* s = r.loc.header_filter
     cdef char room[512]
     cdef Out o

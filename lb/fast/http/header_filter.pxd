@@ -4,8 +4,8 @@ Only fields whose bit is in the location's mask come here (message/h1/write.pxd)
 """
 
 from libc.stdint cimport int64_t, uint32_t
-from lb.fast.types cimport (AddField, Env, EX_ACCESS, EX_DAILY, EX_EPOCH, EX_MAX, EX_MODIFIED, EX_OFF, EX_TEXT, F_ETAG, F_LOCATION,
-                            F_REFRESH, F_SET_COOKIE, Field, Out, Request, HeaderFilter, Str)
+from lb.fast.types cimport (AddField, Env, EX_ACCESS, EX_DAILY, EX_EPOCH, EX_MAX, EX_MODIFIED, EX_OFF, EX_TEXT, F_ETAG,
+                            F_LOCATION, F_REFRESH, F_SET_COOKIE, Field, Out, Request, HeaderFilter, Str)
 from lb.fast.io.writer cimport out_date, out_int, out_put, out_str, out_text
 from lb.fast.http.proxy_redirect cimport header_clean, cookie_write, header_write_line, proxy_redirect_location
 from lb.fast.c.sys cimport gmtime_r, memchr, memcmp, memmove, strncasecmp, time_t, tm
@@ -45,8 +45,8 @@ cdef inline void header_write(Out* o, Request* r, Env* env, const char* head, Fi
 
 
 cdef inline bint header_coded(Out* o, Request* r, const char* head, Field* f) noexcept nogil:
-    """Fields that mean another thing once lb has coded the body: its tag is weak, there are no ranges. True: this was one, and has
-    been seen to, unless the location hides it."""
+    """Fields that mean another thing once lb has coded the body: its tag is weak, there are no ranges. True: this was one,
+    and has been seen to, unless the location hides it."""
     cdef HeaderFilter* s = r.loc.header_filter
     cdef const char* tag = head + f.value
     if f.id != F_ETAG:

@@ -91,7 +91,7 @@ cdef void response_head_filter_end(Message* m, int64_t modified) noexcept nogil:
 
 
 cdef uint32_t response_trailers(Request* r, char* p, uint32_t room) noexcept nogil:
-    """The lines of an answer's trailers into p: the server's (proxy_pass_trailers) and those of add_trailer. How many bytes."""
+    """The lines of an answer's trailers into p: the server's (proxy_pass_trailers), those of add_trailer. How many bytes."""
     cdef Out o
     if not header_has_trailers(r) and r.up_trailers == NULL:
         return 0

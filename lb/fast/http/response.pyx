@@ -115,7 +115,9 @@ cdef bint proxy_send_first(Message* m) noexcept nogil:
     n = buf_len(r.body)
     if n + 2 * FRAME_ROOM <= <size_t> (m.front.end - at):
         message_frame(m, n, False, behind, sizeof(behind))
-        return message_send_copy(m, buf_data(r.body) + r.body.off, n) and (r.body.next == NULL or request_buffer_send(r))
+        if not message_send_copy(m, buf_data(r.body) + r.body.off, n):
+            return False
+        return r.body.next == NULL or request_buffer_send(r)
     if not conn_send(m.to, m.begin, message_front(m)):
         return False
     if r.inb.done:                      # all of it is in memory
@@ -313,7 +315,7 @@ cdef bint response_head(Request* r, char* p, uint32_t n) noexcept nogil:
 
 
 cdef void response_framing(Request* r, const char* head, Head* h) noexcept nogil:
-    """How the answer's body is framed (RFC 9112 section 6.3), coming in and going out, and what it passes in between."""
+    """How the answer's body is framed (RFC 9112 section 6.3), coming in and going out, and what it passes between."""
     r.status = r.err_status if r.err_status else h.status
     if r.h.method == M_HEAD or h.status == 204 or h.status == 304:
         r.outb.kind = B_NONE
@@ -366,6 +368,7 @@ cdef bint response_body(Request* r, Head* h, char* p, uint32_t n) noexcept nogil
     cdef Message m
     cdef char* data = p
     cdef uint32_t used = 0, len = 0
+    cdef int flow
     if not r.outb.done and not request_body_take(&r.outb, p, n, &used, &data, &len):
         return response_broken(r, h != NULL)
     if used < n:
@@ -379,7 +382,8 @@ cdef bint response_body(Request* r, Head* h, char* p, uint32_t n) noexcept nogil
             log_try(r, b"answer head too large", 0, b"while reading response header from upstream")
             return response_broken(r, True)
     r.flags |= RQ_STARTED
-    if not filter_run(&m, data, len, FLOW_LAST if r.outb.done else FLOW_MORE if h == NULL and r.up.ready & R_READ else FLOW_FLUSH):
+    flow = FLOW_LAST if r.outb.done else FLOW_MORE if h == NULL and r.up.ready & R_READ else FLOW_FLUSH
+    if not filter_run(&m, data, len, flow):
         client_broken(r.client)
         return False
     if r.outb.done:

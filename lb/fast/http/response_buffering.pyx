@@ -1,10 +1,12 @@
 """proxy_buffering on: a server is not held up by a client that reads slowly. Only when the client blocks does anything wait:
 up to proxy_buffers in memory (Conn.out), then up to proxy_max_temp_file_size on disk (Request.response_file); then the server waits.
 
-    response_pass: to the client at once | Conn.out | r.response_file        client_event, client_flush -> response_buffer_feed: r.response_file to the client
+    response_pass: to the client at once | Conn.out | r.response_file
+    client_event, client_flush -> response_buffer_feed: r.response_file to the client
 
-What is on disk is the body as it left the filters: its framing is made when it is sent (response_buffer_frame), a piece as long as
-what is there. While bytes lie in r.response_file all later ones go there too, so that their order stays. A static file (static/file.pyx) is sent the same way:
+What is on disk is the body as it left the filters: its framing is made when it is sent (response_buffer_frame), a piece as
+long as what is there. While bytes lie in r.response_file all later ones go there too, so that their order stays. A static
+file (static/file.pyx) is sent the same way, through the filters if it has any:
 it is an r.response_file that is whole from the start.
 """
 
@@ -55,8 +57,11 @@ cdef bint response_to_disk(Request* r, uint32_t n) noexcept nogil:
 
 
 cdef bint response_pass(Message* m, char* data, uint32_t n, bint last) noexcept nogil:
-    """What has left the filters: n bytes with room before and behind them, and the end of the answer when they are the `last`. To the
-    client at once, or to where they wait for it: on disk without framing. False: the client's connection failed, or the disk."""
+    """What has left the filters: n bytes with room before and behind them, and the answer's end when they are the `last`.
+
+    To the client at once, or to where they wait for it: on disk without framing. False: the client's connection failed, or
+    the disk.
+    """
     cdef Request* r = m.r
     r.body_sent += n
     if message_front(m) == 0 and response_to_disk(r, n):     # a head, and what came with it, waits in memory
@@ -151,8 +156,8 @@ cdef bint response_buffer_filter(Request* r) noexcept nogil:
 
 
 cdef bint response_buffer_frame(Request* r, uint64_t n, bint last) noexcept nogil:
-    """The framing behind the piece that the file gave, and that of the next n bytes of it, or of the answer's end. False: the client's
-    connection failed."""
+    """The framing behind the piece that the file gave, and that of the next n bytes of it, or of the answer's end. False:
+    the client's connection failed."""
     cdef TempFile* s = r.response_file
     cdef Message m
     cdef char behind[TAILROOM]
@@ -189,8 +194,8 @@ cdef ssize_t response_buffer_sendfile(Conn* c, TempFile* s) noexcept nogil:
 
 
 cdef bint response_buffer_end(Request* r) noexcept nogil:
-    """All of the file is on its way, and with the answer whole this is its end: a temporary one begins anew. False: the client's
-    connection failed."""
+    """All of the file is on its way, and with the answer whole this is its end: a temporary one begins anew. False: the
+    client's connection failed."""
     cdef TempFile* s = r.response_file
     if not response_buffer_frame(r, 0, (r.flags & RQ_ANSWERED) != 0):
         return False

@@ -8,7 +8,8 @@ from libc.stdint cimport uint32_t, uint64_t
 from lb.fast.io.sockaddr cimport sockaddr_write, sockaddr_write_port
 from lb.fast.types cimport (Conn, Env, F_AUTHORIZATION, F_CONTENT_TYPE, F_X_FORWARDED_FOR, FF_BAD_NAME,
                             FF_HOP, Field, Out, Piece, Request, Str, Value)
-from lb.fast.io.writer cimport (out_char, out_int, out_iso, out_local, out_padded, out_put, out_seconds, out_str, out_text, out_uint)
+from lb.fast.io.writer cimport (out_char, out_int, out_iso, out_local, out_padded, out_put, out_seconds, out_str, out_text,
+                               out_uint)
 from lb.fast.route.variables.client cimport V_ORIGIN, var_client
 from lb.fast.route.variables.upstream cimport V_OUTCOME, var_request_body, var_request_body_file, var_missing, var_upstream, var_tries
 from lb.fast.message.h1.uri cimport uri_escape_args

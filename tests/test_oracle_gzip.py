@@ -156,25 +156,71 @@ PROXIED += tuple(
     )
 )
 QUALITIES = (
-    "gzip", "GZip", "deflate, gzip", "deflate,gzip", "deflate", "x-gzip", "gzip2", "gzi", "gzip;q=0", "gzip;q=0.0", "gzip;q=0.001",
-    "gzip;q=0.0001", "gzip; q=0.5", "gzip ;q=1", "gzip;q=1.000", "gzip;q=1.001", "gzip;q=2", "gzip;q=", "gzip;q=0.5x", "gzip;q=1, br",
-    "gzip;x=1", "gzip;q=.5", "gzip;Q=0.3", "*", "identity", "br;q=1.0, gzip;q=0.8, *;q=0.1", "gzip;q=0, gzip", "xgzip, gzip", "gzip,",
-)  # fmt: skip
+    "gzip",
+    "GZip",
+    "deflate, gzip",
+    "deflate,gzip",
+    "deflate",
+    "x-gzip",
+    "gzip2",
+    "gzi",
+    "gzip;q=0",
+    "gzip;q=0.0",
+    "gzip;q=0.001",
+    "gzip;q=0.0001",
+    "gzip; q=0.5",
+    "gzip ;q=1",
+    "gzip;q=1.000",
+    "gzip;q=1.001",
+    "gzip;q=2",
+    "gzip;q=",
+    "gzip;q=0.5x",
+    "gzip;q=1, br",
+    "gzip;x=1",
+    "gzip;q=.5",
+    "gzip;Q=0.3",
+    "*",
+    "identity",
+    "br;q=1.0, gzip;q=0.8, *;q=0.1",
+    "gzip;q=0, gzip",
+    "xgzip, gzip",
+    "gzip,",
+)
 AGENTS = (
-    "BadAgent/1", "x-z", "xyzz", "Mozilla/4.0 (compatible; MSIE 6.0; Windows NT 5.1)", "Mozilla/4.0 (compatible; MSIE 6.0; SV1)",
-    "Mozilla/4.0 (compatible; MSIE 5.5; x)", "Mozilla/4.0 (MSIE 6.0; x) Opera 7", "Mozilla/4.0 (compatible; MSIE 7.0; x)",
-)  # fmt: skip
+    "BadAgent/1",
+    "x-z",
+    "xyzz",
+    "Mozilla/4.0 (compatible; MSIE 6.0; Windows NT 5.1)",
+    "Mozilla/4.0 (compatible; MSIE 6.0; SV1)",
+    "Mozilla/4.0 (compatible; MSIE 5.5; x)",
+    "Mozilla/4.0 (MSIE 6.0; x) Opera 7",
+    "Mozilla/4.0 (compatible; MSIE 7.0; x)",
+)
 ADDED = (
-    ("Cache-Control", "no-cache"), ("Cache-Control", "max-age=1,no-store"), ("Cache-Control", "public"), ("Cache-Control", "Private"),
-    ("Cache-Control", "private=x"), ("Last-Modified", "Thu,%2001%20Jan%202015%2000:00:00%20GMT"), ("ETag", "%22x%22"), ("X-A", "b"),
-)  # fmt: skip
+    ("Cache-Control", "no-cache"),
+    ("Cache-Control", "max-age=1,no-store"),
+    ("Cache-Control", "public"),
+    ("Cache-Control", "Private"),
+    ("Cache-Control", "private=x"),
+    ("Last-Modified", "Thu,%2001%20Jan%202015%2000:00:00%20GMT"),
+    ("ETag", "%22x%22"),
+    ("X-A", "b"),
+)
 
 ASKS = {
-    **{f"{method} {target} {version}": ask(target, method=method, version=version)
-       for target in (*LOCAL, *FILES, *PROXIED) for method in ("GET", "HEAD") for version in ("1.1", "1.0")},
+    **{
+        f"{method} {target} {version}": ask(target, method=method, version=version)
+        for target in (*LOCAL, *FILES, *PROXIED)
+        for method in ("GET", "HEAD")
+        for version in ("1.1", "1.0")
+    },
     **{f"without {target}": ask(target, "") for target in ("/text", "/small.html", "/up/html", "/plain")},
     **{f"accept {value}": ask("/up/html", f"Accept-Encoding: {value}\r\n") for value in QUALITIES},
-    **{f"{where} {agent}": ask(where, ACCEPT + f"User-Agent: {agent}\r\n") for where in ("/disable", "/msie6") for agent in AGENTS},
+    **{
+        f"{where} {agent}": ask(where, ACCEPT + f"User-Agent: {agent}\r\n")
+        for where in ("/disable", "/msie6")
+        for agent in AGENTS
+    },
     **{f"via {name}": ask(f"/via/{name}", VIA) for name in ("off", "any", "auth", "added", "other")},
     **{f"via expires {name}": ask(f"/via/expires/{name}", VIA) for name in ("epoch", "max", "past", "later")},
     "via auth with": ask("/via/auth", VIA + "Authorization: Basic YTpi\r\n"),
@@ -184,9 +230,13 @@ ASKS = {
     "range behind": ask("/small.html", "Range: bytes=90000-\r\n"),
     "not modified": ask("/small.html", ACCEPT + "If-Modified-Since: Thu, 01 Jan 2015 00:00:00 GMT\r\n"),
     "no match": ask("/small.html", ACCEPT + 'If-None-Match: W/"54a48e00-b4"\r\n'),
+    "proxied range": ask("/up/files/small.html", ACCEPT + "Range: bytes=2-5\r\n"),
+    "proxied not modified": ask(
+        "/up/files/small.html", ACCEPT + "If-Modified-Since: Thu, 01 Jan 2015 00:00:00 GMT\r\n"
+    ),
     "precondition": ask("/small.html", ACCEPT + "If-Unmodified-Since: Thu, 01 Jan 2009 00:00:00 GMT\r\n"),
     "post": ask("/text", ACCEPT + "Content-Length: 0\r\n", "POST"),
-}  # fmt: skip
+}
 
 
 @pytest.fixture(scope="module")

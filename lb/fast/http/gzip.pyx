@@ -332,12 +332,12 @@ cdef int gzip_expired(Request* r, GzipFacts* a) noexcept nogil:
     if kind == EX_ACCESS:
         return seconds < 0
     if kind == EX_MODIFIED:
-        return a.modified + seconds < loop.env.wall // 1000 if a.modified >= 0 else seconds < 0
+        return header_is_past(&loop.env, a.modified + seconds) if a.modified >= 0 else seconds < 0
     value = gzip_field(a, b"expires")
     if value.p == NULL:
         return -1
     at = file_date(value)
-    return 0 <= at < loop.env.wall // 1000
+    return at >= 0 and header_is_past(&loop.env, at)
 
 
 cdef Str gzip_field(GzipFacts* a, const char* name) noexcept nogil:

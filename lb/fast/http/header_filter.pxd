@@ -194,6 +194,11 @@ cdef inline void header_write_expires(Out* o, Env* env, int kind, int64_t second
     out_put(o, b"\r\n", 2)
 
 
+cdef inline bint header_is_past(Env* env, int64_t at) noexcept nogil:
+    """`at`: seconds since 1970."""
+    return at < env.wall // 1000
+
+
 cdef inline void header_write_end(Out* o, Request* r, Env* env, char* start, int64_t modified) noexcept nogil:
     """The last fields of a head, which begins at `start`: expires, then add_header. `modified`: as header_write_expires."""
     cdef HeaderFilter* s = r.loc.header_filter

@@ -88,6 +88,8 @@ include "fast/http/x_accel.pyx"               # X-Accel-Redirect, X-Accel-Buffer
 include "fast/upstream/proxy_pass_variables.pyx"# proxy_pass with variables
 include "fast/http/request_body.pyx"          # the client's body on its way to the server
 include "fast/http/local_reply.pyx"           # answers that lb makes itself
+include "fast/http/body_filter.pyx"           # what an answer's body passes on its way out
+include "fast/http/gzip.pyx"                  # gzip
 include "fast/static/path.pyx"                # which file a path stands for
 include "fast/static/file.pyx"                # static files
 include "fast/stream/tcp.pyx"                 # TCP sessions

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -95,6 +97,17 @@ def test_the_server_decides_on_buffering(slow, word, inside, waits):
     response = client.response()
     assert response.header("x-accel-buffering") is None
     assert hashlib.sha1(response.body).digest() == hashlib.sha1(BODY).digest()
+
+
+def test_what_waits_on_disk_is_the_body_alone(slow):
+    """Its chunks are made when it is sent."""
+    client, sent, lb = slow(chunks())
+    wait_for(sent.is_set, "the server to be rid of its answer", 30)
+    links = [link for worker in lb.workers for link in Path(f"/proc/{worker.pid}/fd").iterdir()]
+    (waiting,) = [link for link in links if "/answers/" in os.readlink(link)]
+    on_disk = waiting.read_bytes()
+    assert len(on_disk) > 1_000_000 and BODY.endswith(on_disk)
+    assert client.response().body == BODY
 
 
 def test_a_client_that_leaves_while_its_answer_waits(slow, tmp_path):

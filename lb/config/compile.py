@@ -24,6 +24,7 @@ from lb.config.scope import (
 from lb.config.table_access import realip
 from lb.config.table_answer import header_filter
 from lb.config.table_files import files
+from lb.config.table_gzip import gzip_settings
 from lb.config.variables import did_you_mean, shown
 from lb.model import (
     AccessLog,
@@ -290,6 +291,7 @@ def _settings(scope: Scope) -> HttpSettings:
         realip=realip(scope),
         limits=tuple(scope.inherited("limit_req", ())),
         header_filter=header_filter(scope),
+        gzip=gzip_settings(scope),
         keepalive_header_s=scope.inherited("keepalive_header", 0),
         early_hints=scope.inherited("early_hints", ()),
         proxy_bind=scope.inherited("proxy_bind", None),

@@ -28,6 +28,7 @@ VARIABLES: dict[str, str] = {
     "cookie_": "The cookie of that name.",
     "document_root": "What `root` or `alias` says for the request.",
     "document_uri": "The same as $uri.",
+    "gzip_ratio": "How many times smaller `gzip` made the response, with two digits; - for one that it left alone.",
     "host": "The host of the request line, or of the Host field, or else the server's name; lower case, no port.",
     "hostname": "The name of this machine.",
     "http_": "The request field of that name: lower case, dashes written as underscores.",

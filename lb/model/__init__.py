@@ -241,6 +241,21 @@ class HeaderFilter:
 
 
 @dataclass(frozen=True, slots=True)
+class Gzip:
+    """`gzip on`, and which answers it is for."""
+
+    types: tuple[str, ...] = ("text/html",)  # lower case; "*": any
+    level: int = 1
+    min_length: int = 20
+    buffers: int = 16 * (8 << 10)  # bytes, all of them
+    proxied: tuple[str, ...] = ("off",)
+    http_version: Literal["1.0", "1.1"] = "1.1"
+    vary: bool = False
+    disable: tuple[Regex, ...] = ()
+    disable_msie6: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Files:
     """Which file a path stands for, and how it is sent."""
 
@@ -319,6 +334,7 @@ class HttpSettings:
     limit_req_log_level: LogLevel = "error"
     limit_req_dry_run: bool = False
     header_filter: HeaderFilter = HeaderFilter()
+    gzip: Gzip | None = None  # None: off
     proxy_method: Value | None = None  # None: the client's
     proxy_set_body: Value | None = None
     proxy_pass_request_headers: bool = True

@@ -25,6 +25,7 @@ cdef dict VARIABLE_IDS = {
     "connection_requests": V_CONNECTION_REQUESTS, "hostname": V_HOSTNAME, "pid": V_PID, "msec": V_MSEC,
     "time_iso8601": V_TIME_ISO8601, "time_local": V_TIME_LOCAL, "nginx_version": V_NGINX_VERSION,
     "request_body": V_REQUEST_BODY, "request_body_file": V_REQUEST_BODY_FILE,
+    "gzip_ratio": V_GZIP_RATIO,
     "request_id": V_REQUEST_ID, "status": V_STATUS, "bytes_sent": V_BYTES_SENT, "body_bytes_sent": V_BODY_BYTES_SENT,
     "request_length": V_REQUEST_LENGTH, "request_time": V_REQUEST_TIME, "upstream_addr": V_UPSTREAM_ADDR,
     "upstream_status": V_UPSTREAM_STATUS, "protocol": V_PROTOCOL, "bytes_received": V_BYTES_RECEIVED,

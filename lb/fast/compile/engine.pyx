@@ -28,6 +28,7 @@ def phases_walked():
 
 
 
+
 cdef class Engine:
     cdef Compiled compiled      # whose memory the loop reads; it must not go before us
     cdef list kept              # objects whose memory the loop uses

@@ -9,6 +9,9 @@ cdef dict TIMED = {"connect": TIMED_CONNECT, "header": TIMED_HEADER, "last_byte"
 cdef dict NEXT = {"error": NX_ERROR, "timeout": NX_TIMEOUT, "invalid_header": NX_INVALID, "http_500": NX_500,
                   "http_502": NX_502, "http_503": NX_503, "http_504": NX_504, "http_403": NX_403, "http_404": NX_404,
                   "http_429": NX_429, "non_idempotent": NX_NON_IDEMPOTENT}
+cdef dict GZIP_PROXIED = {"off": GP_OFF, "expired": GP_EXPIRED, "no-cache": GP_NO_CACHE, "no-store": GP_NO_STORE,
+                          "private": GP_PRIVATE, "no_last_modified": GP_NO_MODIFIED, "no_etag": GP_NO_ETAG,
+                          "auth": GP_AUTH, "any": GP_ANY}
 cdef dict EXPIRES = {"epoch": EX_EPOCH, "max": EX_MAX, "access": EX_ACCESS, "modified": EX_MODIFIED, "daily": EX_DAILY,
                      "text": EX_TEXT}
 
@@ -42,6 +45,31 @@ cdef int compile_proxy(Compiled e, Location* l, settings) except -1:
     for word in settings.next_upstream:
         l.settings.next.mask |= <uint16_t> NEXT[word]
     compile_header_filter(e, l, settings.header_filter)
+    compile_gzip(e, l, settings.gzip)
+    return 0
+
+
+cdef int compile_gzip(Compiled e, Location* l, gzip) except -1:
+    """l.gzip stays NULL where it is off."""
+    cdef GzipRules* g
+    if gzip is None:
+        return 0
+    g = l.gzip = <GzipRules*> e.mem(sizeof(GzipRules))
+    if "*" not in gzip.types:
+        g.types = <Dict*> e.mem(sizeof(Dict))
+        compile_dict(e, g.types, [(name.encode(), 1) for name in gzip.types])
+    g.level = gzip.level
+    g.min_length = gzip.min_length
+    g.buffers = min(gzip.buffers, SCRATCH)
+    for word in gzip.proxied:
+        g.proxied |= <uint16_t> GZIP_PROXIED[word]
+    g.minor = gzip.http_version == "1.1"
+    g.vary = gzip.vary
+    g.msie6 = gzip.disable_msie6
+    g.ndisable = len(gzip.disable)
+    g.disable = <Regex**> e.mem(g.ndisable * sizeof(Regex*))
+    for i, regex in enumerate(gzip.disable):
+        g.disable[<int> i] = compile_regex(e, regex)
     return 0
 
 

@@ -15,5 +15,5 @@ Where an exchange stands is Request.phase (structs.pxd); request_phase alone cha
 
 Others call: client_*, request_memory, request_phase, reply, reply_status, proxy_begin, proxy_send, client_cut, request_log.
 
-Prefixes: accel_ client_ cookie_ header_ lingering_ proxy_ redirect_ reply_ reply request_ response_ temp_file_ upgrade_
+Prefixes: accel_ client_ cookie_ filter_ gzip_ header_ lingering_ proxy_ redirect_ reply_ reply request_ response_ temp_file_ upgrade_
 """

@@ -4,8 +4,8 @@ Only fields whose bit is in the location's mask come here (message/h1/write.pxd)
 """
 
 from libc.stdint cimport int64_t, uint32_t
-from lb.fast.types cimport (AddField, Env, EX_ACCESS, EX_DAILY, EX_EPOCH, EX_MAX, EX_MODIFIED, EX_OFF, EX_TEXT, F_LOCATION,
-                            F_REFRESH, F_SET_COOKIE, Field, Out, Request, HeaderFilter, Str)
+from lb.fast.types cimport (AddField, Env, EX_ACCESS, EX_DAILY, EX_EPOCH, EX_MAX, EX_MODIFIED, EX_OFF, EX_TEXT, F_ETAG,
+                            F_LOCATION, F_REFRESH, F_SET_COOKIE, Field, Out, Request, HeaderFilter, Str)
 from lb.fast.io.writer cimport out_date_at, out_int, out_put, out_str, out_text
 from lb.fast.http.proxy_redirect cimport header_end_field, cookie_write, header_write_line, proxy_redirect_location
 from lb.fast.c.sys cimport memchr, memcmp, memmove, strncasecmp
@@ -42,6 +42,24 @@ cdef inline void header_write(Out* o, Request* r, Env* env, const char* head, Fi
         cookie_write(o, r, env, head, f)
     else:
         header_write_line(o, name, f.name_len, head + f.value, f.value_len)
+
+
+cdef inline bint header_coded(Out* o, Request* r, const char* head, Field* f) noexcept nogil:
+    """Fields that mean another thing once lb has coded the body: its tag is weak, there are no ranges. True: this was one,
+    and has been seen to, unless the location hides it."""
+    cdef HeaderFilter* s = r.loc.header_filter
+    cdef const char* tag = head + f.value
+    if f.id != F_ETAG:
+        return f.name_len == 13 and strncasecmp(head + f.name, b"accept-ranges", 13) == 0
+    if s != NULL and s.nhide and header_named(s.hide, s.nhide, head + f.name, f.name_len):
+        return True
+    if f.value_len == 0 or (tag[0] != 34 and not (f.value_len > 2 and tag[0] == 87 and tag[1] == 47)):
+        return True                     # no tag at all
+    out_put(o, head + f.name, f.name_len)
+    out_put(o, b": W/", 4 if tag[0] == 34 else 2)
+    out_put(o, tag, f.value_len)
+    out_put(o, b"\r\n", 2)
+    return True
 
 
 # ---- what is added
@@ -169,6 +187,11 @@ cdef inline void header_write_expires(Out* o, Env* env, int kind, int64_t second
     out_text(o, b"\r\nCache-Control: max-age=")
     out_int(o, age)
     out_put(o, b"\r\n", 2)
+
+
+cdef inline bint header_is_past(Env* env, int64_t at) noexcept nogil:
+    """`at`: seconds since 1970."""
+    return at < env.wall // 1000
 
 
 cdef inline void header_write_end(Out* o, Request* r, Env* env, char* start, int64_t modified) noexcept nogil:

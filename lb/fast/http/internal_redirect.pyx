@@ -92,6 +92,8 @@ cdef bint redirect_begin_again(Request* r, const char* doing) noexcept nogil:
     r.tries = 0
     r.ntried = 0
     memset(&r.outb, 0, sizeof(Body))
+    if r.coded:
+        filter_reset(r)
     return True
 
 

@@ -92,7 +92,7 @@ cdef void response_head_filter_end(Message* m, int64_t modified) noexcept nogil:
 
 
 cdef uint32_t response_trailers(Request* r, char* p, uint32_t room) noexcept nogil:
-    """The lines of an answer's trailers into p: the server's (proxy_pass_trailers) and those of add_trailer. How many bytes."""
+    """The lines of an answer's trailers into p: the server's (proxy_pass_trailers), those of add_trailer. How many bytes."""
     cdef Out o
     if not header_has_trailers(r) and r.up_trailers == NULL:
         return 0
@@ -129,8 +129,15 @@ cdef int reply_begin(Message* m, Request* r, int status) noexcept nogil:
 cdef void reply_framing(Message* m, uint64_t n) noexcept nogil:
     """How a body of n bytes leaves, of a status that may have one."""
     cdef Request* r = m.r
-    m.length = n
-    m.framing = B_CHUNKED if header_has_trailers(r) and r.h.method != M_HEAD else B_LENGTH
+    if r.loc.gzip != NULL:
+        gzip_write_fields(&m.front, r)
+    if not r.coded & CODED_GZIP:
+        m.length = n
+        m.framing = B_CHUNKED if header_has_trailers(r) and r.h.method != M_HEAD else B_LENGTH
+    elif r.h.method != M_HEAD:          # how many bytes they will be is not known yet
+        m.framing = B_CHUNKED if r.h.minor and not r.loc.no_chunks else B_CLOSE
+        if m.framing == B_CLOSE:
+            r.flags &= ~RQ_KEEP
     r.outb.out = m.framing
 
 
@@ -143,8 +150,10 @@ cdef void reply(Request* r, int status, const char* kind, const char* body, uint
         out_uint(&m.front, r.unfit - 1)
         out_put(&m.front, b"\r\n", 2)
     if status != 204 and status != 304:
-        if kind != NULL:
+        if kind != NULL and kind[0]:    # `default_type ""`
             header_write_line(&m.front, b"Content-Type", 12, kind, <uint32_t> strlen(kind))
+        if r.loc.gzip != NULL:
+            gzip_reply(r, kind, n, -1, False)
         reply_framing(&m, n)
     else:
         n = 0
@@ -156,11 +165,16 @@ cdef void reply_send(Message* m, const char* body, uint64_t n, bint last) noexce
     """The head that `m` holds and the body, or (not `last`) its beginning: r.response_file has the rest."""
     cdef Request* r = m.r
     cdef char behind[TAILROOM]
+    cdef bint filtered
     if r.h.method == M_HEAD:
         n = 0
         last = False                    # its end is that of the head
-    message_frame(m, n, last, behind, sizeof(behind))
+    filtered = last and r.filters != NULL
+    if not filtered:
+        message_frame(m, n, last, behind, sizeof(behind))
     if r.flags & RQ_GAVE_UP and r.status != 500:
+        if r.coded:
+            filter_reset(r)
         reply_status(r, 500)            # nothing of this one has been sent
         return
     if debug_on(r.client):
@@ -170,7 +184,10 @@ cdef void reply_send(Message* m, const char* body, uint64_t n, bint last) noexce
         log_request(LOG_ERR, r, b"answer head too large", 0, b"")
         client_cut(r)
         return
-    message_send_copy(m, body, n)
+    if filtered:
+        filter_run(m, <char*> body, <uint32_t> n, FLOW_LAST)
+    else:
+        message_send_copy(m, body, n)
     request_answered(r)
 
 
@@ -415,6 +432,8 @@ cdef void response_write_head(Message* m, const char* head, Head* h) noexcept no
     h1_response_fields(&m.front, r, &loop.env, head, h)
     if r.kept_type.p != NULL and upgrade_field_of(h, F_CONTENT_TYPE) == NULL:
         header_write_line(&m.front, b"Content-Type", 12, r.kept_type.p, r.kept_type.n)
-    if h.status != 204:
+    if r.loc.gzip != NULL:
+        gzip_write_fields(&m.front, r)
+    if h.status != 204 and not r.coded & CODED_GZIP:
         m.length = h.content_length
     response_head_end(m, modified)

@@ -190,6 +190,8 @@ cdef void proxy_read(Request* r) noexcept nogil:
             memcpy(p, buf_data(u.inb) + u.inb.off, n)
         got = conn_recv(u, p + n, SCRATCH - n if r.phase == PH_READING_BODY else FIRST_READ)
         if got == -1:
+            if r.filters != NULL and response_body(r, NULL, p, 0):      # what a filter holds back must not wait for more
+                proxy_timers(r)
             return
         if got <= 0:
             proxy_ended(r, got == 0)

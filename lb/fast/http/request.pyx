@@ -124,6 +124,8 @@ cdef void request_free(Request* r) noexcept nogil:
         buf_free_chain(&loop.pool, r.body)
     temp_file_free(r.body_file)
     temp_file_free(r.response_file)
+    if r.filters != NULL:
+        filter_reset(r)
     proxy_pass_drop(r)
     buf_free_chain(&loop.pool, r.mem)
 

@@ -67,16 +67,16 @@ cdef bint response_head(Request* r, char* p, uint32_t n) noexcept nogil:
         r.flags |= RQ_HOLD
     if h.flags & H_ACCEL and accel(r, p - h.size, &h, n):
         return False
-    response_framing(r, &h)
+    response_framing(r, p - h.size, &h)
     if r.err_status:
         response_status_shown(r, &h)
     return response_body(r, &h, p, n)
 
 
-cdef void response_framing(Request* r, Head* h) noexcept nogil:
-    """How the answer's body is framed (RFC 9112 section 6.3), coming in and going out."""
+cdef void response_framing(Request* r, const char* head, Head* h) noexcept nogil:
+    """How the answer's body is framed (RFC 9112 section 6.3), coming in and going out, and what it passes between."""
     cdef bint unread = False
-    r.status = h.status
+    r.status = r.err_status if r.err_status else h.status
     if r.flags & RQ_HEAD_SENT and r.h.method != M_HEAD:     # proxy_method: the client expects a body
         h.flags &= ~H_CHUNKED
         h.content_length = 0
@@ -98,7 +98,9 @@ cdef void response_framing(Request* r, Head* h) noexcept nogil:
     else:
         r.outb.kind = B_CLOSE
     r.outb.out = r.outb.kind
-    if r.outb.kind >= B_CHUNKED or (r.outb.kind == B_LENGTH and header_has_trailers(r)):
+    if r.loc.gzip != NULL and (r.outb.kind != B_NONE or r.h.method == M_HEAD):
+        gzip_response(r, head, h)
+    if r.outb.kind >= B_CHUNKED or (r.outb.kind == B_LENGTH and (r.filters != NULL or header_has_trailers(r))):
         if r.h.minor and not r.loc.no_chunks:
             r.outb.out = B_CHUNKED
         else:
@@ -133,6 +135,7 @@ cdef bint response_body(Request* r, Head* h, char* p, uint32_t n) noexcept nogil
     cdef Message m
     cdef char* data = p
     cdef uint32_t used = 0, len = 0
+    cdef int flow
     if not r.outb.done and not request_body_take(&r.outb, p, n, &used, &data, &len):
         log_chunks(r, p[used])
         return response_broken(r, h != NULL)
@@ -151,7 +154,8 @@ cdef bint response_body(Request* r, Head* h, char* p, uint32_t n) noexcept nogil
         if debug_on(r.client):
             debug_lines(r.client, b"http response:", m.begin, <uint32_t> (m.front.p - m.begin))
     r.flags |= RQ_STARTED
-    if not response_pass(&m, data, len, r.outb.done):
+    flow = FLOW_LAST if r.outb.done else FLOW_MORE if h == NULL and r.up.ready & R_READ else FLOW_FLUSH
+    if not filter_run(&m, data, len, flow):
         client_broken(r.client)
         return False
     if r.outb.done:
@@ -181,6 +185,8 @@ cdef bint response_given_up(Request* r) noexcept nogil:
 cdef bint response_broken(Request* r, bint unsent) noexcept nogil:
     """The answer cannot be passed on: 502 while nothing was sent, else the client sees the break. Always False."""
     if unsent:
+        if r.coded:
+            filter_reset(r)
         memset(&r.outb, 0, sizeof(Body))        # the next server's body is decoded from its start
         up_failed(r, WHY_INVALID)
         return False

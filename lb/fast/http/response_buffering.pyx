@@ -1,10 +1,12 @@
 """proxy_buffering on: a server is not held up by a client that reads slowly. Only when the client blocks does anything wait:
 up to proxy_buffers in memory (Conn.out), then up to proxy_max_temp_file_size on disk (Request.response_file); then the server waits.
 
-    response_pass: to the client at once | Conn.out | r.response_file        client_event, client_flush -> response_buffer_feed: r.response_file to the client
+    response_pass: to the client at once | Conn.out | r.response_file
+    client_event, client_flush -> response_buffer_feed: r.response_file to the client
 
-What is on disk is the body as it left the filters: its framing is made when it is sent (response_buffer_frame), a piece as long as
-what is there. While bytes lie in r.response_file all later ones go there too, so that their order stays. A static file (static/file.pyx) is sent the same way:
+What is on disk is the body as it left the filters: its framing is made when it is sent (response_buffer_frame), a piece as
+long as what is there. While bytes lie in r.response_file all later ones go there too, so that their order stays. A static
+file (static/file.pyx) is sent the same way, through the filters if it has any:
 it is an r.response_file that is whole from the start.
 """
 
@@ -91,6 +93,8 @@ cdef bint response_buffer_feed(Request* r) noexcept nogil:
     cdef TempFile* s = r.response_file
     cdef ssize_t got
     cdef int _i
+    if s.ours and r.filters != NULL:
+        return response_buffer_filter(r)
     for _i in range(4):
         if s.at >= s.framed and temp_file_left(s) and not response_buffer_frame(r, s.size - s.at, False):
             client_broken(c)
@@ -114,9 +118,36 @@ cdef bint response_buffer_feed(Request* r) noexcept nogil:
     return True
 
 
+cdef bint response_buffer_filter(Request* r) noexcept nogil:
+    """A static file through the filters, a bounded share of this turn. False: the exchange has ended."""
+    cdef Conn* c = r.client
+    cdef TempFile* s = r.response_file
+    cdef char* p = loop.scratch + HEADROOM
+    cdef Message m
+    cdef uint32_t n
+    cdef int _i
+    for _i in range(4):
+        if c.out != NULL or not c.ready & R_WRITE or not temp_file_left(s):
+            break
+        n = temp_file_read(r, s, p, SCRATCH)
+        if n == 0:
+            client_cut(r)
+            return False
+        message_begin(&m, r, c, loop.heads, HEADS)
+        m.status = r.status
+        m.framing = r.outb.out
+        if not filter_run(&m, p, n, FLOW_MORE if temp_file_left(s) else FLOW_LAST):
+            client_broken(c)
+            return False
+    if c.ready & R_WRITE and c.out == NULL and temp_file_left(s):
+        loop_post(c)
+    timer_set(&loop.wheel, &c.timer, loop.now + r.loc.send_timeout)
+    return True
+
+
 cdef bint response_buffer_frame(Request* r, uint64_t n, bint last) noexcept nogil:
-    """The framing behind the piece that the file gave, and that of the next n bytes of it, or of the answer's end. False: the client's
-    connection failed."""
+    """The framing behind the piece that the file gave, and that of the next n bytes of it, or of the answer's end. False:
+    the client's connection failed."""
     cdef TempFile* s = r.response_file
     cdef Message m
     cdef char behind[TAILROOM]
@@ -146,8 +177,8 @@ cdef ssize_t response_buffer_sendfile(Conn* c, TempFile* s) noexcept nogil:
 
 
 cdef bint response_buffer_end(Request* r) noexcept nogil:
-    """All of the file is on its way, and with the answer whole this is its end: a temporary one begins anew. False: the client's
-    connection failed."""
+    """All of the file is on its way, and with the answer whole this is its end: a temporary one begins anew. False: the
+    client's connection failed."""
     cdef TempFile* s = r.response_file
     if not response_buffer_frame(r, 0, r.phase == PH_ANSWERED):
         return False

@@ -79,7 +79,7 @@ cdef enum Flow:             # what a filter is told of what follows these bytes
 
 ctypedef struct BodyFilter: # a step of a body's way out, in its request's memory (http/body_filter.pyx)
     BodyFilter* next
-    bint (*body)(BodyFilter* f, Message* m, char* p, uint32_t n, int flow) noexcept nogil   # takes all; False: as filter_next
+    bint (*body)(BodyFilter* f, Message* m, char* p, uint32_t n, int flow) noexcept nogil   # False: as filter_next
     void (*free)(BodyFilter* f) noexcept nogil
 
 cdef enum Coded:            # Request.coded

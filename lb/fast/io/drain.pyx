@@ -106,4 +106,5 @@ cdef void drain_end() noexcept nogil:
     log_caches_drop()
     loop_run_posted()
     splice_pipes_drop()
+    gzip_drop()
     peer_reap()

@@ -1,9 +1,10 @@
 """The way out of every message, whatever its protocol: a head, pieces of a body, an end.
 
-    message_begin -> enc.head, lines of fields, enc.head -> [filters] -> message_frame (enc.body, enc.end) -> message_send | message_send_copy
+    message_begin -> enc.head, lines of fields, enc.head -> [filters]
+        -> message_frame (enc.body, enc.end) -> message_send | message_send_copy
 
-One send: `front` (head, size of a chunk) is put before the body's bytes where they lie, `back` (end of a chunk, trailers) stands
-behind them. An Encoder's row says what front and back are; HTTP/1's is message/h1/encode.pyx.
+One send: `front` (head, size of a chunk) is put before the body's bytes where they lie, `back` (end of a chunk, trailers)
+stands behind them. An Encoder's row says what front and back are; HTTP/1's is message/h1/encode.pyx.
 """
 
 cdef enum:
@@ -58,8 +59,8 @@ cdef inline void message_frame(Message* m, uint64_t n, bint last, char* behind, 
 
 
 cdef inline bint message_send(Message* m, char* data, uint32_t n) noexcept nogil:
-    """Front, the n bytes at `data`, and back, which message_frame was told to put behind them: one send, when front fits between
-    floor and data. False: the connection failed."""
+    """Front, the n bytes at `data`, and back, which message_frame was told to put behind them: one send, when front fits
+    between floor and data. False: the connection failed."""
     cdef uint32_t front = message_front(m)
     n += <uint32_t> (m.back.p - m.behind)
     m.front.p = m.begin

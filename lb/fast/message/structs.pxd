@@ -1,15 +1,22 @@
 # A message on its way out, and the protocol that writes it. Included by types.pxd.
 
-cdef enum HeadPart:         # steps of Encoder.head; between them its callers write fields, as lines `Name: value CRLF` in any protocol
+# Between the steps of a head its makers write fields into m.front, as lines `Name: value CRLF` whatever the protocol.
+
+cdef enum HeadPart:         # steps of Encoder.head
     HEAD_START = 0          # status line, request line
     HEAD_FRAMING = 1        # how the body is framed, what becomes of the connection
     HEAD_END = 2            # the last: what else is made of the lines since HEAD_START is made here
 
-ctypedef struct Encoder:    # how one protocol writes messages, requests to servers and answers to clients alike (Conn.enc)
-    void (*head)(Message* m, int part) noexcept nogil           # into m.front
-    void (*body)(Message* m, uint64_t n) noexcept nogil         # n bytes go: what stands before them into m.front, behind into m.back
-    void (*end)(Message* m, const char* trailers, uint32_t n) noexcept nogil    # nothing more goes: into m.back
-    void (*abort)(Message* m) noexcept nogil                    # it breaks off: the other side must not take it for whole
+# How one protocol writes messages, requests to servers and answers to clients alike (Conn.enc).
+#   head    into m.front
+#   body    n bytes go: what stands before them into m.front, what stands behind into m.back
+#   end     nothing more goes, but trailers (lines): into m.back
+#   abort   it breaks off: the other side must not take it for whole
+ctypedef struct Encoder:
+    void (*head)(Message* m, int part) noexcept nogil
+    void (*body)(Message* m, uint64_t n) noexcept nogil
+    void (*end)(Message* m, const char* trailers, uint32_t n) noexcept nogil
+    void (*abort)(Message* m) noexcept nogil
 
 ctypedef struct Message:    # what goes out at once of a message, on its sender's stack (message/message.pyx)
     Request* r

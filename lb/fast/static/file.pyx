@@ -98,14 +98,24 @@ cdef void file_send(Request* r, int fd, Str path, stat_t* st) noexcept nogil:
             reply_status(r, 412)
             return
         if status == KEPT_NO:
-            status = file_range(r, &part)
+            status = 200 if file_zipped(r, &part, 200) else file_range(r, &part)
         if status == 416:
             close(fd)
             r.unfit = part.size + 1
             reply_status(r, 416)
             return
         r.err_status = 0                # of `error_page ... =200`: now it is what came of it
+    else:
+        file_zipped(r, &part, status)
     file_reply(r, fd, path, &part, status)
+
+
+cdef bint file_zipped(Request* r, Part* part, int status) noexcept nogil:
+    """Does the whole file leave through gzip? Then there are no ranges of it."""
+    if r.loc.gzip == NULL:
+        return False
+    r.status = <uint16_t> status
+    return gzip_reply(r, reply_media_type(r), part.size, part.modified, part.etag[0] != 0)
 
 
 # ---- conditions (RFC 9110 section 13, in nginx's order)
@@ -285,13 +295,14 @@ cdef void file_fields(Out* o, Request* r, Part* part, int status) noexcept nogil
     cdef const char* kind
     if status != 204 and status != 304:
         kind = reply_media_type(r)
-        header_write_line(o, b"Content-Type", 12, kind, <uint32_t> strlen(kind))
+        if kind[0]:                     # `default_type ""`
+            header_write_line(o, b"Content-Type", 12, kind, <uint32_t> strlen(kind))
     if part.modified >= 0 and (status == 200 or status == 206 or status == 304):
         out_put(o, b"Last-Modified: ", 15)
         out_date_at(o, part.modified)
         out_put(o, b"\r\n", 2)
     if part.etag[0]:
-        out_put(o, b"ETag: ", 6)
+        out_put(o, b"ETag: W/", 8 if r.coded & CODED_GZIP else 6)
         out_text(o, part.etag)
         out_put(o, b"\r\n", 2)
     if status == 206:
@@ -302,7 +313,7 @@ cdef void file_fields(Out* o, Request* r, Part* part, int status) noexcept nogil
         out_char(o, 47)
         out_uint(o, part.size)
         out_put(o, b"\r\n", 2)
-    elif status == 200 and not r.loc.files.no_ranges:
+    elif status == 200 and not r.loc.files.no_ranges and not r.coded & CODED_GZIP:
         out_put(o, b"Accept-Ranges: bytes\r\n", 22)
 
 

@@ -1,7 +1,7 @@
 """HTTP/1's row of Encoder: all text of HTTP/1 that leaves lb, requests to servers and answers to clients alike.
 
-What it says is decided before (Message.framing, .length); here it is put into words (RFC 9112). Fields between the steps of a
-head are lines already, so HEAD_END has only the empty line to add.
+What it says is decided before (Message.framing, .length); here it is put into words (RFC 9112). Fields between the steps
+of a head are lines already, so HEAD_END has only the empty line to add.
 """
 
 

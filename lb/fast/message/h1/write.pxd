@@ -8,13 +8,13 @@ header_end_field (http/proxy_redirect.pxd), and there it is made clean, whicheve
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from lb.fast.message.h1.fields cimport field_id
-from lb.fast.types cimport (Env, F_AUTHORIZATION, F_CONNECTION, F_CONTENT_LENGTH, F_CONTENT_TYPE, F_DATE,
-                            F_EXPECT, F_HOST, F_KEEP_ALIVE, F_LOCATION, F_PROXY, F_PROXY_CONNECTION, F_SERVER, F_SET_COOKIE,
+from lb.fast.types cimport (CODED_GZIP, Env, F_AUTHORIZATION, F_CONNECTION, F_CONTENT_LENGTH, F_CONTENT_TYPE, F_DATE, F_ETAG,
+                            F_EXPECT, F_HOST, F_KEEP_ALIVE, F_LOCATION, F_OTHER, F_PROXY, F_PROXY_CONNECTION, F_SERVER, F_SET_COOKIE,
                             F_TE, F_TRAILER, F_TRANSFER_ENCODING, F_UPGRADE, F_X_ACCEL, F_X_PAD, FF_BAD_NAME, FF_HOP, Field,
                             Head, Location, Out, RQ_HEAD_SENT, RQ_NO_LOCATION, RQ_URI_NEW, Request, SetHeader, Str)
 from lb.fast.io.writer cimport out_char, out_put, out_str
 from lb.fast.route.variables.upstream cimport var_is_white, var_up_trailers
-from lb.fast.http.header_filter cimport header_named, header_write
+from lb.fast.http.header_filter cimport header_coded, header_named, header_write
 from lb.fast.http.proxy_redirect cimport header_end_field, header_write_line
 from lb.fast.c.simd cimport LB_TARGET, LB_TCHAR, lb_class, lb_scan_class
 from lb.fast.c.sys cimport memchr, memcmp, memcpy, strncasecmp
@@ -184,6 +184,8 @@ cdef inline void h1_response_fields(Out* o, Request* r, Env* env, const char* he
     """The answer's own fields, but for its framing."""
     cdef uint32_t i
     cdef uint64_t special = HIDDEN | r.loc.special
+    if r.coded & CODED_GZIP:
+        special |= 1 << F_ETAG | 1 << F_OTHER
     cdef Field* f
     for i in range(h.nfields):
         f = &h.fields[i]
@@ -191,8 +193,12 @@ cdef inline void h1_response_fields(Out* o, Request* r, Env* env, const char* he
             continue
         if not (special >> f.id) & 1:
             h1_field(o, head, f)
+        elif r.coded & CODED_GZIP and header_coded(o, r, head, f):
+            pass
         elif r.loc.header_filter != NULL and not ((HIDDEN & ~MAY_PASS) >> f.id) & 1:
             header_write(o, r, env, head, f, (HIDDEN >> f.id) & 1)
+        elif not (HIDDEN >> f.id) & 1:
+            h1_field(o, head, f)
 
 
 cdef inline void h1_trailers(Out* o, Request* r) noexcept nogil:

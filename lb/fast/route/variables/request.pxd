@@ -8,7 +8,8 @@ from libc.stdint cimport uint32_t, uint64_t
 from lb.fast.io.sockaddr cimport sockaddr_write, sockaddr_write_port
 from lb.fast.types cimport (Conn, Env, F_AUTHORIZATION, F_CONTENT_TYPE, F_X_FORWARDED_FOR, FF_BAD_NAME,
                             FF_HOP, Field, Out, Piece, Request, Str, T_ABSOLUTE, Value)
-from lb.fast.io.writer cimport (out_char, out_int, out_iso, out_local, out_put, out_seconds, out_str, out_text, out_uint)
+from lb.fast.io.writer cimport (out_char, out_int, out_iso, out_local, out_padded, out_put, out_seconds, out_str, out_text,
+                               out_uint)
 from lb.fast.route.variables.client cimport V_ORIGIN, var_client
 from lb.fast.route.variables.upstream cimport V_OUTCOME, var_request_body, var_request_body_file, var_missing, var_upstream, var_tries
 from lb.fast.message.h1.uri cimport uri_escape_args
@@ -21,7 +22,7 @@ cdef enum Variable:
     V_SERVER_ADDR, V_SERVER_PROTOCOL, V_SCHEME, V_REQUEST, V_REQUEST_METHOD, V_REQUEST_URI, V_URI, V_ARGS, V_IS_ARGS
     V_PROXY_HOST, V_PROXY_PORT, V_PROXY_ADD_X_FORWARDED_FOR, V_CONTENT_LENGTH, V_CONTENT_TYPE, V_CONNECTION
     V_CONNECTION_REQUESTS, V_HOSTNAME, V_PID, V_MSEC, V_TIME_ISO8601, V_TIME_LOCAL, V_NGINX_VERSION, V_REQUEST_ID, V_STATUS
-    V_BYTES_SENT, V_BODY_BYTES_SENT, V_REQUEST_LENGTH, V_REQUEST_TIME
+    V_BYTES_SENT, V_BODY_BYTES_SENT, V_REQUEST_LENGTH, V_REQUEST_TIME, V_GZIP_RATIO
     V_PROTOCOL, V_BYTES_RECEIVED, V_CONNECTION_TIME, V_PIPE, V_REMOTE_USER, V_REQUEST_PORT, V_IS_REQUEST_PORT
     V_REQUEST_BODY, V_REQUEST_BODY_FILE
     V_USER                  # text.n: slot
@@ -362,6 +363,18 @@ cdef inline uint64_t var_body_bytes_sent(Request* r) noexcept nogil:
     return n - heads if n > heads else 0
 
 
+cdef inline void var_gzip_ratio(Out* o, Request* r) noexcept nogil:
+    """Bytes before and after, their quotient rounded to two digits."""
+    cdef uint64_t hundredths
+    if r.gzip_out == 0:
+        var_missing(o)
+        return
+    hundredths = (r.gzip_in * 1000 // r.gzip_out + 5) // 10
+    out_uint(o, hundredths // 100)
+    out_char(o, 46)
+    out_padded(o, <uint32_t> (hundredths % 100), 2)
+
+
 cdef inline void var_outcome(Out* o, Request* r, Env* env, int var) noexcept nogil:
     if var == V_STATUS:
         if r.status < 100:
@@ -372,6 +385,8 @@ cdef inline void var_outcome(Out* o, Request* r, Env* env, int var) noexcept nog
         out_uint(o, var_bytes_sent(r))
     elif var == V_BODY_BYTES_SENT:
         out_uint(o, var_body_bytes_sent(r))
+    elif var == V_GZIP_RATIO:
+        var_gzip_ratio(o, r)
     elif var == V_REQUEST_LENGTH or var == V_BYTES_RECEIVED:
         out_uint(o, r.received)
     elif var == V_REQUEST_TIME:
@@ -457,7 +472,7 @@ cdef inline void var_write(Out* o, Request* r, Env* env, Piece* v) noexcept nogi
     elif var in (V_HOSTNAME, V_PID, V_MSEC, V_TIME_ISO8601, V_TIME_LOCAL, V_NGINX_VERSION, V_REQUEST_ID):
         var_env(o, env, var)
     elif var in (V_STATUS, V_BYTES_SENT, V_BODY_BYTES_SENT, V_REQUEST_LENGTH, V_BYTES_RECEIVED, V_REQUEST_TIME, V_PROXY_HOST,
-                 V_PROXY_PORT):
+                 V_PROXY_PORT, V_GZIP_RATIO):
         var_outcome(o, r, env, var)
     else:
         var_head(o, r, var)

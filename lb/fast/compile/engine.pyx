@@ -21,12 +21,11 @@ BUILT = {
     "cython": f"{CYTHON_HEX_VERSION >> 24}.{CYTHON_HEX_VERSION >> 16 & 255}.{CYTHON_HEX_VERSION >> 8 & 255}",
 }
 
+
 def phases_walked():
     """How often exchanges of this process went from one phase to another; a release build does not count."""
     numbers = range(len(PHASES))
     return {(PHASES[i], PHASES[k]): LB_WALKED(i, k) for i in numbers for k in numbers if LB_WALKED(i, k)}
-
-
 
 
 cdef class Engine:

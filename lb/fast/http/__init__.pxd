@@ -1,7 +1,7 @@
 """HTTP exchanges: a client's requests, one after the other, and what becomes of each.
 
-    client: heads in -> request -> route/ -> proxy_begin -> request_buffering -> upstream/ -> proxy_send -> response_head -> response_body
-                                          -> reply (made here), static/                                   -> request_done -> client
+    client: heads in -> request -> route/ -> proxy_begin -> request_buffering -> upstream/ -> proxy_send -> response_*
+                                   -> reply (made here), static/                             -> request_done -> client
 client.pyx             connections of clients          request.pyx             an exchange and its memory
 request_body.pyx       the body to the server          request_buffering.pyx   the body whole before a server is chosen
 proxy.pyx              the connection to the server    response.pyx            its answer
@@ -15,5 +15,5 @@ Where an exchange stands is Request.phase (structs.pxd); request_phase alone cha
 
 Others call: client_*, request_memory, request_phase, reply, reply_status, proxy_begin, proxy_send, client_cut, request_log.
 
-Prefixes: accel_ client_ cookie_ filter_ gzip_ header_ lingering_ proxy_ redirect_ reply_ reply request_ response_ temp_file_ upgrade_
+Prefixes: accel_ client_ cookie_ filter_ gzip_ header_ lingering_ proxy_ redirect_ reply_ request_ response_ temp_file_ upgrade_
 """

@@ -159,7 +159,8 @@ cdef bint request_no_keepalive(Request* r) noexcept nogil:
         if not r.loc.keepalive_off & 1 or r.h.method != M_POST or at[6] != 46 or request_find_text(agent, b"Opera") != NULL:
             return False
         return at[5] in (52, 53) or (at[5] == 54 and request_find_text(agent, b"SV1") == NULL)
-    return (r.loc.keepalive_off & 2 and request_find_text(agent, b"Opera") == NULL and request_find_text(agent, b"Chrome/") == NULL
+    return (r.loc.keepalive_off & 2 and request_find_text(agent, b"Opera") == NULL
+            and request_find_text(agent, b"Chrome/") == NULL
             and request_find_text(agent, b"Safari/") != NULL and request_find_text(agent, b"Mac OS X") != NULL)
 
 

@@ -1,6 +1,7 @@
 """Heads of HTTP/1 requests: read, kept while they are not whole, parsed, refused; what the logs say of those that end early.
 
-    client_read -> client_parse -> request_begin (http/client.pyx) | client_refuse;  the client leaves: client_head_left;  it is too slow: client_head_timeout
+    client_read -> client_parse -> request_begin (http/client.pyx) | client_refuse
+    the client leaves: client_head_left;  it is too slow: client_head_timeout
 
 A head lies whole in one place when it is parsed: in the scratch buffer, or in Conn.inb behind what had come before. What a
 refused head says goes into the logs and nowhere else.

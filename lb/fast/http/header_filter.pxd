@@ -1,6 +1,8 @@
-"""What a location makes of an answer's fields: hidden ones, those that http/proxy_redirect.pxd rewrites, add_header, expires, trailers.
+"""What a location makes of an answer's fields: hidden ones, those that http/proxy_redirect.pxd rewrites, add_header, expires,
+trailers.
 
-Only fields whose bit is in the location's mask come here (message/h1/write.pxd); a location that shapes nothing has no HeaderFilter at all.
+Only fields whose bit is in the location's mask come here (message/h1/write.pxd); a location that shapes nothing has no
+HeaderFilter at all.
 """
 
 from libc.stdint cimport int64_t, uint32_t

@@ -1,6 +1,7 @@
 """What proxy_lenient takes of a server's head beyond the parsers (Lax): made clean, and told of where it is off.
 
-    response_head -> response_clean_values: of a head that was taken;  response_lenient_reads: for the log line of one that was refused
+    response_head -> response_clean_values: of a head that was taken
+                  -> response_lenient_reads: for the log line of one that was refused
 """
 
 

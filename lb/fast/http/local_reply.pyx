@@ -375,7 +375,7 @@ cdef void reply_upstream_show(Request* r) noexcept nogil:
             return
     if r.args_len:
         reply(r, 200, b"text/plain",
-               b"The upstream you requested does not exist. Please double-check the name", 71)
+              b"The upstream you requested does not exist. Please double-check the name", 71)
         return
     page = reply_show_all(False)
     if page == NULL:

@@ -1,9 +1,9 @@
 """Answers' fields that name hosts and paths of the server, in the client's terms: proxy_redirect for Location and Refresh,
 proxy_cookie_domain, proxy_cookie_path and proxy_cookie_flags for Set-Cookie.
 
-A rule (RedirectRule) is a beginning that is replaced, or a regular expression that makes the whole text anew; the first that fits
-counts. Every field line whose value lb made itself ends in `header_end_field`, which lets no line end into a head: a value may hold
-what a client sent. What a parser has passed goes on by message/h1/write.pxd's h1_field.
+A rule (RedirectRule) is a beginning that is replaced, or a regular expression that makes the whole text anew; the first that
+fits counts. Every field line whose value lb made itself ends in `header_end_field`, which lets no line end into a head: a
+value may hold what a client sent. What a parser has passed goes on by message/h1/write.pxd's h1_field.
 """
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t

@@ -1,6 +1,7 @@
 """The client's body on its way to the server: framed anew, read only while the server takes it.
 
-    request_body_first: what came with the head (kept for a retry) -> request_body_up: read by read -> request_body_splice: a long one through the pump
+    request_body_first: what came with the head (kept for a retry) -> request_body_up: read by read
+        -> request_body_splice: a long one
         bad framing, too large -> request_body_refused;  the server takes no more -> request_body_unwanted (it may have answered)
 
 Both message bodies, requests' and answers', are consumed by request_body_take.

@@ -1,7 +1,8 @@
 """proxy_request_buffering on: a request's body is read whole before a server is chosen. Then its length is known, a slow
 client holds no server, and another server can be asked with the same body.
 
-    proxy_begin -> request_buffer_begin -> request_buffer_read ... -> up_start -> proxy_send: head, r.body -> request_buffer_file_up: r.body_file
+    proxy_begin -> request_buffer_begin -> request_buffer_read ... -> up_start
+        -> proxy_send: head, r.body -> request_buffer_file_up: r.body_file
     client_body_buffer_size is kept in r.body; a longer body lies in r.body_file, all of it
 """
 
@@ -79,7 +80,8 @@ cdef void request_buffer_begin(Request* r) noexcept nogil:
         debug_number(c, b"http client request body: read whole first, bytes so far:", <int64_t> r.inb.seen)
     if not request_buffer_kept(r):
         return
-    if r.loc.single_buffer and r.body_file == NULL and r.inb.kind == B_LENGTH and <uint64_t> r.h.content_length <= r.loc.body_buffer:
+    if (r.loc.single_buffer and r.body_file == NULL and r.inb.kind == B_LENGTH
+            and <uint64_t> r.h.content_length <= r.loc.body_buffer):
         b = buf_new(&loop.pool, <uint32_t> r.h.content_length)
         if b != NULL and r.body != NULL:
             memcpy(buf_data(b), buf_data(r.body), r.body.end)

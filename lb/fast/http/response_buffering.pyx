@@ -1,5 +1,6 @@
 """proxy_buffering on: a server is not held up by a client that reads slowly. Only when the client blocks does anything wait:
-up to proxy_buffers in memory (Conn.out), then up to proxy_max_temp_file_size on disk (Request.response_file); then the server waits.
+up to proxy_buffers in memory (Conn.out), then up to proxy_max_temp_file_size on disk (Request.response_file); then the server
+waits.
 
     response_pass: to the client at once | Conn.out | r.response_file
     client_event, client_flush -> response_buffer_feed: r.response_file to the client

@@ -1,9 +1,9 @@
 """Temporary files: where bytes wait that memory should not hold, a request's body or an answer for a slow client.
 
 Plain write and pread: they meet the page cache. A disk that is slow makes them wait: each has its time taken and counts as a
-heartbeat, and when a turn has spent DISK_TURN_US on them, bodies that are gathered wait for the next turn (temp_file_busy), so that
-other clients get theirs. A TempFile lies in its request's memory and goes with it (request_free); its file goes too, unless
-client_body_in_file_only keeps it.
+heartbeat, and when a turn has spent DISK_TURN_US on them, bodies that are gathered wait for the next turn (temp_file_busy),
+so that other clients get theirs. A TempFile lies in its request's memory and goes with it (request_free); its file goes too,
+unless client_body_in_file_only keeps it.
 """
 
 cdef enum:

@@ -11,8 +11,8 @@ handshake.pyx  from socket to protocol            kinds.pyx     what each kind o
 timer.pxd    a wheel of deadlines            buf.pxd     blocks of memory by size
 writer.pxd   text into a bounded place       sockaddr.pxd  addresses as text
 
-Others call: conn_*, loop_post, timer_set and timer_clear, buf_*, out_*, sockaddr_*, splice_allowed and splice_move, temp files' clocks.
-Structs: structs.pxd (Buf, Timer, Out, Conn), worker.pxd (Listener, Loop).
+Others call: conn_*, loop_post, timer_set and timer_clear, buf_*, out_*, sockaddr_*, splice_allowed and splice_move, temp
+files' clocks. Structs: structs.pxd (Buf, Timer, Out, Conn), worker.pxd (Listener, Loop).
 
 Prefixes: accept_ buf_ conn_ cutting_ drain_ loop_ out_ plain_ sched_ sockaddr_ splice_ timer_
 """

@@ -1,6 +1,7 @@
 """Access logs: one line for each request or session, in `combined` or in a format of the configuration.
 
-    request_log, tcp_end -> access_log_write -> access_log_lined | log_named -> access_log_line: combined, or var_write and escaping -> log/log.pyx
+    request_log, tcp_end -> access_log_write -> access_log_lined | log_named
+        -> access_log_line: combined, or var_write and escaping -> log/log.pyx
 """
 
 

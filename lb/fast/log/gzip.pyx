@@ -1,6 +1,6 @@
 """access_log ... gzip: the buffer becomes one member of a gzip file each time it is written; members follow each other.
 
-    log_write -> log_zip_write: LogFile.buf is compressed into LogZip.buf -> log_zip_out: written, and what is begun is written to its end
+    log_write -> log_zip_write: LogFile.buf is compressed into LogZip.buf -> log_zip_out: written, to its end once it is begun
 
 A member that a full disk cut in the middle is finished when there is room again; meanwhile lines gather in LogFile.buf.
 """

@@ -1,8 +1,9 @@
 """Looking a text up: exact, `*.x` by its longest end, `x.*` by its longest beginning, as nginx orders them; and the place
 of a path among locations, by its longest beginning.
 
-Owns nothing; compile/routes.pyx fills the tables, route/location.pyx (server names, locations) and route/variables/user.pyx (map) ask. Names are lower
-case; spots are in the order of their bytes, so that all that begin with one text stand together, behind it.
+Owns nothing; compile/routes.pyx fills the tables, route/location.pyx (server names, locations) and route/variables/user.pyx
+(map) ask. Names are lower case; spots are in the order of their bytes, so that all that begin with one text stand together,
+behind it.
 """
 
 from libc.stdint cimport int32_t, uint32_t

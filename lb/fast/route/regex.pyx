@@ -7,9 +7,9 @@
 
 The limits are PCRE2's own defaults, as in nginx: what matches there matches here. They bound the time of a match (measured in
 doc/limits.md). An expression that reaches one says neither yes nor no, so nothing may follow from it: regex_match logs it and
-sets RQ_GAVE_UP, and whoever would act on the request next (reply_status, reply_send, rewrite_run, locate, request_handle_by, up_start, the
-writers of heads) answers 500 instead. So does one for which there is no memory.
-The match data is the loop's, one for all; captures are offsets, copied into the request's memory.
+sets RQ_GAVE_UP, and whoever would act on the request next (reply_status, reply_send, rewrite_run, locate, request_handle_by,
+up_start, the writers of heads) answers 500 instead. So does one for which there is no memory. The match data is the loop's,
+one for all; captures are offsets, copied into the request's memory.
 """
 
 cdef extern from "pcre.h" nogil:

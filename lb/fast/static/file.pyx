@@ -2,10 +2,10 @@
 
     file_serve: method -> static/path.pyx: its name -> open, fstat -> 304 | 412 | 416 | head
       up to FILE_SMALL bytes: read at once, head and body in one send, as a text of `return`
-      more:                   head, then r.response_file is the file: http/response_buffering.pyx sends it on, a share of each turn
+      more:                   head, then r.response_file is the file: http/response_buffering.pyx sends it on, share by share
 
-A request owns its open file through r.response_file (request_free closes it); nothing of a file waits in memory for a slow client.
-Only regular files: O_NONBLOCK lets no fifo hold the loop up, and what was opened is what is looked at.
+A request owns its open file through r.response_file (request_free closes it); nothing of a file waits in memory for a slow
+client. Only regular files: O_NONBLOCK lets no fifo hold the loop up, and what was opened is what is looked at.
 """
 
 cdef enum:

@@ -4,8 +4,9 @@
     path_try_files:  the first name that is there becomes the request's path, then the location's handler
     path_index: /dir/ -> the first index that is there, by an internal redirect
 
-The path that a client sent has no `..` any more (message/h1/uri.pxd). What variables, `alias` and rewrites make of it may: nothing that the
-configuration did not write itself leads above its root (path_file), whatever nginx does there. Symbolic links are followed.
+The path that a client sent has no `..` any more (message/h1/uri.pxd). What variables, `alias` and rewrites make of it may:
+nothing that the configuration did not write itself leads above its root (path_file), whatever nginx does there. Symbolic
+links are followed.
 """
 
 
@@ -35,7 +36,8 @@ cdef int path_file(Request* r, Str uri, Str tail, Str* path) noexcept nogil:
     path[0] = path_two(r, path_two(r, root, uri), tail)
     if path.n != root.n + uri.n + tail.n:
         return 500                      # out of memory
-    if path_leaves(path.p, path.n, trusted) or (f.alias >= 0 and path.n > root.n and path_goes_on(root, path.p[root.n], f.alias > 0)):
+    if path_leaves(path.p, path.n, trusted) or (
+            f.alias >= 0 and path.n > root.n and path_goes_on(root, path.p[root.n], f.alias > 0)):
         path_log(LOG_ERR, r, b"", path[0], b" leads out of its root", 0)
         return 403
     return 0

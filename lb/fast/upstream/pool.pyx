@@ -2,9 +2,10 @@
 
     pool_put -> Loop.fresh -> (the next wait) loop_pool_watch, pool_settle -> Peer.idle -> pool_take_for
 
-No answer that nobody asked for is given to the next request: a pooled connection is used again when epoll has looked at it since
-and told of nothing, or after a look of our own (pool_nothing_came), which costs a system call. What epoll tells of a pooled one closes
-it, before any request of the turn begins. Of a connection that came into the pool in this turn epoll could not tell yet.
+No answer that nobody asked for is given to the next request: a pooled connection is used again when epoll has looked at it
+since and told of nothing, or after a look of our own (conn_nothing_came), which costs a system call. What epoll tells of a
+pooled one closes it, before any request of the turn begins. Of a connection that came into the pool in this turn epoll could
+not tell yet.
 """
 
 cdef enum:

@@ -1,7 +1,7 @@
 """Servers of upstreams, for HTTP requests and TCP sessions alike: choose, reuse or connect, fail over, give back.
 
     up_start -> balance_choose -> pool_take_for -> up_ready
-                       -> connect -> S_CONNECT -> up_event -> up_connected [S_HANDSHAKE] -> up_ready    (proxy_send or tcp_connected)
+                       -> connect -> S_CONNECT -> up_event -> up_connected [S_HANDSHAKE] -> up_ready (proxy_send, tcp_connected)
                              failed: up_failed -> peer_fail -> up_start again, or the final status
     up_release -> pool_put (S_IDLE) or conn_close (upstream/pool.pyx)
 """

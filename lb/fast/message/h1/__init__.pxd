@@ -1,4 +1,5 @@
-"""HTTP/1 as bytes: heads and bodies in, parsed; heads out, written anew. Pure: state, pointer and length in; done, more or bad out.
+"""HTTP/1 as bytes: heads and bodies in, parsed; heads out, written anew. Pure: state, pointer and length in; done, more or
+bad out.
 
     bytes -> head: request line, fields -> framing: what they mean together -> Head        body bytes -> chunk -> data
     Head, Request -> write: lines of a head; encode: Encoder, their order and framing

@@ -6,8 +6,8 @@
 
 Where the caller is lenient (Head.lenient), LF alone ends a line, and a value may hold control bytes; never CR, LF or NUL.
 
-This room knows lines only; what the fields mean is message/h1/framing.pxd's. Positions are pointers while parsing; NULL says stop:
-refused if `h.rule` is set, else more bytes are needed.
+This room knows lines only; what the fields mean is message/h1/framing.pxd's. Positions are pointers while parsing; NULL says
+stop: refused if `h.rule` is set, else more bytes are needed.
 """
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t

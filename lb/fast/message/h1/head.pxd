@@ -1,10 +1,10 @@
 """The first bytes of a message: a request's or response's head to a Head struct, or a refusal.
 
-Sans-I/O and without state: given the bytes so far, P_MORE, P_DONE or P_BAD; on P_MORE it is called again from the start
-with more. A byte that no continuation could make right is refused as soon as it is there. Nothing is lenient but what the
-caller asks for (Head.lenient), and none of that leaves a doubt where a line, a field or a body ends. This room knows the
-first line; message/h1/fields.pxd the field lines, message/h1/framing.pxd what they mean together, message/h1/host.pxd authorities, message/h1/rules.pxd the words
-for a refusal.
+Sans-I/O and without state: given the bytes so far, P_MORE, P_DONE or P_BAD; on P_MORE it is called again from the start with
+more. A byte that no continuation could make right is refused as soon as it is there. Nothing is lenient but what the caller
+asks for (Head.lenient), and none of that leaves a doubt where a line, a field or a body ends. This room knows the first line;
+message/h1/fields.pxd the field lines, message/h1/framing.pxd what they mean together, message/h1/host.pxd authorities,
+message/h1/rules.pxd the words for a refusal.
 
     request-line = method SP request-target SP HTTP-version CRLF             RFC 9112 3
     status-line  = HTTP-version SP 3DIGIT [ SP [ reason-phrase ] ] CRLF      RFC 9112 4

@@ -9,8 +9,9 @@ header_end_field (http/proxy_redirect.pxd), and there it is made clean, whicheve
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from lb.fast.message.h1.fields cimport field_id
 from lb.fast.types cimport (CODED_GZIP, Env, F_AUTHORIZATION, F_CONNECTION, F_CONTENT_LENGTH, F_CONTENT_TYPE, F_DATE, F_ETAG,
-                            F_EXPECT, F_HOST, F_KEEP_ALIVE, F_LOCATION, F_OTHER, F_PROXY, F_PROXY_CONNECTION, F_SERVER, F_SET_COOKIE,
-                            F_TE, F_TRAILER, F_TRANSFER_ENCODING, F_UPGRADE, F_X_ACCEL, F_X_PAD, FF_BAD_NAME, FF_HOP, Field,
+                            F_EXPECT, F_HOST, F_KEEP_ALIVE, F_LOCATION, F_OTHER, F_PROXY, F_PROXY_CONNECTION, F_SERVER,
+                            F_SET_COOKIE, F_TE, F_TRAILER, F_TRANSFER_ENCODING, F_UPGRADE, F_X_ACCEL, F_X_PAD,
+                            FF_BAD_NAME, FF_HOP, Field,
                             Head, Location, Out, RQ_HEAD_SENT, RQ_NO_LOCATION, RQ_URI_NEW, Request, SetHeader, Str)
 from lb.fast.io.writer cimport out_char, out_put, out_str
 from lb.fast.route.variables.upstream cimport var_is_white, var_up_trailers

@@ -1,7 +1,7 @@
 """Variables and values: a compiled value (literals and variables in order) written for one request.
 
-`Value` is made once by compile/engine.pyx; writing it is a switch per piece, without a look-up by name and without Python. A reader finds
-a variable here by the name of its enum: V_REQUEST_URI is $request_uri.
+`Value` is made once by compile/compiled.pyx; writing it is a switch per piece, without a look-up by name and without Python. A
+reader finds a variable here by the name of its enum: V_REQUEST_URI is $request_uri.
 """
 
 from libc.stdint cimport uint32_t, uint64_t
@@ -11,10 +11,11 @@ from lb.fast.types cimport (Conn, Env, F_AUTHORIZATION, F_CONTENT_TYPE, F_X_FORW
 from lb.fast.io.writer cimport (out_char, out_int, out_iso, out_local, out_padded, out_put, out_seconds, out_str, out_text,
                                out_uint)
 from lb.fast.route.variables.client cimport V_ORIGIN, var_client
-from lb.fast.route.variables.upstream cimport V_OUTCOME, var_request_body, var_request_body_file, var_missing, var_upstream, var_tries
+from lb.fast.route.variables.upstream cimport (V_OUTCOME, var_missing, var_request_body, var_request_body_file, var_tries,
+                                               var_upstream)
 from lb.fast.message.h1.uri cimport uri_escape_args
-from lb.fast.c.sys cimport (AF_INET, AF_INET6, AF_UNIX, getsockname, memcmp, memset, sockaddr, sockaddr_in, sockaddr_in6, socklen_t,
-                          strncasecmp)
+from lb.fast.c.sys cimport (AF_INET, AF_INET6, AF_UNIX, getsockname, memcmp, memset, sockaddr, sockaddr_in, sockaddr_in6,
+                            socklen_t, strncasecmp)
 
 cdef enum Variable:
     V_LITERAL = 0

@@ -98,7 +98,7 @@ cdef inline void var_tries(Out* o, Request* r, Env* env, int var) noexcept nogil
 # ---- the client's body
 
 cdef inline void var_request_body(Out* o, Request* r) noexcept nogil:
-    """$request_body: what http/request_buffering.pyx has in memory; not there when it lies in a file, or where the body is not read."""
+    """$request_body: what http/request_buffering.pyx has in memory; not there when it lies in a file, or is not read."""
     cdef Buf* b = r.body
     if b == NULL or r.loc == NULL or r.loc.handler not in (DO_PROXY, DO_TRY) or not r.inb.done:
         var_missing(o)

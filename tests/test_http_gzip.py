@@ -186,7 +186,7 @@ def test_old_clients_get_it_to_the_end_of_the_connection(start):
 def test_the_next_server_s_answer_is_compressed_from_its_start(start):
     """The first server's chunks are bad before anything was sent: nothing of it is left in the filter."""
     bad = chunked()[:-2] + b"\r\nnot a chunk"
-    good = HEAD + b"Content-Length: %d\r\n\r\n%s" % (len(PAGE), PAGE)
+    good = HEAD + b"Connection: close\r\nContent-Length: %d\r\n\r\n%s" % (len(PAGE), PAGE)
     lb, client = start(raw.answer(bad), good=good)
     lb.expect_log("upstream sent invalid chunked response")
     for _ in range(4):

@@ -16,7 +16,7 @@ COLOURS = {"nginx": "#8a8f98", "haproxy": "#c2a36b", "lb": "#2a6fbb"}
 
 
 def colour(label: str) -> str:
-    return COLOURS[label.split()[0]]
+    return COLOURS.get(label.split()[0], "#999999")  # another build (OTHER=)
 
 
 def draw(source: Path, directory: Path) -> None:

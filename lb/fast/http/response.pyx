@@ -77,6 +77,7 @@ cdef void response_framing(Request* r, const char* head, Head* h) noexcept nogil
     """How the answer's body is framed (RFC 9112 section 6.3), coming in and going out, and what it passes between."""
     cdef bint unread = False
     r.status = r.err_status if r.err_status else h.status
+    r.flags &= ~<uint64_t> RQ_UP_KEEP   # what a server before it has said
     if r.flags & RQ_HEAD_SENT and r.h.method != M_HEAD:     # proxy_method: the client expects a body
         h.flags &= ~H_CHUNKED
         h.content_length = 0

@@ -222,7 +222,7 @@ cdef class Compiled:
         l.handshake_timeout = (60_000 if l.tcp           # nginx's default of ssl_handshake_timeout
                                else listener.http[listener.default_server].settings.client_header_timeout_ms)
         l.proxy_protocol_first = listener.proxy_protocol
-        l.proxy_protocol_timed_out = (listener.stream.proxy_protocol_timeout_ms if l.tcp
+        l.proxy_protocol_timeout = (listener.stream.proxy_protocol_timeout_ms if l.tcp
                            else listener.http[listener.default_server].settings.client_header_timeout_ms)
         l.fd = -1
         l.delay = not (listener.stream.tcp_nodelay if l.tcp else listener.http[listener.default_server].settings.tcp_nodelay)

@@ -10,7 +10,7 @@ ctypedef struct Listener:
     uint8_t local           # a unix socket
     uint8_t delay           # tcp_nodelay off
     uint8_t proxy_protocol_first         # proxy_protocol: connections begin with a PROXY header
-    int64_t proxy_protocol_timed_out   # how long it may take
+    int64_t proxy_protocol_timeout  # how long it may take
     uint32_t head_most      # the largest of its servers, for before one is known
     uint32_t line_most
     uint32_t fields_most

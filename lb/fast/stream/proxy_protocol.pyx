@@ -10,7 +10,7 @@ with the connection (Conn.proxy_protocol). proxy_protocol_send writes a header o
 
 cdef void proxy_protocol_accepted(Conn* c) noexcept nogil:
     conn_state(c, S_NEW)
-    timer_set(&loop.wheel, &c.timer, loop.now + c.lst.proxy_protocol_timed_out)
+    timer_set(&loop.wheel, &c.timer, loop.now + c.lst.proxy_protocol_timeout)
 
 
 cdef ProxyProtocol* proxy_protocol_of(Conn* c) noexcept nogil:

@@ -31,17 +31,27 @@ class Compiled:
 
     def __init__(self) -> None:
         """Reserves addresses and a descriptor. Raises OSError."""
-    def fileno(self) -> int:
-        """Which descriptor a child must keep to `fill` it; -1 after the first `step`."""
-    def fill(self, config: Config, error_logs: Sequence[ErrorLog]) -> None:
+    def descriptors(self) -> tuple[int, int]:
+        """Which descriptors a child must keep to `fill` it; -1 after the first `step`."""
+    def fill(self, config: Config, error_logs: Sequence[ErrorLog], keys: dict[bytes, bytes] = {}) -> None:
         """Compile `config`; in this process, or in a child of the one that calls `step`. `error_logs`: of the main
-        context, one at least. Raises MemoryError for one that is larger than what is reserved: 1 GiB.
+        context, one at least; `keys`: private keys as DER, by the SHA-256 of it. Raises MemoryError for one that is
+        larger than what is reserved: 1 GiB.
         """
-    def step(self) -> bool:
+    def step(self, tls: Sequence[TlsServer] = ()) -> bool:
         """After `fill` has returned, here or in the child: some ms of what is left to do. True: it is done.
 
-        Raises OSError, and ValueError when nothing has filled it.
+        `tls`: Config.tls. Raises OSError, and ValueError when nothing has filled it, or OpenSSL refuses a certificate.
         """
+
+def tls_certificates(pem: bytes, trusted: bool = True) -> tuple[bytes, ...]:
+    """All certificates of a PEM text, as DER, in its order. Raises ValueError with nginx's words."""
+
+def tls_key(pem: bytes, passwords: Sequence[bytes] = ()) -> bytes:
+    """The private key of a PEM text, as DER; each password is tried. Raises ValueError with nginx's words."""
+
+def tls_check(conf: TlsServer, keys: Sequence[bytes]) -> None:
+    """Does OpenSSL take it? `keys`: of its certificates, as DER. Raises ValueError."""
 
 def arena_bytes() -> int:
     """Memory of all `Compiled` of this process."""

@@ -21,6 +21,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from lb.fast.types cimport *
 from lb.fast.c.sys cimport *
 from lb.fast.c.stats cimport *
+from lb.fast.tls.openssl cimport *
 
 # Pure rooms
 from lb.fast.io.buf cimport *
@@ -57,6 +58,8 @@ include "fast/upstream/stats.pyx"             # counters of servers, for the mas
 include "fast/io/kinds.pyx"                   # what a kind of connection does
 include "fast/io/plain.pyx"                   # transport: plain sockets
 include "fast/io/cutting.pyx"                 # transport: of the tests
+include "fast/tls/bio.pyx"                    # OpenSSL's reads and writes
+include "fast/tls/transport.pyx"              # transport: TLS
 include "fast/io/conn.pyx"                    # connections: slab, states, recv and send
 include "fast/message/h1/encode.pyx"          # HTTP/1's head, body, end, abort
 include "fast/io/handshake.pyx"               # a transport's handshake
@@ -120,11 +123,14 @@ include "fast/upstream/counters.pyx"          # the tables of counters, for Pyth
 include "fast/upstream/stats_read.pyx"        # counters of servers, as the master reads them
 include "fast/upstream/state.pyx"             # what an old worker tells a new one
 include "fast/upstream/diff.pyx"              # where two answers of Consul differ
+include "fast/tls/load.pyx"                   # certificates and keys
+include "fast/tls/context.pyx"                # SSL_CTX
 include "fast/compile/arena.pyx"              # its memory
 include "fast/compile/compiled.pyx"           # the configuration, once for all workers
 include "fast/compile/access.pyx"             # who may come in
 include "fast/compile/proxy.pyx"              # what api leaves to it: the settings of a proxied location
 include "fast/compile/logs.pyx"               # logs and their targets
+include "fast/compile/tls.pyx"                # what servers say of TLS, and the keys
 include "fast/compile/files.pyx"              # static files
 include "fast/compile/layout.pyx"              # for those who look at this process from outside
 include "fast/compile/routes.pyx"             # servers, locations, operations, maps: from the model

@@ -185,12 +185,13 @@ def _makes_memory_only(directory: Path) -> None:
     config = config_of(directory)
     compiled = _fast.Compiled()
     before = sorted(os.listdir("/proc/self/fd"))
-    assert memfds(os.getpid()) == [f"{compiled.fileno()}:/memfd:{ARENA} (deleted)"]
+    arena, keys = compiled.descriptors()
+    assert memfds(os.getpid()) == [f"{arena}:/memfd:{ARENA} (deleted)", f"{keys}:/memfd:lb-keys (deleted)"]
     compiled.fill(config, (ErrorLog("stderr"),))
     assert sorted(os.listdir("/proc/self/fd")) == before
     finish(compiled)
     assert threading.active_count() == len(os.listdir("/proc/self/task")) == 1
-    assert compiled.fileno() == -1
+    assert compiled.descriptors() == (-1, -1)
     assert memfds(os.getpid()) == []
     assert _fast.arena_bytes() > 0
     del compiled

@@ -9,6 +9,7 @@ import resource
 from dataclasses import replace
 from typing import Any
 
+from lb.config import tls
 from lb.config.errors import Problem
 from lb.config.reader import Reader
 from lb.config.scope import (
@@ -147,6 +148,7 @@ def check_whole(reader: Reader) -> None:
     missing = [name for name in reader.limits_used if name not in reader.limit_zones]
     reader.problems += [Problem(f'zero size shared memory zone "{name}"') for name in missing]
     reader.listeners.check_overlap(main.status_listen)
+    tls.check(reader)
     connections = _connections(main)
     sockets = len(reader.listeners.drafts)
     if "events" in main.values and connections < sockets + 1:
@@ -182,6 +184,7 @@ def build(reader: Reader) -> Config:
         uses_stderr="stderr" in reader.log_paths or any(log.path == "stderr" for log in main.error_logs),
         variables=tuple(reader.variables),
         maps=tuple(reader.maps),
+        tls=tuple(reader.tls),
         limit_zones=tuple(zone for zone, _ in reader.limit_zones.values()),
         transparent=reader.transparent,
         status_listen=tuple(address for address, _ in main.status_listen),
@@ -240,6 +243,7 @@ def _http_server(scope: HttpServerScope) -> HttpServer:
         where=scope.node.where if scope.node else "",
         regexes=tuple(scope.regexes),
         ops=_ops(scope.ops),
+        tls=scope.tls,
         merge_slashes=scope.inherited("merge_slashes", True),
         try_files=scope.values.get("try_files"),
     )
@@ -358,6 +362,7 @@ def _listener(draft: ListenerDraft, servers: dict[int, HttpServer]) -> Listener:
         fastopen=draft.fastopen,
         proxy_protocol=draft.proxy_protocol,
         multipath=draft.multipath,
+        ssl=draft.ssl,
         http=tuple(servers[id(scope)] for scope in draft.servers),
         default_server=position,
         stream=_stream_server(draft.stream) if draft.stream else None,
@@ -378,5 +383,6 @@ def _stream_server(scope: StreamServerScope) -> StreamServer:
         access=tuple(scope.inherited("access", ())),
         realip=realip(scope),
         proxy_bind=scope.inherited("proxy_bind", None),
+        tls=scope.tls,
         **_given(scope, _STREAM_FIELDS),
     )

@@ -35,6 +35,7 @@ class ListenOptions:
     fastopen: int = 0
     proxy_protocol: bool = False
     multipath: bool = False
+    ssl: bool = False
     given: bool = False  # any of the socket's options was written
 
 
@@ -71,6 +72,7 @@ class Listeners:
 
     def _set_options(self, draft: ListenerDraft, options: ListenOptions) -> None:
         draft.proxy_protocol |= options.proxy_protocol
+        draft.ssl |= options.ssl
         if options.given:
             draft.backlog, draft.reuseport = options.backlog, options.reuseport
             draft.ipv6only, draft.options_set = options.ipv6only, True

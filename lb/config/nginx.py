@@ -26,7 +26,7 @@ _REASONS = {
 }
 _PARTS = {  # by the beginning of their names
     "resolver": "lb asks the system's resolver when the file is read, and by upsync while it runs; no others yet",
-    "ssl_": "TLS is not there yet",
+    "ssl_": "lb does not have it yet",
     "proxy_ssl_": "TLS is not there yet",
     "tunnel_": "lb is no forward proxy: it answers CONNECT with 405, whoever may ask for whatever address",
     "fastcgi_": "lb speaks HTTP/1.1 with servers, FastCGI not yet",
@@ -49,7 +49,6 @@ _PARAMETERS = {
     ("server", "service"): "names are looked up when the file is read; SRV records not yet",
     ("server", "slow_start"): "lb does not have it yet",
     ("server", "route"): "it is for `sticky`, which lb does not have yet",
-    ("listen", "ssl"): "TLS is not there yet",
     ("listen", "http2"): "HTTP/2 is not there yet",
     ("listen", "spdy"): "nginx has none any more either",
     ("listen", "quic"): "lb speaks no QUIC",

@@ -98,6 +98,8 @@ class HttpServerScope(Scope):
     ops: list[OpDraft] = field(default_factory=list)
     regexes: list[Regex] = field(default_factory=list)
     listens: bool = False  # a listen directive was seen, good or bad
+    tls: int = -1  # place in Reader.tls; -1: none of its own
+    tls_checked: bool = False
 
 
 @dataclass(slots=True)
@@ -141,6 +143,8 @@ class StreamServerScope(Scope):
     show: bool = False
     sets: list[Set] = field(default_factory=list)
     listens: bool = False
+    tls: int = -1
+    tls_checked: bool = False
 
 
 @dataclass(slots=True)
@@ -160,6 +164,7 @@ class ListenerDraft:
     fastopen: int = 0
     proxy_protocol: bool = False
     multipath: bool = False
+    ssl: bool = False  # some `listen` of it says so
     options_set: bool = False  # by one `listen`; a second one that sets options is refused
     servers: list[HttpServerScope] = field(default_factory=list)
     default: HttpServerScope | None = None

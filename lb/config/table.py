@@ -28,6 +28,7 @@ from lb.config import (
     table_rewrite,
     table_socket,
     table_stream,
+    table_tls,
     table_upstream,
     table_upsync,
 )
@@ -58,6 +59,7 @@ DIRECTIVES: tuple[Directive, ...] = (
     *table_upsync.DIRECTIVES,
     *table_consul.DIRECTIVES,
     *table_stream.DIRECTIVES,
+    *table_tls.DIRECTIVES,
     *table_ignored.DIRECTIVES,
 )
 

@@ -59,6 +59,8 @@ def _options(node: Node, http: bool) -> ListenOptions:
     for word in node.args[1:]:
         if http and word in ("default_server", "default"):
             options.default_server = True
+        elif word == "ssl":
+            options.ssl = True
         elif word == "proxy_protocol":
             options.proxy_protocol = True
         elif not _socket_option(options, word):
@@ -144,7 +146,7 @@ def _status_host(word: str) -> str:
 _SYNTAX = (
     "ADDRESS[:PORT] | PORT | unix:PATH [default_server] [backlog=NUMBER] [reuseport] [ipv6only=on|off] [bind] "
     "[rcvbuf=SIZE] [sndbuf=SIZE] [so_keepalive=on|off|[IDLE]:[INTERVAL]:[COUNT]] [fastopen=NUMBER] "
-    "[multipath] [proxy_protocol]"
+    "[multipath] [proxy_protocol] [ssl]"
 )
 
 DIRECTIVES = (

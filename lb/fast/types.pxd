@@ -26,6 +26,7 @@ ctypedef struct Table
 ctypedef struct Listener
 ctypedef struct Settings
 ctypedef struct Location
+ctypedef struct TlsConf
 ctypedef struct Server
 ctypedef struct StreamServer
 ctypedef struct Slot
@@ -43,4 +44,5 @@ include "http/settings.pxd"
 include "stream/structs.pxd"
 include "compile/structs.pxd"
 include "message/structs.pxd"
+include "tls/structs.pxd"
 include "io/worker.pxd"

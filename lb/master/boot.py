@@ -50,9 +50,9 @@ def load_compiled(source: Source, log: Log) -> tuple[Loaded, _fast.Compiled] | N
     """`load` in a child, as a reload does it: the model of the servers is never in the master, or in what it forks."""
     try:
         compiled = _fast.Compiled()
-        outcome = child.run(lambda: read_and_compile(source, compiled), CHILD_NAME, (compiled.fileno(),))
+        outcome = child.run(lambda: read_and_compile(source, compiled), CHILD_NAME, compiled.descriptors())
         loaded = _said(outcome.value, log) if not outcome.error else None
-        while loaded is not None and not compiled.step():
+        while loaded is not None and not compiled.step(loaded.config.tls):
             pass
     except OSError as error:
         log.emerg(logfiles.failed_call(error))

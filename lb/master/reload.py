@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from lb._fast import Compiled
-from lb.config import ConfigError, Problem, load
+from lb.config import ConfigError, Problem, load, tls_keys
 from lb.log import Log
 from lb.master.child import Child
 from lb.master.sockets import BindError, Binding, Sockets, wants
@@ -76,7 +76,7 @@ def read_and_compile(source: Source, compiled: Compiled) -> Loaded | tuple[Probl
     if not isinstance(loaded, Loaded):
         return loaded
     config = loaded.config
-    compiled.fill(config, logfiles.error_logs(config, source))
+    compiled.fill(config, logfiles.error_logs(config, source), tls_keys.kept)
     bare = tuple(replace(listener, http=(), stream=None) for listener in config.listeners)
     return Loaded(replace(config, listeners=bare, maps=()), loaded.identity)
 
@@ -105,7 +105,7 @@ class Reload:
         self._preparing: Prepared | None = None
         self._compiled = compiled = Compiled()
         self.child = Child(
-            loop, lambda: read_and_compile(source, compiled), CHILD_NAME, now + READ_WITHIN_S, (compiled.fileno(),)
+            loop, lambda: read_and_compile(source, compiled), CHILD_NAME, now + READ_WITHIN_S, compiled.descriptors()
         )
         self.prepared: Prepared | None = None
         self.failed = ""  # why, in one line
@@ -137,9 +137,9 @@ class Reload:
 
     def _finish(self, loaded: Loaded) -> None:
         try:
-            done = self._compiled.step()
-        except OSError as error:
-            self.failed = logfiles.failed_call(error)
+            done = self._compiled.step(loaded.config.tls)
+        except (OSError, ValueError) as error:
+            self.failed = logfiles.failed_call(error) if isinstance(error, OSError) else str(error)
             self._log.alert(self.failed)
             return
         if done:

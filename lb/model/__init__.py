@@ -17,6 +17,7 @@ from lb.model.logs import LogCache as LogCache
 from lb.model.logs import LogFormat as LogFormat
 from lb.model.logs import LogLevel as LogLevel
 from lb.model.logs import Syslog as Syslog
+from lb.model.tls import TlsServer as TlsServer
 from lb.model.upsync import ShrinkGuard as ShrinkGuard
 from lb.model.upsync import Upsync as Upsync
 from lb.model.upsync import UpsyncTls as UpsyncTls
@@ -393,6 +394,7 @@ class HttpServer:
     where: str = ""
     regexes: tuple[Regex, ...] = ()  # of the names that begin with "~", in file order
     ops: tuple[Op, ...] = ()  # run before a location is looked for
+    tls: int = -1  # place in Config.tls; -1: none of its own
     merge_slashes: bool = True
     try_files: TryFiles | None = None  # where no location matches
 
@@ -422,6 +424,7 @@ class StreamServer:
     proxy_socket_sndbuf: int = 0
     proxy_bind: Bind | None = None
     buffer_size: int = 64 << 10  # the most that one read takes
+    tls: int = -1  # place in Config.tls
     next_upstream_tries: int = 0  # 0: no limit
     next_upstream_timeout_ms: int = 0  # 0: no limit
     where: str = ""
@@ -442,6 +445,7 @@ class Listener:
     fastopen: int = 0  # length of the queue; 0: off
     proxy_protocol: bool = False  # connections begin with a PROXY header
     multipath: bool = False  # Multipath TCP
+    ssl: bool = False  # TLS
     http: tuple[HttpServer, ...] = ()  # servers in file order
     default_server: int = 0  # position in http
     stream: StreamServer | None = None
@@ -476,5 +480,6 @@ class Config:
     variables: tuple[str, ...] = ()  # those that set, map and named captures define
     maps: tuple[Map, ...] = ()
     limit_zones: tuple[LimitZone, ...] = ()
+    tls: tuple[TlsServer, ...] = ()  # what servers say of TLS to clients; empty in what lies with `compiled`
     transparent: bool = False  # some proxy_bind is: workers keep CAP_NET_RAW
     warnings: tuple[str, ...] = field(default=())  # complete lines for the log, without "lb: [warn] "

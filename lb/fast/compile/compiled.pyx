@@ -63,6 +63,9 @@ cdef class Compiled:
     cdef Conf* conf             # at the start of the arena
     cdef size_t reserved        # bytes of addresses; 0: it is whole and ours
     cdef int fd                 # the memory until then
+    cdef int secrets            # private keys, until the contexts are made
+    cdef dict keys              # of them, by digest
+    cdef list contexts          # TlsContext, one for each of Config.tls
     cdef Regex* next            # without machine code yet, as all behind it
     # while it is filled
     cdef dict zones             # limit_req_zone -> its LimitZone*
@@ -78,22 +81,27 @@ cdef class Compiled:
     cdef void* regex_context    # PCRE2's: its memory is ours
 
     def __cinit__(self):
-        self.fd = -1
+        self.fd = self.secrets = -1
+        self.contexts = []
 
     def __init__(self):
         """Raises OSError."""
         try:
             self.fd = os.memfd_create("lb-configuration", os.MFD_CLOEXEC)
+            self.secrets = os.memfd_create("lb-keys", os.MFD_CLOEXEC)
         except OSError as error:
             raise OSError(error.errno, error.strerror, "memfd_create()") from None
         self.conf = <Conf*> compile_arena_reserve(&self.reserved)
 
-    def fileno(self):
-        """The descriptor that a child which fills it must not close; -1 when nothing has to be filled any more."""
-        return self.fd
+    def descriptors(self):
+        """Those that a child which fills it must not close; -1 when nothing has to be filled any more."""
+        return self.fd, self.secrets
 
-    def fill(self, config, error_logs):
-        """`error_logs` of the main context, the first one at least. Raises ValueError for what the engine does not take."""
+    def fill(self, config, error_logs, dict keys={}):
+        """`error_logs` of the main context, the first one at least; `keys`: private keys by their digest.
+
+        Raises ValueError for what the engine does not take.
+        """
         if self.fd < 0:
             raise RuntimeError("it is compiled")
         compile_arena_open(self.conf, self.reserved, self.fd)
@@ -105,18 +113,35 @@ cdef class Compiled:
         finally:
             self.zones = self.texts = self.servers = self.types = self.log_index = self.log_caches = self.slots = None
         compile_arena_seal(self.conf, self.fd)
+        compile_secrets_write(self.secrets, keys)
 
-    def step(self):
-        """After `fill`: a bounded part of what is left to be done. True: that was all. Raises OSError; ValueError: not filled."""
+    def step(self, tls=()):
+        """After `fill`: a bounded part of what is left to be done. `tls`: Config.tls. True: that was all.
+
+        Raises OSError; ValueError: not filled, or OpenSSL does not take what it took when the file was checked.
+        """
         cdef int _i
         if self.fd >= 0:
             self.take()
-            return self.next == NULL
+            return self.next == NULL and not tls
+        if len(self.contexts) < len(tls):
+            return self.context(tls)
         for _i in range(JIT_AT_ONCE):
             if self.next == NULL:
                 return True
             pcre2_jit_compile(<pcre2_code*> self.next.code, PCRE2_JIT_COMPLETE)     # without it (a hardened kernel): interpreted
             self.next = self.next.next
+        return self.next == NULL
+
+    cdef bint context(self, tls) except -1:
+        """One more SSL_CTX. True: it was the last, and nothing else is left."""
+        cdef int i = len(self.contexts)
+        made = TlsContext.get(tls[i], [self.keys[one.key_digest] for one in tls[i].certificates])
+        self.contexts.append(made)
+        self.conf.tls[i].ctx = (<TlsContext> made).ctx
+        if i + 1 < len(tls):
+            return False
+        compile_secrets_forget(self.keys)
         return self.next == NULL
 
     cdef int take(self) except -1:
@@ -126,12 +151,14 @@ cdef class Compiled:
         self.reserved = 0
         close(self.fd)
         self.fd = -1
+        self.keys = compile_secrets_take(self.secrets)
+        self.secrets = -1
         self.next = self.conf.regexes
         arenas += self.conf.size
         return 0
 
     cdef Conf* root(self) except NULL:
-        if self.fd >= 0 or self.next != NULL:
+        if self.fd >= 0 or self.next != NULL or len(self.contexts) < <int> self.conf.ntls:
             raise RuntimeError("it is not yet compiled")
         return self.conf
 
@@ -139,6 +166,8 @@ cdef class Compiled:
         global arenas
         if self.fd >= 0:
             close(self.fd)
+        if self.secrets >= 0:
+            close(self.secrets)
         if self.reserved:
             munmap(self.conf, self.reserved)
         elif self.conf != NULL:
@@ -155,6 +184,7 @@ cdef class Compiled:
         self.upstreams_init(config.upstreams)
         conf.max_fields = max([MAX_FIELDS] + [one.settings.max_headers for listener in config.listeners for one in listener.http])
         compile_upstream_names(self, config)
+        compile_tls(self, config.tls)
         conf.nlisteners = len(config.listeners)
         conf.listeners = <Listener*> self.mem(conf.nlisteners * sizeof(Listener))
         for i, listener in enumerate(config.listeners):
@@ -219,7 +249,9 @@ cdef class Compiled:
             compile_servers(self, l, listener)
             l.settings = &l.fallback.fallback.settings
         l.kind = K_TCP if l.tcp else K_HTTP
-        l.handshake_timeout = (60_000 if l.tcp           # nginx's default of ssl_handshake_timeout
+        if listener.ssl:
+            l.tls = l.stream.tls if l.tcp else l.fallback.tls
+        l.handshake_timeout = (60_000 if l.tcp and l.tls == NULL else l.tls.handshake_timeout if l.tcp
                                else listener.http[listener.default_server].settings.client_header_timeout_ms)
         l.proxy_protocol_first = listener.proxy_protocol
         l.proxy_protocol_timeout = (listener.stream.proxy_protocol_timeout_ms if l.tcp
@@ -244,6 +276,7 @@ cdef class Compiled:
         s.delay = not server.tcp_nodelay
         s.send_proxy_protocol = {"off": 0, "on": 1, "v2": 2}[server.proxy_protocol]
         s.cut = not server.half_close
+        s.tls = compile_tls_of(self, server.tls)
         return s
 
     cdef int limits(self, Server* s, settings) except -1:

@@ -212,6 +212,7 @@ cdef class Engine:
     cdef int transport_init(self, str given) except -1:
         """Plain sockets; with LB_CUTTING=SEED[:clients|:servers] in a build with checks the one that is there to find faults."""
         plain_init()
+        tls_init()
         loop.io = &plain
         if not given:
             return 0
@@ -247,6 +248,8 @@ cdef class Engine:
         loop.heads = <char*> self.mem(HEADS)
         loop.line = <char*> self.mem(LOG_LINE)
         loop.log_name = <char*> self.mem(LOG_LINE)
+        loop.tls.come = <char*> self.mem(TLS_COME if conf.ntls else 0)
+        loop.tls.go = <char*> self.mem(TLS_GO if conf.ntls else 0)
         loop.env.user = var_user
         loop.env.match = var_match_copy
         loop.env.file = path_var
@@ -311,7 +314,7 @@ cdef class Engine:
         os.set_blocking(fd, False)
         if not l.local:                  # accepted sockets inherit it: no system call per connection
             setsockopt(l.fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one))
-        l.io = loop.io
+        l.io = loop.io if l.tls == NULL else &tls
         l.conn = conn_new(l.fd, K_LISTEN)
         if l.conn == NULL:
             raise MemoryError()

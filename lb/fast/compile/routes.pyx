@@ -154,6 +154,7 @@ cdef Server* compile_server(Compiled e, server) except NULL:
     cdef Server* s = <Server*> e.mem(sizeof(Server))
     s.name = e.text(server.names[0].removeprefix(".") if server.names else "")
     s.merge_slashes = server.merge_slashes
+    s.tls = compile_tls_of(e, server.tls)
     e.limits(s, server.settings)
     named = {}
     pending = []

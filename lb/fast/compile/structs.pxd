@@ -21,6 +21,8 @@ ctypedef struct Conf:
     LogCache* log_caches
     Cidrs debug_clients     # debug_connection
     uint8_t debug           # some log wants debug messages
+    TlsConf* tls            # one for each of Config.tls; a master fills in what it has made
+    uint32_t ntls
     LimitZone* zones
     uint32_t nzones
     size_t zones_size       # bytes of shared memory for all of them

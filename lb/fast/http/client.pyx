@@ -115,6 +115,8 @@ cdef void request_begin(Request* r, char* rest, uint32_t n) noexcept nogil:
     status = location_server(r)
     if unlikely(loop.debug):
         debug_server(r)
+    if c.lst.tls != NULL:
+        status = client_tls_status(r, status)
     if r.h.lax & ~r.srv.lenient:
         status = client_lax_refused(r, status)
     if r.h.size > r.srv.line_most or r.h.nfields > r.srv.fields_most:
@@ -133,6 +135,23 @@ cdef void request_begin(Request* r, char* rest, uint32_t n) noexcept nogil:
     if r.settings.realip != NULL:
         realip_apply(r, r.settings.realip)
     location_route(r)
+
+
+cdef int client_tls_status(Request* r, int status) noexcept nogil:
+    """Plain HTTP on a port of TLS; another server than the handshake's, where one of them asks for more than a name."""
+    cdef Tls* t = tls_of(r.client)
+    if not r.client.secure:
+        log_request(LOG_INFO, r, b"client sent plain HTTP request to HTTPS port", 0, b"while reading client request headers")
+        return 497
+    if r.srv != t.srv and (client_tls_guarded(r.srv) or client_tls_guarded(t.srv)):
+        log_request(LOG_INFO, r, b"client attempted to request the server name different from the one that was negotiated", 0, b"")
+        return 421
+    return status
+
+
+cdef bint client_tls_guarded(Server* s) noexcept nogil:
+    """Does it verify its clients, or reject handshakes?"""
+    return s.tls != NULL and (s.tls.verify != TLS_VERIFY_OFF or s.tls.reject)
 
 
 cdef void request_framing(Request* r) noexcept nogil:

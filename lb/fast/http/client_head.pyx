@@ -16,8 +16,8 @@ cdef void client_read(Conn* c) noexcept nogil:
     cdef char* p = loop.scratch + HEADROOM
     if b != NULL:
         n = buf_len(b)
-        if c.state == S_IDLE or not c.ready & R_READ:       # pipelined: it may be whole already
-            client_head_begins(c, True)
+        if c.state != S_HEAD or not c.ready & R_READ:       # pipelined, or a transport's first bytes: it may be whole already
+            client_head_begins(c, c.state == S_IDLE)
             timer_set(&loop.wheel, &c.timer, loop.now + c.lst.fallback.fallback.header_timeout)
             if client_parse(c, buf_data(b) + b.off, n) or not c.ready & R_READ:
                 return

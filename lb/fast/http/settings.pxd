@@ -220,6 +220,7 @@ cdef enum NamesKept:        # field names that are not dropped, beyond those of 
 
 ctypedef struct Server:     # server {} of http
     Str name                # $server_name: the first name
+    const TlsConf* tls      # its own, or NULL
     uint32_t line_most      # longest line of a head
     uint32_t head_most      # longest head
     uint32_t fields_most    # most fields

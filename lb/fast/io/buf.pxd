@@ -46,6 +46,7 @@ cdef inline Buf* buf_new(Pool* pool, uint32_t need) noexcept nogil:
         b.cap = size
         b.cls = cls
     b.next = NULL
+    b.sealed = 0
     b.off = 0
     b.end = 0
     pool.out += 1
@@ -88,7 +89,7 @@ cdef inline Buf* buf_append(Pool* pool, Buf* chain, const char* p, uint32_t n) n
     last = chain
     while last.next != NULL:
         last = last.next
-    if last.cap - last.end >= n:
+    if last.cap - last.end >= n and not last.sealed:
         memcpy(buf_data(last) + last.end, p, n)
         last.end += n
         return chain

@@ -268,19 +268,57 @@ cdef bint conn_send(Conn* c, const char* p, size_t n) noexcept nogil:
 cdef int conn_flush(Conn* c) noexcept nogil:
     """Send what waits in `out`. 1: all gone; 0: some still waits; -1: the connection failed."""
     cdef Buf* b
+    cdef Buf* rest
     cdef ssize_t got
     while c.out != NULL:
         if not c.ready & R_WRITE:
             return 0
         b = c.out
-        got = conn_write(c, buf_data(b) + b.off, buf_len(b))
+        if unlikely(b.sealed):
+            got = plain_send(c, buf_data(b) + b.off, buf_len(b))
+        else:
+            c.out = NULL                # what the transport cannot send of it comes here, sealed
+            got = conn_write(c, buf_data(b) + b.off, buf_len(b))
+            rest = b
+            if got > 0 and <uint32_t> got == buf_len(b):
+                rest = b.next
+            c.out = conn_chain(c.out, rest)
         if got < 0:
             return -1
         b.off += <uint32_t> got
         if b.off == b.end:
-            c.out = b.next
+            if c.out == b:
+                c.out = b.next
             buf_free(&loop.pool, b)
     return 1
+
+
+cdef inline Buf* conn_chain(Buf* first, Buf* then) noexcept nogil:
+    cdef Buf* last = first
+    if likely(first == NULL):
+        return then
+    while last.next != NULL:
+        last = last.next
+    last.next = then
+    return first
+
+
+cdef bint conn_keep_sealed(Conn* c, const char* p, uint32_t n) noexcept nogil:
+    """Bytes of a transport, ready to be sent, wait in `out`: behind those of their kind, before what is not sealed yet."""
+    cdef Buf* b
+    cdef Buf** at = &c.out
+    if n == 0:
+        return True
+    b = buf_copy(&loop.pool, p, n)
+    if b == NULL:
+        c.flags |= CF_FAILED
+        return False
+    b.sealed = 1
+    while at[0] != NULL and at[0].sealed:
+        at = &at[0].next
+    b.next = at[0]
+    at[0] = b
+    return True
 
 
 cdef void conn_keep(Conn* c, const char* p, uint32_t n) noexcept nogil:

@@ -66,7 +66,7 @@ cdef void conn_handshake_event(Conn* c) noexcept nogil:
     if rc == 0:
         return
     if rc < 0:
-        log_client(LOG_INFO, c, b"peer closed connection in handshake")
+        log_handshake(c)
         conn_close(c)
         return
     timer_clear(&c.timer)

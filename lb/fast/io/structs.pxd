@@ -5,7 +5,8 @@ ctypedef struct Buf:        # a block from the pool (io/buf.pxd); its bytes foll
     uint32_t cap            # bytes that fit
     uint32_t off            # first byte not yet consumed
     uint32_t end            # one past the last byte written
-    uint32_t cls            # size class
+    uint16_t cls            # size class
+    uint16_t sealed         # Conn.out: bytes as the transport sends them
 
 ctypedef struct Pool:       # free blocks by size class; one per worker
     Buf* free[8]            # LIFO: the last freed is the hottest
@@ -96,6 +97,7 @@ ctypedef struct Transport:  # how the bytes of a connection travel; the contract
     ssize_t (*peek)(Conn* c, char* p, size_t n) noexcept nogil
     int (*pending)(Conn* c) noexcept nogil              # Ready: what can go on without an event of the descriptor
     int (*handshake)(Conn* c) noexcept nogil            # 1: done; 0: not yet; IO_FAILED. NULL: there is none
+    int (*explain)(Conn* c, Out* o) noexcept nogil      # what ended the handshake; its log level. NULL: there is none
     ssize_t (*splice_in)(Conn* c, Pipe* to, size_t n) noexcept nogil          # NULL: not past this process
     ssize_t (*splice_out)(Conn* c, Pipe* frm) noexcept nogil                  # NULL: not past this process
     ssize_t (*sendfile)(Conn* c, int file, int64_t at, size_t n) noexcept nogil         # NULL: not past this process
@@ -141,6 +143,7 @@ ctypedef struct Conn:       # a connection; in a slab, never moves; written by t
     int64_t born            # when accepted or connected; when it became idle, or began to linger
     int64_t began           # client: when the first byte of its present head came
     uint8_t piped           # client: that came behind another request's
+    uint8_t secure          # TLS: its handshake is done
     uint8_t debug           # Debug: its steps go to the error log (log/debug.pyx)
     uint64_t number         # $connection; upstream: of its client, where that is traced
     Location* loc           # client: of its last exchange, for how it idles and lingers; upstream: the same, for `local`

@@ -6,6 +6,7 @@ ctypedef struct Listener:
     uint8_t tcp             # a stream server
     uint8_t kind            # what its clients become: K_HTTP or K_TCP
     const Transport* io     # of its clients
+    const TlsConf* tls      # `listen ... ssl`: the default server's; or NULL
     int64_t handshake_timeout   # how long the transport's handshake may take
     uint8_t local           # a unix socket
     uint8_t delay           # tcp_nodelay off
@@ -144,6 +145,7 @@ ctypedef struct Loop:       # one per worker; the only state of the machine room
     ServerStats* server_stats   # ours
     uint32_t nserver_stats  # room for so many
     Inbox inbox
+    TlsWorker tls
     void* deflaters         # idle states of zlib (http/gzip.pyx)
     uint32_t ndeflaters     # of them
     uint32_t deflaters_out  # in use

@@ -41,6 +41,21 @@ cdef void log_client(int level, Conn* c, const char* text) noexcept nogil:
     error_end(&o, error_logs_of_client(c), level)
 
 
+cdef void log_handshake(Conn* c) noexcept nogil:
+    """The handshake of a client has failed: WHY while SSL handshaking, client: C, server: S"""
+    cdef Out o
+    cdef char text[512]
+    cdef int level = LOG_INFO
+    out_init(&o, text, sizeof(text) - 1)
+    if c.io.explain != NULL:
+        level = c.io.explain(c, &o)
+        out_text(&o, b" while SSL handshaking")
+    else:
+        out_text(&o, b"peer closed connection in handshake")
+    o.p[0] = 0
+    log_client(level, c, text)
+
+
 cdef void log_idle_end(Conn* c) noexcept nogil:
     """client C closed keepalive connection"""
     cdef Out o

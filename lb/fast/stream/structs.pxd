@@ -2,6 +2,7 @@
 
 ctypedef struct StreamServer:
     Settings settings       # with no `ups`: `show`, `text` or `target`
+    const TlsConf* tls      # of clients, or NULL
     Value* text             # `return`
     Value* target           # proxy_pass with variables
     uint32_t buffer         # bytes of one read

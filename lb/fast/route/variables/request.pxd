@@ -460,7 +460,7 @@ cdef inline void var_write(Out* o, Request* r, Env* env, Piece* v) noexcept nogi
     elif var == V_ARG_ or var == V_COOKIE_:
         var_pair(o, r, v, var == V_COOKIE_)
     elif var == V_SCHEME:
-        out_put(o, b"http", 4)
+        out_put(o, b"https", 5 if r.client.secure else 4)
     elif var == V_REQUEST_BODY:
         var_request_body(o, r)
     elif var == V_REQUEST_BODY_FILE:

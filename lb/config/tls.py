@@ -1,0 +1,119 @@
+"""What the servers of `listen ... ssl` say of TLS: files are read, pairs checked, the model made.
+
+Everything is tried with OpenSSL itself when the file is checked, so that `lb -t` and a reload refuse what a worker could not use.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from lb.config import tls_keys
+from lb.config.errors import Refused
+from lb.config.scope import HttpServerScope, Scope, StreamServerScope
+from lb.model.tls import Certificate, TlsServer
+
+if TYPE_CHECKING:
+    from lb.config.reader import Reader
+    from lb.config.tree import Node
+
+_FIELDS = {  # field of the model -> directive
+    "protocols": "ssl_protocols",
+    "ciphers": "ssl_ciphers",
+    "prefer_server_ciphers": "ssl_prefer_server_ciphers",
+    "groups": "ssl_ecdh_curve",
+    "buffer_size": "ssl_buffer_size",
+    "handshake_timeout_ms": "ssl_handshake_timeout",
+    "reject_handshake": "ssl_reject_handshake",
+}
+
+
+def check(reader: Reader) -> None:
+    """Make `tls` of every server behind an `ssl` address. Adds to the reader's problems."""
+    for draft in reader.listeners.drafts.values():
+        if not draft.ssl:
+            continue
+        servers: list[HttpServerScope | StreamServerScope] = [*draft.servers]
+        if draft.stream is not None:
+            servers.append(draft.stream)
+        for scope in servers:
+            _server(reader, scope)
+        default = draft.default or servers[0]
+        if default.tls < 0 and not reader.problems:
+            message = 'no "ssl_certificate" is defined for the "listen ... ssl" directive'
+            reader.refuse(message, default.node if default.node else draft.node)
+
+
+def _server(reader: Reader, scope: HttpServerScope | StreamServerScope) -> None:
+    if scope.tls >= 0 or scope.tls_checked:
+        return
+    scope.tls_checked = True
+    try:
+        made = _made(scope)
+    except Refused as refused:
+        node = scope.node
+        where = (refused.file, refused.line) if refused.file else (node.file, node.line) if node else ("", 0)
+        reader.problems.append(_problem(refused, *where))
+        return
+    if made is not None:
+        scope.tls = reader.tls.setdefault(made, len(reader.tls))
+
+
+def _problem(refused: Refused, file: str, line: int) -> Any:
+    from lb.config.errors import Problem
+
+    return Problem(refused.message, file, line, refused.hint)
+
+
+def _made(scope: Scope) -> TlsServer | None:
+    """None: the server has no certificate of its own, and takes handshakes as the default server does."""
+    from lb._fast import tls_check  # here, because the engine itself imports lb.model
+
+    pairs: list[tuple[str, Node]] = scope.inherited("ssl_certificate", [])
+    keys: list[tuple[str, Node]] = scope.inherited("ssl_certificate_key", [])
+    reject = scope.inherited("ssl_reject_handshake", False)
+    if not pairs and not reject:
+        return None
+    if len(keys) < len(pairs):
+        name, node = pairs[-1]
+        message = f'no "ssl_certificate_key" is defined for certificate "{name}"'
+        raise Refused(message, file=node.file, line=node.line)
+    certificates = tuple(pair(scope, *both) for both in zip(pairs, keys, strict=False))
+    values = {field: scope.inherited(name, None) for field, name in _FIELDS.items()}
+    made = TlsServer(certificates, **{field: value for field, value in values.items() if value is not None})
+    if made in scope.reader.tls:
+        return made
+    try:
+        tls_check(made, [tls_keys.kept[one.key_digest] for one in certificates])
+    except ValueError as error:
+        node = pairs[0][1] if pairs else None
+        raise Refused(str(error), file=node.file if node else "", line=node.line if node else 0) from None
+    return made
+
+
+def pair(scope: Scope, certificate: tuple[str, Node], key: tuple[str, Node]) -> Certificate:
+    """Read a certificate with its chain, and its key. Raises Refused with the place of the directive."""
+    from lb._fast import tls_certificates, tls_key
+
+    file, node = certificate
+    known = scope.reader.tls_files.get((file, key[0]))
+    if known is not None:
+        return known
+    chain = _read(f'cannot load certificate "{file}"', file, node, tls_certificates)
+    passwords = tuple(scope.inherited("ssl_password_file", ()))
+    complaint = f'cannot load certificate key "{key[0]}"'
+    der = _read(complaint, key[0], key[1], lambda pem: tls_key(pem, passwords))
+    made = Certificate(file, key[0], chain, tls_keys.keep(der))
+    scope.reader.tls_files[file, key[0]] = made
+    return made
+
+
+def _read(complaint: str, file: str, node: Node, parse: Any) -> Any:
+    try:
+        with open(file, "rb") as stream:
+            return parse(stream.read())
+    except OSError as error:
+        raise Refused(
+            f"{complaint}: open() failed ({error.errno}: {error.strerror})", file=node.file, line=node.line
+        ) from None
+    except ValueError as error:
+        raise Refused(f"{complaint}: {error}", file=node.file, line=node.line) from None

@@ -1,0 +1,66 @@
+"""TLS in a compiled configuration: what the loop reads (TlsConf), and the private keys on their way to the master.
+
+Keys never lie in the arena: the child that has read them writes them into a memfd of their own, the master reads them, makes its
+contexts and forgets them (the file is emptied before it is closed, what Python held of it is wiped).
+"""
+
+import hashlib
+import struct
+
+cdef dict VERIFY = {"off": TLS_VERIFY_OFF, "on": TLS_VERIFY_ON, "optional": TLS_VERIFY_OPTIONAL,
+                    "optional_no_ca": TLS_VERIFY_OPTIONAL_NO_CA}
+
+
+cdef int compile_tls(Compiled e, servers) except -1:
+    cdef TlsConf* t
+    e.conf.ntls = len(servers)
+    e.conf.tls = <TlsConf*> e.mem(e.conf.ntls * sizeof(TlsConf))
+    for i, server in enumerate(servers):
+        t = &e.conf.tls[<int> i]
+        t.verify = VERIFY[server.verify_client]
+        t.reject = server.reject_handshake
+        t.buffer = min(max(server.buffer_size, 1), 16384)
+        t.handshake_timeout = server.handshake_timeout_ms
+        t.groups = e.text(server.groups)
+        sid = hashlib.sha256(repr(server).encode()).digest()
+        memcpy(t.sid, <char*> sid, sizeof(t.sid))
+    return 0
+
+
+cdef const TlsConf* compile_tls_of(Compiled e, int i) noexcept:
+    return &e.conf.tls[i] if i >= 0 else NULL
+
+
+# ---- private keys
+
+cdef int compile_secrets_write(int fd, dict keys) except -1:
+    """Digest, length, DER of each."""
+    with open(fd, "wb", closefd=False, buffering=0) as stream:
+        for digest, key in keys.items():
+            stream.write(struct.pack("=32sI", digest, len(key)))
+            stream.write(key)
+    return 0
+
+
+cdef dict compile_secrets_take(int fd):
+    """As they were written; the file is emptied and closed."""
+    cdef dict found = {}
+    cdef size_t at = 0, size
+    try:
+        size = os.fstat(fd).st_size
+        while at < size:
+            digest, n = struct.unpack("=32sI", os.pread(fd, 36, at))
+            found[digest] = os.pread(fd, n, at + 36)
+            at += 36 + n
+        os.pwrite(fd, bytes(size), 0)
+        os.ftruncate(fd, 0)
+    finally:
+        os.close(fd)
+    return found
+
+
+cdef int compile_secrets_forget(dict keys) except -1:
+    for key in keys.values():
+        tls_forget(key)
+    keys.clear()
+    return 0

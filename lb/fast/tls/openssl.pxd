@@ -1,0 +1,129 @@
+"""OpenSSL 3, as far as it is used: no more than AWS-LC has too, but for what c/tls.h hides."""
+
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+
+cdef extern from "<openssl/ssl.h>" nogil:
+    ctypedef struct SSL
+    ctypedef struct SSL_CTX
+    ctypedef struct SSL_METHOD
+    ctypedef struct SSL_SESSION
+    ctypedef struct SSL_CIPHER
+    ctypedef struct BIO
+    ctypedef struct BIO_METHOD
+    ctypedef struct X509
+    ctypedef struct X509_NAME
+    ctypedef struct X509_STORE
+    ctypedef struct X509_STORE_CTX
+    ctypedef struct EVP_PKEY
+    enum:
+        SSL_ERROR_NONE, SSL_ERROR_SSL, SSL_ERROR_WANT_READ, SSL_ERROR_WANT_WRITE, SSL_ERROR_SYSCALL, SSL_ERROR_ZERO_RETURN
+        SSL_VERIFY_NONE, SSL_VERIFY_PEER, SSL_VERIFY_FAIL_IF_NO_PEER_CERT, SSL_VERIFY_CLIENT_ONCE
+        SSL_CLIENT_HELLO_SUCCESS, SSL_CLIENT_HELLO_ERROR, SSL_TLSEXT_ERR_OK, SSL_TLSEXT_ERR_NOACK, SSL_TLSEXT_ERR_ALERT_FATAL
+        SSL_AD_UNRECOGNIZED_NAME, SSL_AD_INTERNAL_ERROR
+        TLSEXT_TYPE_server_name, TLSEXT_NAMETYPE_host_name, TLSEXT_MAXLEN_host_name
+        TLS1_VERSION, TLS1_1_VERSION, TLS1_2_VERSION, TLS1_3_VERSION
+        SSL_MODE_RELEASE_BUFFERS, SSL_MODE_ENABLE_PARTIAL_WRITE, SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER, SSL_MODE_AUTO_RETRY
+        SSL_SESS_CACHE_OFF, SSL_SESS_CACHE_SERVER, SSL_SESS_CACHE_NO_INTERNAL
+        BIO_TYPE_SOURCE_SINK, BIO_CTRL_FLUSH
+    uint64_t SSL_OP_NO_SSLv3, SSL_OP_NO_TLSv1, SSL_OP_NO_TLSv1_1, SSL_OP_NO_TLSv1_2, SSL_OP_NO_TLSv1_3
+    uint64_t SSL_OP_NO_COMPRESSION, SSL_OP_NO_RENEGOTIATION, SSL_OP_CIPHER_SERVER_PREFERENCE, SSL_OP_IGNORE_UNEXPECTED_EOF
+    uint64_t SSL_OP_NO_TICKET, SSL_OP_SINGLE_ECDH_USE, SSL_OP_SINGLE_DH_USE, SSL_OP_NO_ANTI_REPLAY, SSL_OP_PRIORITIZE_CHACHA
+
+    const SSL_METHOD* TLS_server_method() noexcept
+    const SSL_METHOD* TLS_client_method() noexcept
+    SSL_CTX* SSL_CTX_new(const SSL_METHOD* m) noexcept
+    void SSL_CTX_free(SSL_CTX* ctx) noexcept
+    uint64_t SSL_CTX_set_options(SSL_CTX* ctx, uint64_t options) noexcept
+    uint64_t SSL_CTX_clear_options(SSL_CTX* ctx, uint64_t options) noexcept
+    uint64_t SSL_CTX_get_options(const SSL_CTX* ctx) noexcept
+    long SSL_CTX_set_mode(SSL_CTX* ctx, long mode) noexcept
+    int SSL_CTX_set_min_proto_version(SSL_CTX* ctx, int v) noexcept
+    int SSL_CTX_set_max_proto_version(SSL_CTX* ctx, int v) noexcept
+    int SSL_CTX_get_min_proto_version(SSL_CTX* ctx) noexcept
+    int SSL_CTX_get_max_proto_version(SSL_CTX* ctx) noexcept
+    int SSL_CTX_set_cipher_list(SSL_CTX* ctx, const char* s) noexcept
+    int SSL_CTX_set1_groups_list(SSL_CTX* ctx, char* s) noexcept
+    int SSL_CTX_use_certificate(SSL_CTX* ctx, X509* x) noexcept
+    int SSL_CTX_use_PrivateKey(SSL_CTX* ctx, EVP_PKEY* k) noexcept
+    int SSL_CTX_check_private_key(const SSL_CTX* ctx) noexcept
+    long SSL_CTX_add1_chain_cert(SSL_CTX* ctx, X509* x) noexcept
+    long SSL_CTX_set_session_cache_mode(SSL_CTX* ctx, long mode) noexcept
+    long SSL_CTX_set_timeout(SSL_CTX* ctx, long s) noexcept
+    int SSL_CTX_set_session_id_context(SSL_CTX* ctx, const uint8_t* id, uint32_t n) noexcept
+    void SSL_CTX_set_client_hello_cb(SSL_CTX* ctx, int (*cb)(SSL*, int*, void*) noexcept nogil, void* arg) noexcept
+    long SSL_CTX_set_tlsext_servername_callback(SSL_CTX* ctx, int (*cb)(SSL*, int*, void*) noexcept nogil) noexcept
+    void SSL_CTX_set_verify(SSL_CTX* ctx, int mode, int (*cb)(int, X509_STORE_CTX*) noexcept nogil) noexcept
+    int SSL_CTX_get_verify_mode(const SSL_CTX* ctx) noexcept
+    int SSL_CTX_get_verify_depth(const SSL_CTX* ctx) noexcept
+
+    SSL* SSL_new(SSL_CTX* ctx) noexcept
+    void SSL_free(SSL* s) noexcept
+    void SSL_set_bio(SSL* s, BIO* r, BIO* w) noexcept
+    void SSL_set_accept_state(SSL* s) noexcept
+    void SSL_set_connect_state(SSL* s) noexcept
+    int SSL_do_handshake(SSL* s) noexcept
+    int SSL_read(SSL* s, void* p, int n) noexcept
+    int SSL_peek(SSL* s, void* p, int n) noexcept
+    int SSL_write(SSL* s, const void* p, int n) noexcept
+    int SSL_shutdown(SSL* s) noexcept
+    void SSL_set_quiet_shutdown(SSL* s, int on) noexcept
+    int SSL_pending(const SSL* s) noexcept
+    int SSL_get_error(const SSL* s, int rc) noexcept
+    int SSL_session_reused(const SSL* s) noexcept
+    int SSL_version(const SSL* s) noexcept
+    int SSL_set_ex_data(SSL* s, int i, void* p) noexcept
+    void* SSL_get_ex_data(const SSL* s, int i) noexcept
+    SSL_CTX* SSL_set_SSL_CTX(SSL* s, SSL_CTX* ctx) noexcept
+    SSL_CTX* SSL_get_SSL_CTX(const SSL* s) noexcept
+    uint64_t SSL_set_options(SSL* s, uint64_t options) noexcept
+    uint64_t SSL_clear_options(SSL* s, uint64_t options) noexcept
+    uint64_t SSL_get_options(const SSL* s) noexcept
+    int SSL_set_min_proto_version(SSL* s, int v) noexcept
+    int SSL_set_max_proto_version(SSL* s, int v) noexcept
+    int SSL_set1_groups_list(SSL* s, const char* groups) noexcept
+    void SSL_set_verify(SSL* s, int mode, int (*cb)(int, X509_STORE_CTX*) noexcept nogil) noexcept
+    void SSL_set_verify_depth(SSL* s, int depth) noexcept
+    int SSL_set_session_id_context(SSL* s, const uint8_t* id, uint32_t n) noexcept
+    long SSL_get_verify_result(const SSL* s) noexcept
+    int SSL_client_hello_get0_ext(SSL* s, uint32_t type, const uint8_t** p, size_t* n) noexcept
+
+    BIO_METHOD* BIO_meth_new(int type, const char* name) noexcept
+    int BIO_meth_set_read(BIO_METHOD* m, int (*f)(BIO*, char*, int) noexcept nogil) noexcept
+    int BIO_meth_set_write(BIO_METHOD* m, int (*f)(BIO*, const char*, int) noexcept nogil) noexcept
+    int BIO_meth_set_ctrl(BIO_METHOD* m, long (*f)(BIO*, int, long, void*) noexcept nogil) noexcept
+    BIO* BIO_new(const BIO_METHOD* m) noexcept
+    int BIO_free(BIO* b) noexcept
+    int BIO_up_ref(BIO* b) noexcept
+    void BIO_set_init(BIO* b, int on) noexcept
+    void BIO_set_retry_read(BIO* b) noexcept
+    void BIO_set_retry_write(BIO* b) noexcept
+    void BIO_clear_retry_flags(BIO* b) noexcept
+
+cdef extern from "<openssl/err.h>" nogil:
+    unsigned long ERR_get_error() noexcept
+    unsigned long ERR_peek_error() noexcept
+    unsigned long ERR_peek_last_error() noexcept
+    void ERR_clear_error() noexcept
+    void ERR_error_string_n(unsigned long e, char* p, size_t n) noexcept
+    int ERR_GET_REASON(unsigned long e) noexcept
+
+cdef extern from "<openssl/pem.h>" nogil:
+    BIO* BIO_new_mem_buf(const void* p, int n) noexcept
+    X509* PEM_read_bio_X509_AUX(BIO* b, X509** x, int (*cb)(char*, int, int, void*) noexcept, void* u) noexcept
+    X509* PEM_read_bio_X509(BIO* b, X509** x, int (*cb)(char*, int, int, void*) noexcept, void* u) noexcept
+    EVP_PKEY* PEM_read_bio_PrivateKey(BIO* b, EVP_PKEY** k, int (*cb)(char*, int, int, void*) noexcept, void* u) noexcept
+    int ERR_LIB_PEM, PEM_R_NO_START_LINE
+    int ERR_GET_LIB(unsigned long e) noexcept
+
+cdef extern from "<openssl/x509.h>" nogil:
+    void X509_free(X509* x) noexcept
+    int i2d_X509(X509* x, uint8_t** p) noexcept
+    X509* d2i_X509(X509** x, const uint8_t** p, long n) noexcept
+    int X509_check_private_key(const X509* x, const EVP_PKEY* k) noexcept
+    void EVP_PKEY_free(EVP_PKEY* k) noexcept
+    int i2d_PrivateKey(const EVP_PKEY* k, uint8_t** p) noexcept
+    EVP_PKEY* d2i_AutoPrivateKey(EVP_PKEY** k, const uint8_t** p, long n) noexcept
+
+cdef extern from "<openssl/crypto.h>" nogil:
+    void OPENSSL_cleanse(void* p, size_t n) noexcept
+    void OPENSSL_free(void* p) noexcept

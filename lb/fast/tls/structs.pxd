@@ -1,0 +1,45 @@
+# TLS. Included by types.pxd.
+
+cdef enum TlsVerify:        # ssl_verify_client
+    TLS_VERIFY_OFF = 0
+    TLS_VERIFY_ON = 1
+    TLS_VERIFY_OPTIONAL = 2
+    TLS_VERIFY_OPTIONAL_NO_CA = 3
+
+ctypedef struct TlsConf:    # what a server says of TLS to its clients, or a location of TLS to its servers
+    void* ctx               # SSL_CTX, made by the master before the fork; NULL: no certificates
+    uint8_t verify          # TlsVerify
+    uint8_t reject          # ssl_reject_handshake
+    uint32_t buffer         # ssl_buffer_size: most plaintext of a record
+    int64_t handshake_timeout
+    Str groups              # ssl_ecdh_curve; n 0: OpenSSL's
+    char sid[32]            # what sessions of it are bound to
+
+cdef enum TlsFlag:          # Tls.flags
+    TLS_UP = 1              # the handshake is done
+    TLS_MORE = 2            # bytes are here that no event will tell of
+    TLS_REUSED = 4          # the session was resumed
+    TLS_CLOSED = 8          # close_notify was sent, or may not be
+    TLS_HELLO = 16          # a byte has come
+    TLS_CLIENT = 32         # we are the client
+
+ctypedef struct Tls:        # Conn.io_state of a connection with TLS
+    void* ssl               # SSL
+    Conn* conn
+    const TlsConf* conf     # after the ClientHello: of the server that its name chose
+    Server* srv             # http: that server
+    Buf* part               # ciphertext that has come and was not used yet
+    Str name                # SNI, lower case; p NULL: none
+    uint8_t flags           # TlsFlag
+    int32_t error           # errno or 0: of what ended the handshake
+    uint64_t why            # OpenSSL's error of what ended it
+
+ctypedef struct TlsWorker:  # buffers that all connections of a worker share, during one operation
+    Conn* conn              # whose bytes are in them
+    char* come              # TLS_COME
+    uint32_t off            # first byte not yet used
+    uint32_t end
+    char* go                # TLS_GO
+    uint32_t ngo
+    uint32_t handshakes     # costly steps of handshakes in this turn
+    uint64_t turn           # which turn that was

@@ -1,0 +1,38 @@
+"""The part of the model that is about TLS."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """A certificate with its chain, and where its key is. The key itself is beside the model: it must be in no text of it."""
+
+    file: str
+    key_file: str
+    chain: tuple[bytes, ...]  # DER, the server's own first
+    key_digest: bytes  # SHA-256 of the key's DER: another key is another certificate
+
+
+@dataclass(frozen=True, slots=True)
+class TlsServer:
+    """What a server says of TLS to its clients. Equal ones share an SSL_CTX."""
+
+    certificates: tuple[Certificate, ...] = ()
+    protocols: tuple[str, ...] = ("TLSv1.2", "TLSv1.3")
+    ciphers: str = "HIGH:!aNULL:!MD5"
+    prefer_server_ciphers: bool = False
+    groups: str = ""  # ssl_ecdh_curve; "": OpenSSL's own
+    buffer_size: int = 16 << 10
+    handshake_timeout_ms: int = 60_000
+    verify_client: Literal["off", "on", "optional", "optional_no_ca"] = "off"
+    reject_handshake: bool = False
+
+
+@dataclass(slots=True)
+class TlsKeys:
+    """Private keys of Config.tls, as DER; they never leave the process that reads them but by `Compiled`."""
+
+    by_digest: dict[bytes, bytes] = field(default_factory=dict, repr=False)

@@ -48,7 +48,7 @@ def executable(pid: int) -> int:
 
 
 def memfds(pid: int) -> list[str]:
-    return [link for link in open_fds(pid) if ARENA in link]
+    return [link for link in open_fds(pid) if ARENA in link or "memfd:lb-keys" in link]
 
 
 def private_kb(pid: int) -> int:

@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parent
 BUILD = ROOT / "build"
 
 # Libraries that the engine links to, by pkg name of the linker (-lNAME).
-LIBRARIES: list[str] = ["pcre2-8", "z"]
+LIBRARIES: list[str] = ["pcre2-8", "z", "ssl", "crypto"]
 
 DIRECTIVES = {
     "language_level": 3,

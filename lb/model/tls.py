@@ -29,6 +29,7 @@ class TlsServer:
     handshake_timeout_ms: int = 60_000
     verify_client: Literal["off", "on", "optional", "optional_no_ca"] = "off"
     reject_handshake: bool = False
+    record_engine: Literal["openssl", "lb"] = "lb"
 
 
 @dataclass(slots=True)

@@ -28,6 +28,7 @@ cdef void tls_init() noexcept nogil:
     tls.splice_out = NULL
     tls.sendfile = NULL
     tls.shutdown = tls_shutdown
+    tls.reset = tls_reset
     tls.close = tls_close
     tls_own_init()
 
@@ -318,6 +319,13 @@ cdef void tls_notify_close(Conn* c, Tls* t) noexcept nogil:
 cdef void tls_shutdown(Conn* c) noexcept nogil:
     tls_notify_close(c, tls_of(c))
     plain_shutdown(c)
+
+
+cdef void tls_reset(Conn* c) noexcept nogil:
+    """No close_notify before it: the peer shall see that it broke off."""
+    if tls_of(c) != NULL:
+        tls_of(c).flags |= TLS_QUIET
+    plain_reset(c)
 
 
 cdef void tls_close(Conn* c) noexcept nogil:

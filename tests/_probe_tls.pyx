@@ -142,8 +142,8 @@ cdef class TlsLayer:
 
     def holds_context(self):
         """Are its keys in a context of the process: (sealing, opening)?"""
-        return (tls_crypto.seal[self.r.suite].generation == self.r.tx.generation,
-                tls_crypto.open[self.r.suite].generation == self.r.rx.generation)
+        return (self.r.tx.generation == tls_crypto.seal[self.r.suite].generation != 0,
+                self.r.rx.generation == tls_crypto.open[self.r.suite].generation != 0)
 
     def moved(self):
         """A copy elsewhere in memory, as when a connection moves."""
@@ -235,5 +235,6 @@ def time_open(TlsLayer layer, bytes record, int rounds):
         layer.r.rx.seq = seq
         rc = tls_record_open(&tls_crypto, &layer.r, p, size, &type, &plain, &n)
     clock_gettime(CLOCK_MONOTONIC, &end)
+    layer.r.rx.seq = seq
     assert rc > 0
     return ((end.tv_sec - begin.tv_sec) * 1e9 + end.tv_nsec - begin.tv_nsec) / rounds

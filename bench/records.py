@@ -2,9 +2,9 @@
 
     python -m bench.records
 
-Run by hand, after `make build` (it uses tests._probe). No network. OpenSSL's figures are SSL_write and SSL_read over memory
-BIOs, called through ctypes, whose own cost (a call of nothing) is taken off; `taking turns`: each record has the keys of another
-connection than the one before.
+Run by hand, after `make build` (it uses tests._probe). No network. OpenSSL's figures are SSL_write and SSL_read over
+memory BIOs, called through ctypes; what a call and the clock cost there is taken off. `turns`: each record has the keys
+of another connection than the one before; `apart`: from other memory, not in place.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from pathlib import Path
 
 from tests import _probe
 from tests.openssl_pair import Side, crypto, make_certificate, pair, ssl
+from tests.tls_layers import take_over
 
 SUITES = {
     "1.3 AES-128-GCM": ("TLSv1.3", "TLS_AES_128_GCM_SHA256"),
@@ -25,37 +26,27 @@ SUITES = {
     "1.2 AES-128-GCM": ("TLSv1.2", "ECDHE-ECDSA-AES128-GCM-SHA256"),
     "1.2 ChaCha20": ("TLSv1.2", "ECDHE-ECDSA-CHACHA20-POLY1305"),
 }
+OURS = ("open 100", "seal 300", "turns", "seal 16 k", "apart 16 k")
+THEIRS = ("read 100", "write 300", "write 16 k")
 RUNS = 9
 
 
-def best(measure: Callable[[], float]) -> float:
-    return min(measure() for _ in range(RUNS))
+def best(measure: Callable[..., float], *arguments: object) -> float:
+    return min(measure(*arguments) for _ in range(RUNS))
 
 
-def layer(me: Side, version: str, server: bool) -> _probe.TlsLayer:
-    made = _probe.TlsLayer()
-    suite = _probe.tls_suite(me.suite)
-    if version == "TLSv1.3":
-        secrets = [me.secrets["CLIENT_TRAFFIC_SECRET_0"], me.secrets["SERVER_TRAFFIC_SECRET_0"]]
-        assert made.start13(suite, server, *(secrets if server else secrets[::-1]))
-    else:
-        assert made.start12(suite, server, me.master, *me.randoms)
-    return made
-
-
-def a_call(rounds: int = 20_000) -> float:
-    """Nanoseconds of a call through ctypes that does nothing much."""
-    room = ctypes.create_string_buffer(16)
-    start = time.perf_counter_ns()
+def timed_call(rounds: int = 10_000) -> float:
+    """Nanoseconds between two readings of the clock around a call through ctypes that does next to nothing."""
+    total = 0
     for _ in range(rounds):
-        ssl.SSL_get_error(None, 1) if False else crypto.ERR_get_error()
-    assert room is not None
-    return (time.perf_counter_ns() - start) / rounds
+        start = time.perf_counter_ns()
+        crypto.ERR_get_error()
+        total += time.perf_counter_ns() - start
+    return total / rounds
 
 
 def openssl_write(me: Side, n: int, rounds: int) -> float:
-    data, room = b"x" * n, ctypes.create_string_buffer(n + 64)
-    total = 0
+    data, room, total = b"x" * n, ctypes.create_string_buffer(n + 64), 0
     for _ in range(rounds):
         start = time.perf_counter_ns()
         ssl.SSL_write(me.ssl, data, n)
@@ -65,47 +56,45 @@ def openssl_write(me: Side, n: int, rounds: int) -> float:
 
 
 def openssl_read(me: Side, other: Side, n: int, rounds: int) -> float:
-    room = ctypes.create_string_buffer(n)
-    total = 0
-    for _ in range(rounds):
-        me.give(other.write(b"x" * n))
+    room, total = ctypes.create_string_buffer(n), 0
+    wires = [other.write(b"x" * n) for _ in range(rounds)]
+    for wire in wires:
+        me.give(wire)
         start = time.perf_counter_ns()
         ssl.SSL_read(me.ssl, room, n)
         total += time.perf_counter_ns() - start
     return total / rounds
 
 
+def ours(client: Side, server: Side, version: str) -> list[float]:
+    mine, other, theirs = (take_over(side, version, side is server) for side in (server, server, client))
+    record = theirs.seal(b"x" * 100)
+    return [
+        best(_probe.time_open, mine, record, 5000),
+        best(_probe.time_seal, mine, 300, 5000),
+        best(_probe.time_seal, mine, 300, 5000, other),
+        best(_probe.time_seal, mine, 16384, 500),
+        best(_probe.time_seal_apart, mine, b"x" * 16384, 500),
+    ]
+
+
+def openssl(client: Side, server: Side) -> list[float]:
+    call = best(timed_call)
+    return [
+        best(openssl_read, server, client, 100, 1000) - call,
+        best(openssl_write, server, 300, 1000) - call,
+        best(openssl_write, server, 16384, 300) - call,
+    ]
+
+
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         certificate = make_certificate(Path(folder), "ec")
-        call = best(a_call) + 2 * best(lambda: empty_clock())
-        titles = ("open 100", "seal 300", "taking turns", "seal 16 k", "apart 16 k", "SSL_read 100", "write 300", "write 16 k")
-        print(f"{'ns':16}" + "".join(f"{title:>13}" for title in titles))
+        print(f"{'ns':16}" + "".join(f"{title:>12}" for title in OURS + THEIRS))
         for name, (version, suite) in SUITES.items():
             client, server, _ = pair(certificate, version, suite)
-            mine, theirs, other = layer(server, version, True), layer(client, version, False), layer(server, version, True)
-            record = theirs.seal(b"x" * 100)
-            mine.set(rx_seq=theirs.seqs[1] - 1)
-            figures = [
-                best(lambda: _probe.time_open(mine, record, 5000)),
-                best(lambda: _probe.time_seal(mine, 300, 5000)),
-                best(lambda: _probe.time_seal(mine, 300, 5000, other)),
-                best(lambda: _probe.time_seal(mine, 16384, 500)),
-                best(lambda: _probe.time_seal_apart(mine, b"x" * 16384, 500)),
-                best(lambda: openssl_read(server, client, 100, 1000)) - call,
-                best(lambda: openssl_write(server, 300, 1000)) - call,
-                best(lambda: openssl_write(server, 16384, 300)) - call,
-            ]
-            print(f"{name:16}" + "".join(f"{figure:13.0f}" for figure in figures))
-
-
-def empty_clock(rounds: int = 10_000) -> float:
-    """Nanoseconds that reading the clock adds to a measured call: one of its two readings."""
-    total = 0
-    for _ in range(rounds):
-        start = time.perf_counter_ns()
-        total += time.perf_counter_ns() - start
-    return total / rounds / 2
+            figures = ours(client, server, version) + openssl(client, server)
+            print(f"{name:16}" + "".join(f"{figure:12.0f}" for figure in figures))
 
 
 if __name__ == "__main__":

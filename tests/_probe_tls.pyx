@@ -129,6 +129,10 @@ cdef class TlsLayer:
         assert n == 0 or n == TLS_UPDATE_BYTES
         return out[:n] if n else None
 
+    def next_keys(self):
+        """What we send is sealed with the next keys, as after a KeyUpdate that was sealed by hand."""
+        assert tls_keys_update(&tls_crypto, &self.r.tx, self.r.suite)
+
     def send_alert(self, int alert):
         cdef char out[64]
         cdef uint32_t n = tls_message_send_alert(&tls_crypto, &self.r, alert, out)
@@ -155,7 +159,8 @@ cdef class TlsLayer:
     def keys(self):
         """(rx key, rx iv, tx key, tx iv)"""
         cdef uint32_t n = tls_suite_key(self.r.suite)
-        return ((<char*> self.r.rx.key)[:n], (<char*> self.r.rx.iv)[:12], (<char*> self.r.tx.key)[:n], (<char*> self.r.tx.iv)[:12])
+        rx = (<char*> self.r.rx.key)[:n], (<char*> self.r.rx.iv)[:12]
+        return *rx, (<char*> self.r.tx.key)[:n], (<char*> self.r.tx.iv)[:12]
 
     @property
     def worn(self):

@@ -56,6 +56,10 @@ cdef void log_handshake(Conn* c) noexcept nogil:
     log_client(level, c, text)
 
 
+cdef void log_handshake_late(Conn* c) noexcept nogil:
+    log_client(LOG_INFO, c, b"client timed out (110: Connection timed out) while SSL handshaking")
+
+
 cdef void log_idle_end(Conn* c) noexcept nogil:
     """client C closed keepalive connection"""
     cdef Out o

@@ -63,6 +63,7 @@ include "fast/io/plain.pyx"                   # transport: plain sockets
 include "fast/io/cutting.pyx"                 # transport: of the tests
 include "fast/tls/bio.pyx"                    # OpenSSL's reads and writes
 include "fast/tls/own.pyx"                    # our own records after its handshake
+include "fast/tls/fault.pyx"                  # handshakes that failed
 include "fast/tls/transport.pyx"              # transport: TLS
 include "fast/io/conn.pyx"                    # connections: slab, states, recv and send
 include "fast/message/h1/encode.pyx"          # HTTP/1's head, body, end, abort

@@ -68,6 +68,10 @@ cdef void log_client_alert(Conn* c, uint8_t alert) noexcept nogil:
     error_end(&o, error_logs_of_client(c), LOG_INFO)
 
 
+cdef void log_handshake_late(Conn* c) noexcept nogil:
+    log_client(LOG_INFO, c, b"client timed out (110: Connection timed out) while SSL handshaking")
+
+
 cdef void log_idle_end(Conn* c) noexcept nogil:
     """client C closed keepalive connection"""
     cdef Out o

@@ -119,6 +119,12 @@ cdef extern from "<openssl/err.h>" nogil:
     void ERR_error_string_n(unsigned long e, char* p, size_t n) noexcept
     int ERR_GET_REASON(unsigned long e) noexcept
 
+cdef extern from "tls_reasons.h" nogil:
+    int LB_TLS_CLOSED, LB_TLS_TIMEOUT, LB_TLS_PROTOCOL, LB_TLS_CERTIFICATE, LB_TLS_NAME, LB_TLS_GARBAGE, LB_TLS_OTHER
+    int lb_tls_alert(unsigned long e) noexcept
+    int lb_tls_group(unsigned long e) noexcept
+    int lb_tls_ours(unsigned long e) noexcept
+
 cdef extern from "<openssl/pem.h>" nogil:
     BIO* BIO_new_mem_buf(const void* p, int n) noexcept
     X509* PEM_read_bio_X509_AUX(BIO* b, X509** x, int (*cb)(char*, int, int, void*) noexcept, void* u) noexcept

@@ -23,6 +23,7 @@ cdef void tls_init() noexcept nogil:
     tls.peek = tls_peek
     tls.pending = tls_pending
     tls.handshake = tls_handshake
+    tls.failed = tls_failed
     tls.explain = tls_explain
     tls.splice_in = NULL
     tls.splice_out = NULL
@@ -143,6 +144,7 @@ cdef bint tls_first(Conn* c, Tls* t) noexcept nogil:
 cdef int tls_not_tls(Conn* c, Tls* t) noexcept nogil:
     """Plain from here on: what has come is the beginning of a head."""
     cdef TlsWorker* w = &loop.tls
+    loop.st.tls_failed_garbage += 1
     w.conn = NULL
     conn_keep(c, w.come, w.end)
     tls_free(c)
@@ -159,6 +161,8 @@ cdef int tls_done(Conn* c, Tls* t) noexcept nogil:
     c.secure = 1
     if SSL_session_reused(<SSL*> t.ssl):
         t.flags |= TLS_REUSED
+    if not t.flags & TLS_CLIENT:
+        tls_count_done(t)
     tls_own_begin(t)
     good = tls_leave(c, t)
     if t.part != NULL or (t.ssl != NULL and SSL_has_pending(<SSL*> t.ssl)):
@@ -174,20 +178,6 @@ cdef int tls_not_done(Conn* c, Tls* t, int e) noexcept nogil:
         return IO_FAILED if c.flags & CF_FAILED else 0
     t.flags |= TLS_QUIET
     return IO_FAILED
-
-
-cdef int tls_explain(Conn* c, Out* o) noexcept nogil:
-    """What ended the handshake, in nginx's words; its level."""
-    cdef Tls* t = tls_of(c)
-    cdef char text[256]
-    if t == NULL or t.why == 0:
-        out_text(o, b"peer closed connection in SSL handshake")
-        return LOG_INFO
-    ERR_error_string_n(t.why, text, sizeof(text))
-    out_text(o, b"SSL_do_handshake() failed (SSL: ")
-    out_text(o, text)
-    out_char(o, c")")
-    return LOG_INFO
 
 
 # ---- bytes

@@ -91,7 +91,9 @@ def _made(scope: Scope) -> TlsServer | None:
     return made
 
 
-def pair(scope: Scope, certificate: tuple[str, Node], key: tuple[str, Node]) -> Certificate:
+def pair(
+    scope: Scope, certificate: tuple[str, Node], key: tuple[str, Node], passwords_of: str = "ssl_password_file"
+) -> Certificate:
     """Read a certificate with its chain, and its key. Raises Refused with the place of the directive."""
     from lb._fast import tls_certificates, tls_key
 
@@ -99,16 +101,16 @@ def pair(scope: Scope, certificate: tuple[str, Node], key: tuple[str, Node]) -> 
     known = scope.reader.tls_files.get((file, key[0]))
     if known is not None:
         return known
-    chain = _read(f'cannot load certificate "{file}"', file, node, tls_certificates)
-    passwords = tuple(scope.inherited("ssl_password_file", ()))
+    chain = read_file(f'cannot load certificate "{file}"', file, node, tls_certificates)
+    passwords = tuple(scope.inherited(passwords_of, ()))
     complaint = f'cannot load certificate key "{key[0]}"'
-    der = _read(complaint, key[0], key[1], lambda pem: tls_key(pem, passwords))
+    der = read_file(complaint, key[0], key[1], lambda pem: tls_key(pem, passwords))
     made = Certificate(file, key[0], chain, tls_keys.keep(der))
     scope.reader.tls_files[file, key[0]] = made
     return made
 
 
-def _read(complaint: str, file: str, node: Node, parse: Any) -> Any:
+def read_file(complaint: str, file: str, node: Node, parse: Any) -> Any:
     try:
         with open(file, "rb") as stream:
             return parse(stream.read())

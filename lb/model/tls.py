@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 
@@ -32,8 +32,16 @@ class TlsServer:
     record_engine: Literal["openssl", "lb"] = "lb"
 
 
-@dataclass(slots=True)
-class TlsKeys:
-    """Private keys of Config.tls, as DER; they never leave the process that reads them but by `Compiled`."""
+@dataclass(frozen=True, slots=True)
+class TlsClient:
+    """What a location, or a server of stream{}, says of TLS to its servers. Equal ones share an SSL_CTX."""
 
-    by_digest: dict[bytes, bytes] = field(default_factory=dict, repr=False)
+    certificates: tuple[Certificate, ...] = ()  # one, or none
+    protocols: tuple[str, ...] = ("TLSv1.2", "TLSv1.3")
+    ciphers: str = "DEFAULT"
+    verify: bool = False
+    verify_depth: int = 1
+    trusted: tuple[bytes, ...] = ()  # DER of authorities
+    crls: tuple[bytes, ...] = ()  # DER of lists of revoked certificates
+    session_reuse: bool = True
+    in_stream: bool = False

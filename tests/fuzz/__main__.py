@@ -1,5 +1,5 @@
-"""Fuzzes the pure rooms under the address and undefined behaviour sanitizers: `python -m tests.fuzz [SECONDS [SEED]]`, and
-TLS records: `python -m tests.fuzz tls [SECONDS [SEED]]`.
+"""Fuzzes the pure rooms under the address and undefined behaviour sanitizers: `python -m tests.fuzz [SECONDS [SEED]]`,
+and TLS records: `python -m tests.fuzz tls [SECONDS [SEED]]`.
 
 Builds tests/fuzz/rooms.pyx (what must hold of every answer) and driver.c (a coverage-guided fuzzer that needs only gcc)
 into build/fuzz, once with SSE2 and once with the plain scans, and runs each for SECONDS (30). The seeds are the wire
@@ -123,7 +123,7 @@ def write_tls_seeds(out: Path) -> list[Path]:
         step(1, 4, b"\0\0\0\0") + step(1, 20, b"\x01\0\0\x29" + b"h" * 41) + data,
         step(2, 2, b"\x01\0") + step(2, 2, b"\x01\x5a") + step(2, 2, b"\x02\x28") + data,
         step(3, 6, b"\0ab\x17\0\0\0") + step(3, 3, b"\x14abc") + data,
-        *(data + step(4, bit, bytes([place])) + data + data for place, bit in ((0, 1), (2, 2), (4, 3), (5, 1), (25, 7))),
+        *(data + step(4, bit, bytes([at])) + data + data for at, bit in ((0, 1), (2, 2), (4, 3), (5, 1), (25, 7))),
         *(data + step(5, number) + data + data for number in (0, 1, 5, 31)),
         data + step(6, 6, b"\x14\x03\x03\0\x01\x01") + data,
         step(0, 0) * 40,

@@ -21,8 +21,8 @@ from lb.fast.tls.message cimport (
     TLS_CLOSED, TLS_NOTHING, TLS_UPDATED, TLS_UPDATE_ASKED, TLS_WARNING, tls_message_alert, tls_message_next, tls_message_update,
 )
 from lb.fast.tls.record cimport (
-    TLS_ALERT, TLS_DATA, TLS_HANDSHAKE, TLS_HEAD, TLS_OVERHEAD, tls_record_count, tls_record_open, tls_record_seal, tls_record_size,
-    tls_record_start, tls_record_wipe,
+    TLS_ALERT, TLS_DATA, TLS_HANDSHAKE, TLS_OVERHEAD, tls_record_count, tls_record_open, tls_record_seal,
+    tls_record_size, tls_record_start, tls_record_wipe,
 )
 
 cdef enum:

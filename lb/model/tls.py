@@ -6,6 +6,26 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 
+Stamp = tuple[int, ...]  # of a file: device, inode, mtime and ctime in ns, size; (): it is not there
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateFacts:
+    """What a certificate says of itself (X.509). Times are Unix seconds."""
+
+    names: tuple[str, ...] = ()  # DNS and IP of its SAN, else its CN; lower case
+    subject: str = ""  # RFC 2253, as the issuer
+    issuer: str = ""
+    serial: str = ""  # hexadecimal
+    not_before: int = 0
+    not_after: int = 0
+    key_type: str = ""  # RSA, EC, ED25519, ...
+    key_bits: int = 0
+    signed_with: str = ""  # the hash of its signature: SHA256, ...; "": it has none of its own
+    self_signed: bool = False
+    fingerprint: str = ""  # SHA-256 of its DER, hexadecimal
+
+
 @dataclass(frozen=True, slots=True)
 class Certificate:
     """A certificate with its chain, and where its key is. The key itself is beside the model: it must be in no text of it."""
@@ -14,6 +34,10 @@ class Certificate:
     key_file: str
     chain: tuple[bytes, ...]  # DER, the server's own first
     key_digest: bytes  # SHA-256 of the key's DER: another key is another certificate
+    facts: CertificateFacts = field(default=CertificateFacts(), compare=False, repr=False)
+    password_file: str = field(default="", compare=False, repr=False)
+    stamps: tuple[Stamp, ...] = field(default=(), compare=False, repr=False)  # of both files, as they were read
+    where: str = field(default="", compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +53,7 @@ class TlsServer:
     handshake_timeout_ms: int = 60_000
     verify_client: Literal["off", "on", "optional", "optional_no_ca"] = "off"
     reject_handshake: bool = False
+    watch: bool = False  # ssl_certificate_watch
 
 
 @dataclass(slots=True)

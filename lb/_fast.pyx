@@ -22,6 +22,9 @@ from lb.fast.types cimport *
 from lb.fast.c.sys cimport *
 from lb.fast.c.stats cimport *
 from lb.fast.tls.openssl cimport *
+from lb.fast.tls.keys cimport *
+from lb.fast.tls.record cimport *
+from lb.fast.tls.message cimport *
 
 # Pure rooms
 from lb.fast.io.buf cimport *
@@ -59,6 +62,8 @@ include "fast/io/kinds.pyx"                   # what a kind of connection does
 include "fast/io/plain.pyx"                   # transport: plain sockets
 include "fast/io/cutting.pyx"                 # transport: of the tests
 include "fast/tls/bio.pyx"                    # OpenSSL's reads and writes
+include "fast/tls/own.pyx"                    # our own records after its handshake
+include "fast/tls/fault.pyx"                  # handshakes that failed
 include "fast/tls/transport.pyx"              # transport: TLS
 include "fast/io/conn.pyx"                    # connections: slab, states, recv and send
 include "fast/message/h1/encode.pyx"          # HTTP/1's head, body, end, abort

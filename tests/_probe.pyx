@@ -5,7 +5,7 @@ first to the very end of a page, then to the very start of one; both must give t
 """
 
 from cpython.bytes cimport PyBytes_AsString, PyBytes_FromStringAndSize
-from libc.stdint cimport uint8_t, uint32_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from lb.fast.message.h1.chunk cimport chunk_decode, chunk_lenient_takes as lenient_takes
 from lb.fast.route.realip cimport realip_address_of as room_address
 from lb.fast.stream.proxy_protocol cimport proxy_protocol_parse as room_greeting
@@ -17,6 +17,17 @@ from lb.fast.c.simd cimport (
     lb_scan_value_plain,
 )
 from lb.fast.c.sys cimport CLOCK_MONOTONIC, clock_gettime, free, malloc, memcpy, memset, timespec
+from lb.fast.tls.keys cimport (
+    TlsCrypto, TlsRecord, tls_crypto_init, tls_keys_12, tls_keys_13, tls_keys_label, tls_keys_prf, tls_keys_update, tls_keys_worn,
+    tls_suite_hash, tls_suite_key, tls_suite_of,
+)
+from lb.fast.tls.message cimport (
+    TLS_CLOSED, TLS_FATAL, TLS_NOTHING, TLS_RENEGOTIATION, TLS_TICKET, TLS_UPDATED, TLS_UPDATE_ASKED, TLS_UPDATE_BYTES,
+    TLS_WARNING, tls_message_alert, tls_message_next, tls_message_send_alert, tls_message_update,
+)
+from lb.fast.tls.record cimport (
+    TLS_TAG, tls_record_count, tls_record_open, tls_record_seal, tls_record_size, tls_record_start, tls_record_wipe,
+)
 from lb.fast.types cimport (
     Alike, Chunked, FF_BAD_NAME, FF_HOP, Field, ProxyProtocol as Greeting, H_CHUNKED, H_CLOSE, H_EXPECT_100, H_HAS_HOST,
     H_KEEP_ALIVE,
@@ -362,3 +373,8 @@ def ring(list old, list stays, list fresh, list orders):
     free(alike)
     free(points)
     return found, after
+
+
+# ---------------------------------------------------------------- tls/
+
+include "_probe_tls.pyx"

@@ -24,6 +24,7 @@ _FIELDS = {  # field of the model -> directive
     "buffer_size": "ssl_buffer_size",
     "handshake_timeout_ms": "ssl_handshake_timeout",
     "reject_handshake": "ssl_reject_handshake",
+    "record_engine": "ssl_record_engine",
 }
 
 

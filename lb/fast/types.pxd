@@ -9,6 +9,7 @@ from lb.fast.route.limit_req cimport LimitSet
 from lb.fast.log.types cimport *
 from lb.fast.message.h1.ruleids cimport *
 from lb.fast.c.sys cimport tm
+from lb.fast.tls.keys cimport TlsRecord
 from lb.fast.c.stats cimport ServerStats, WorkerStats
 from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-
 Stamp = tuple[int, ...]  # of a file: device, inode, mtime and ctime in ns, size; (): it is not there
 
 
@@ -53,6 +52,7 @@ class TlsServer:
     handshake_timeout_ms: int = 60_000
     verify_client: Literal["off", "on", "optional", "optional_no_ca"] = "off"
     reject_handshake: bool = False
+    record_engine: Literal["openssl", "lb"] = "lb"
     watch: bool = False  # ssl_certificate_watch
 
 

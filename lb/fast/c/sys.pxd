@@ -25,6 +25,8 @@ cdef extern from "<string.h>" nogil:
     void* memmem(const void* hay, size_t n, const void* needle, size_t k) noexcept
     void* memchr(const void* p, int c, size_t n) noexcept
     size_t strlen(const char* s) noexcept
+    int strncmp(const char* a, const char* b, size_t n) noexcept
+    const char* strrchr(const char* s, int c) noexcept
     char* strerror_r(int e, char* buf, size_t n) noexcept
 
 cdef extern from "<strings.h>" nogil:

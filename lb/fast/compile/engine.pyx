@@ -146,6 +146,7 @@ cdef class Engine:
             free(loop.logs[i].buf)
             loop.logs[i].buf = NULL
         regex_drop()
+        tls_own_drop()
         for i in range(loop.nchunks):
             free(loop.chunks[i])
         free(loop.chunks)

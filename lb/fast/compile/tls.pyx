@@ -18,6 +18,7 @@ cdef int compile_tls(Compiled e, servers) except -1:
     for i, server in enumerate(servers):
         t = &e.conf.tls[<int> i]
         t.verify = VERIFY[server.verify_client]
+        t.own = server.record_engine == "lb"
         t.reject = server.reject_handshake
         t.buffer = min(max(server.buffer_size, 1), 16384)
         t.handshake_timeout = server.handshake_timeout_ms

@@ -1,16 +1,20 @@
 """TLS to clients and to servers: a transport (lb/fast/io/structs.pxd) that stands on plain sockets.
 
-    accept -> K_HANDSHAKE: tls_handshake -> ClientHello: tls_choose (server by name) -> K_HTTP, K_TCP -> tls_recv, tls_send
+    accept -> K_HANDSHAKE: tls_handshake -> ClientHello: tls_hello (server by name) -> K_HTTP, K_TCP -> tls_recv, tls_send
     connect -> S_HANDSHAKE: tls_handshake -> S_BUSY -> tls_recv, tls_send
+    handshake (OpenSSL) -> secrets -> keys -> TlsRecord; records off the wire -> open -> bytes -> seal -> records
 
 OpenSSL never sees a descriptor: it reads and writes through a BIO of ours over buffers that all connections of the worker share,
-so one recv(2) and one send(2) serve an operation, however many records it has.
+so one recv(2) and one send(2) serve an operation, however many records it has. After the handshake its SSL is freed where the
+suite is one of ours, and the records are sealed and opened here (ssl_record_engine).
 
-openssl.pxd    OpenSSL's functions              structs.pxd    Tls, TlsConf, TlsWorker
-bio.pyx        OpenSSL's reads and writes       transport.pyx  the operations
-context.pyx    SSL_CTX from the model; the ClientHello   load.pyx   certificates and keys from files
+transport.pyx  the operations                   bio.pyx      OpenSSL's reads and writes
+own.pyx        the operations on our own records    structs.pxd  Tls, TlsConf, TlsWorker
+record.pxd     the record layer, sealed and opened in place: pure, and all of it     keys.pxd   keys out of secrets, their life
+message.pxd    what may come in records after the handshake: messages, alerts        evp.pxd    the calls of libcrypto that these use
+context.pyx    SSL_CTX from the model; the ClientHello     load.pyx  certificates and keys from files     openssl.pxd   OpenSSL
 
-Others call: tls_context_*, tls_pair, the row `tls`. Structs: structs.pxd.
+Others call: tls_context_*, tls_pair, the row `tls`.
 
 Prefixes: tls_
 """

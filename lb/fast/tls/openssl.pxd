@@ -23,6 +23,7 @@ cdef extern from "<openssl/ssl.h>" nogil:
         TLSEXT_TYPE_server_name, TLSEXT_NAMETYPE_host_name, TLSEXT_MAXLEN_host_name
         TLS1_VERSION, TLS1_1_VERSION, TLS1_2_VERSION, TLS1_3_VERSION
         SSL_MODE_RELEASE_BUFFERS, SSL_MODE_ENABLE_PARTIAL_WRITE, SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER, SSL_MODE_AUTO_RETRY
+        SSL_SENT_SHUTDOWN, SSL_RECEIVED_SHUTDOWN
         SSL_SESS_CACHE_OFF, SSL_SESS_CACHE_SERVER, SSL_SESS_CACHE_NO_INTERNAL
         BIO_TYPE_SOURCE_SINK, BIO_CTRL_FLUSH
     uint64_t SSL_OP_NO_SSLv3, SSL_OP_NO_TLSv1, SSL_OP_NO_TLSv1_1, SSL_OP_NO_TLSv1_2, SSL_OP_NO_TLSv1_3
@@ -87,6 +88,17 @@ cdef extern from "<openssl/ssl.h>" nogil:
     long SSL_get_verify_result(const SSL* s) noexcept
     int SSL_client_hello_get0_ext(SSL* s, uint32_t type, const uint8_t** p, size_t* n) noexcept
 
+    void SSL_CTX_set_keylog_callback(SSL_CTX* ctx, void (*cb)(const SSL*, const char*) noexcept nogil) noexcept
+    const SSL_CIPHER* SSL_get_current_cipher(const SSL* s) noexcept
+    uint32_t SSL_CIPHER_get_id(const SSL_CIPHER* c) noexcept
+    SSL_SESSION* SSL_get_session(const SSL* s) noexcept
+    size_t SSL_SESSION_get_master_key(const SSL_SESSION* s, uint8_t* out, size_t n) noexcept
+    uint8_t SSL_SESSION_get_max_fragment_length(const SSL_SESSION* s) noexcept
+    size_t SSL_get_client_random(const SSL* s, uint8_t* out, size_t n) noexcept
+    size_t SSL_get_server_random(const SSL* s, uint8_t* out, size_t n) noexcept
+    int SSL_has_pending(const SSL* s) noexcept
+    void SSL_set_shutdown(SSL* s, int mode) noexcept
+
     BIO_METHOD* BIO_meth_new(int type, const char* name) noexcept
     int BIO_meth_set_read(BIO_METHOD* m, int (*f)(BIO*, char*, int) noexcept nogil) noexcept
     int BIO_meth_set_write(BIO_METHOD* m, int (*f)(BIO*, const char*, int) noexcept nogil) noexcept
@@ -106,6 +118,12 @@ cdef extern from "<openssl/err.h>" nogil:
     void ERR_clear_error() noexcept
     void ERR_error_string_n(unsigned long e, char* p, size_t n) noexcept
     int ERR_GET_REASON(unsigned long e) noexcept
+
+cdef extern from "tls_reasons.h" nogil:
+    int LB_TLS_CLOSED, LB_TLS_TIMEOUT, LB_TLS_PROTOCOL, LB_TLS_CERTIFICATE, LB_TLS_NAME, LB_TLS_GARBAGE, LB_TLS_OTHER
+    int lb_tls_alert(unsigned long e) noexcept
+    int lb_tls_group(unsigned long e) noexcept
+    int lb_tls_ours(unsigned long e) noexcept
 
 cdef extern from "<openssl/pem.h>" nogil:
     BIO* BIO_new_mem_buf(const void* p, int n) noexcept

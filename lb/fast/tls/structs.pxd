@@ -10,6 +10,7 @@ ctypedef struct TlsConf:    # what a server says of TLS to its clients, or a loc
     void* ctx               # SSL_CTX, made by the master before the fork; NULL: no certificates
     uint8_t verify          # TlsVerify
     uint8_t reject          # ssl_reject_handshake
+    uint8_t own             # ssl_record_engine: our own records after the handshake
     uint32_t buffer         # ssl_buffer_size: most plaintext of a record
     int64_t handshake_timeout
     Str groups              # ssl_ecdh_curve; n 0: OpenSSL's
@@ -19,19 +20,23 @@ cdef enum TlsFlag:          # Tls.flags
     TLS_UP = 1              # the handshake is done
     TLS_MORE = 2            # bytes are here that no event will tell of
     TLS_REUSED = 4          # the session was resumed
-    TLS_CLOSED = 8          # close_notify was sent, or may not be
+    TLS_QUIET = 8          # close_notify was sent, or may not be
     TLS_HELLO = 16          # a byte has come
     TLS_CLIENT = 32         # we are the client
+    TLS_ENDED = 64          # our own records: the peer's bytes have ended, in whatever way
+    TLS_REFUSED = 128       # our own records: one was bad
 
 ctypedef struct Tls:        # Conn.io_state of a connection with TLS
-    void* ssl               # SSL
+    void* ssl               # SSL; NULL: records are our own
     Conn* conn
     const TlsConf* conf     # after the ClientHello: of the server that its name chose
     Server* srv             # http: that server
     Buf* part               # ciphertext that has come and was not used yet
+    Buf* plain              # our own records: what a reader had no room for
+    TlsRecord record        # our own records; before, secrets of the handshake
     Str name                # SNI, lower case; p NULL: none
-    uint8_t flags           # TlsFlag
-    int32_t error           # errno or 0: of what ended the handshake
+    uint16_t flags          # TlsFlag
+    uint8_t nsecret         # bytes of each secret
     uint64_t why            # OpenSSL's error of what ended it
 
 ctypedef struct TlsWorker:  # buffers that all connections of a worker share, during one operation

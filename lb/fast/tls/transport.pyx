@@ -23,12 +23,15 @@ cdef void tls_init() noexcept nogil:
     tls.peek = tls_peek
     tls.pending = tls_pending
     tls.handshake = tls_handshake
+    tls.failed = tls_failed
     tls.explain = tls_explain
     tls.splice_in = NULL
     tls.splice_out = NULL
     tls.sendfile = NULL
     tls.shutdown = tls_shutdown
+    tls.reset = tls_reset
     tls.close = tls_close
+    tls_own_init()
 
 
 # ---- the state of a connection
@@ -64,10 +67,19 @@ cdef void tls_free(Conn* c) noexcept nogil:
         return
     c.io_state = NULL
     SSL_free(<SSL*> t.ssl)
+    tls_own_forget(t)
     if t.part != NULL:
         buf_free(&loop.pool, t.part)
+    if t.plain != NULL:
+        tls_buf_free(t.plain)
     free(t.name.p)
     free(t)
+
+
+cdef void tls_buf_free(Buf* b) noexcept nogil:
+    """What was decrypted is not left in the pool."""
+    OPENSSL_cleanse(buf_data(b), b.end)
+    buf_free(&loop.pool, b)
 
 
 cdef Tls* tls_accept(Conn* c) noexcept nogil:
@@ -132,6 +144,7 @@ cdef bint tls_first(Conn* c, Tls* t) noexcept nogil:
 cdef int tls_not_tls(Conn* c, Tls* t) noexcept nogil:
     """Plain from here on: what has come is the beginning of a head."""
     cdef TlsWorker* w = &loop.tls
+    loop.st.tls_failed_garbage += 1
     w.conn = NULL
     conn_keep(c, w.come, w.end)
     tls_free(c)
@@ -143,12 +156,16 @@ cdef int tls_not_tls(Conn* c, Tls* t) noexcept nogil:
 
 
 cdef int tls_done(Conn* c, Tls* t) noexcept nogil:
-    cdef bint good = tls_leave(c, t)
+    cdef bint good
     t.flags |= TLS_UP
     c.secure = 1
     if SSL_session_reused(<SSL*> t.ssl):
         t.flags |= TLS_REUSED
-    if t.part != NULL:
+    if not t.flags & TLS_CLIENT:
+        tls_count_done(t)
+    tls_own_begin(t)
+    good = tls_leave(c, t)
+    if t.part != NULL or (t.ssl != NULL and SSL_has_pending(<SSL*> t.ssl)):
         t.flags |= TLS_MORE
         c.ready |= R_READ
     return 1 if good else IO_FAILED
@@ -159,22 +176,8 @@ cdef int tls_not_done(Conn* c, Tls* t, int e) noexcept nogil:
     tls_leave(c, t)
     if e == SSL_ERROR_WANT_READ or e == SSL_ERROR_WANT_WRITE:
         return IO_FAILED if c.flags & CF_FAILED else 0
-    t.flags |= TLS_CLOSED
+    t.flags |= TLS_QUIET
     return IO_FAILED
-
-
-cdef int tls_explain(Conn* c, Out* o) noexcept nogil:
-    """What ended the handshake, in nginx's words; its level."""
-    cdef Tls* t = tls_of(c)
-    cdef char text[256]
-    if t == NULL or t.why == 0:
-        out_text(o, b"peer closed connection in SSL handshake")
-        return LOG_INFO
-    ERR_error_string_n(t.why, text, sizeof(text))
-    out_text(o, b"SSL_do_handshake() failed (SSL: ")
-    out_text(o, text)
-    out_char(o, c")")
-    return LOG_INFO
 
 
 # ---- bytes
@@ -205,6 +208,8 @@ cdef ssize_t tls_take(Conn* c, char* p, size_t n, bint peek) noexcept nogil:
     if c.flags & CF_EOF:
         c.ready &= ~R_READ
         return IO_END
+    if t.ssl == NULL:
+        return tls_own_take(c, t, p, n, peek)
     tls_enter(c, t)
     ERR_clear_error()
     if peek:
@@ -227,7 +232,7 @@ cdef ssize_t tls_taken(Conn* c, Tls* t, size_t had, bint peek, int e) noexcept n
         c.flags |= CF_EOF
     elif e == SSL_ERROR_SSL or e == SSL_ERROR_SYSCALL:
         t.why = ERR_peek_error()
-        t.flags |= TLS_CLOSED
+        t.flags |= TLS_QUIET
         tls_leave(c, t)
         return tls_broken(c, t, had)
     elif more or peek and had:
@@ -267,6 +272,8 @@ cdef ssize_t tls_send(Conn* c, const char* p, size_t n) noexcept nogil:
     if c.out != NULL and c.out.sealed:
         c.ready &= ~R_WRITE
         return 0
+    if t.ssl == NULL:
+        return tls_own_send(c, t, p, n)
     tls_enter(c, t)
     while gone < n and (c.out == NULL or not c.out.sealed):
         some = n - gone if n - gone < t.conf.buffer else t.conf.buffer
@@ -275,7 +282,7 @@ cdef ssize_t tls_send(Conn* c, const char* p, size_t n) noexcept nogil:
         ERR_clear_error()
         if SSL_write(<SSL*> t.ssl, p + gone, <int> some) != <int> some:
             t.why = ERR_peek_error()
-            t.flags |= TLS_CLOSED
+            t.flags |= TLS_QUIET
             c.flags |= CF_FAILED
             break
         gone += some
@@ -287,9 +294,12 @@ cdef ssize_t tls_send(Conn* c, const char* p, size_t n) noexcept nogil:
 
 cdef void tls_notify_close(Conn* c, Tls* t) noexcept nogil:
     """close_notify, once, behind all that was sent; not where that waits, or the connection is broken."""
-    if t.flags & TLS_CLOSED or not t.flags & TLS_UP or c.out != NULL or c.flags & CF_FAILED or c.ready & R_ERR:
+    if t.flags & TLS_QUIET or not t.flags & TLS_UP or c.out != NULL or c.flags & CF_FAILED or c.ready & R_ERR:
         return
-    t.flags |= TLS_CLOSED
+    t.flags |= TLS_QUIET
+    if t.ssl == NULL:
+        tls_own_close(c, t)
+        return
     tls_enter(c, t)
     ERR_clear_error()
     SSL_shutdown(<SSL*> t.ssl)
@@ -299,6 +309,13 @@ cdef void tls_notify_close(Conn* c, Tls* t) noexcept nogil:
 cdef void tls_shutdown(Conn* c) noexcept nogil:
     tls_notify_close(c, tls_of(c))
     plain_shutdown(c)
+
+
+cdef void tls_reset(Conn* c) noexcept nogil:
+    """No close_notify before it: the peer shall see that it broke off."""
+    if tls_of(c) != NULL:
+        tls_of(c).flags |= TLS_QUIET
+    plain_reset(c)
 
 
 cdef void tls_close(Conn* c) noexcept nogil:

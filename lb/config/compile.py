@@ -185,6 +185,7 @@ def build(reader: Reader) -> Config:
         variables=tuple(reader.variables),
         maps=tuple(reader.maps),
         tls=tuple(reader.tls),
+        tls_users=tls.users(reader),
         limit_zones=tuple(zone for zone, _ in reader.limit_zones.values()),
         transparent=reader.transparent,
         status_listen=tuple(address for address, _ in main.status_listen),

@@ -28,6 +28,7 @@ def password_file(scope: Scope, node: Node) -> None:
     except OSError as error:
         raise Refused(f'open() "{name}" failed ({error.errno}: {error.strerror})') from None
     scope.values[node.name] = [line for line in lines if line]
+    scope.values["ssl_password_file name"] = name
 
 
 def protocols(scope: Scope, node: Node) -> None:
@@ -36,6 +37,7 @@ def protocols(scope: Scope, node: Node) -> None:
         if word not in _PROTOCOLS:
             raise Refused(f'invalid value "{word}"')
     scope.values[node.name] = tuple(sorted(set(node.args), key=_PROTOCOLS.index))
+    scope.values["ssl_protocols node"] = node
 
 
 def text(scope: Scope, node: Node) -> None:

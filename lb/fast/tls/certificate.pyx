@@ -203,3 +203,16 @@ cdef bint tls_is_trusted_issuer(X509* x) except *:
         return True
     X509_STORE_CTX_free(look)
     return False
+
+
+def tls_security_level(str ciphers):
+    """OpenSSL's, as these ciphers leave it (@SECLEVEL)."""
+    cdef SSL_CTX* ctx = SSL_CTX_new(TLS_server_method())
+    cdef bytes text = ciphers.encode()
+    if ctx == NULL:
+        raise MemoryError()
+    SSL_CTX_set_cipher_list(ctx, text)
+    level = SSL_CTX_get_security_level(ctx)
+    SSL_CTX_free(ctx)
+    ERR_clear_error()
+    return level

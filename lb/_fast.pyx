@@ -131,6 +131,7 @@ include "fast/upstream/diff.pyx"              # where two answers of Consul diff
 include "fast/tls/load.pyx"                   # certificates and keys
 include "fast/tls/certificate.pyx"            # what certificates say of themselves
 include "fast/tls/context.pyx"                # SSL_CTX
+include "fast/tls/lazy.pyx"                   # certificates that variables name
 include "fast/tls/renewal.pyx"                # new certificates while workers run
 include "fast/compile/arena.pyx"              # its memory
 include "fast/compile/compiled.pyx"           # the configuration, once for all workers

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from lb.config import tls_keys
+from lb.config import tls_keys, tls_lazy
 from lb.config.errors import Refused
 from lb.config.scope import HttpServerScope, Scope, StreamServerScope
 from lb.model.tls import Certificate, TlsServer
@@ -26,6 +26,7 @@ _FIELDS = {  # field of the model -> directive
     "reject_handshake": "ssl_reject_handshake",
     "record_engine": "ssl_record_engine",
     "watch": "ssl_certificate_watch",
+    "lazy_cache": "ssl_certificate_cache",
 }
 
 
@@ -111,9 +112,11 @@ def _made(scope: Scope) -> TlsServer | None:
         name, node = pairs[-1]
         message = f'no "ssl_certificate_key" is defined for certificate "{name}"'
         raise Refused(message, file=node.file, line=node.line)
-    certificates = tuple(pair(scope, *both) for both in zip(pairs, keys, strict=False))
+    lazy = tls_lazy.pairs(scope, pairs, keys)
+    certificates = () if lazy else tuple(pair(scope, *both) for both in zip(pairs, keys, strict=False))
     values = {field: scope.inherited(name, None) for field, name in _FIELDS.items()}
-    made = TlsServer(certificates, **{field: value for field, value in values.items() if value is not None})
+    given = {field: value for field, value in values.items() if value is not None}
+    made = TlsServer(certificates, lazy=lazy, **given)
     if made in scope.reader.tls:
         return made
     try:

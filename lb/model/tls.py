@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from lb.model.values import Value
+
 Stamp = tuple[int, ...]  # of a file: device, inode, mtime and ctime in ns, size; (): it is not there
 
 
@@ -54,6 +56,8 @@ class TlsServer:
     reject_handshake: bool = False
     record_engine: Literal["openssl", "lb"] = "lb"
     watch: bool = False  # ssl_certificate_watch
+    lazy: tuple[tuple[Value, Value], ...] = ()  # in place of `certificates`: files that variables name, and their keys
+    lazy_cache: tuple[int, int, int] | None = None  # ssl_certificate_cache: max, inactive and valid in ms
 
 
 @dataclass(slots=True)

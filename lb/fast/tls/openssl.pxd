@@ -198,4 +198,9 @@ cdef extern from "<openssl/x509v3.h>" nogil:
     int OBJ_find_sigid_algs(int nid, int* hash, int* key) noexcept
     const char* OBJ_nid2sn(int nid) noexcept
     int SSL_CTX_get_security_level(const SSL_CTX* ctx) noexcept
+    void SSL_CTX_set_cert_cb(SSL_CTX* ctx, int (*cb)(SSL*, void*) noexcept nogil, void* arg) noexcept
+    void SSL_certs_clear(SSL* s) noexcept
+    int SSL_use_certificate(SSL* s, X509* x) noexcept
+    int SSL_use_PrivateKey(SSL* s, EVP_PKEY* k) noexcept
+    long SSL_add1_chain_cert(SSL* s, X509* x) noexcept
     int SSL_CTX_up_ref(SSL_CTX* ctx) noexcept

@@ -56,6 +56,7 @@ cdef int tls_renewal_release(TlsConf* confs, uint32_t n) except -1:
     for i in range(n):
         SSL_CTX_free(<SSL_CTX*> confs[i].ctx)
         confs[i].ctx = NULL
+        tls_lazy_forget(&confs[i])
     return 0
 
 

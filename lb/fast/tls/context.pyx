@@ -31,11 +31,15 @@ cdef class TlsContext:
         tls_context_basics(self.ctx, conf)
         for certificate, key in zip(conf.certificates, keys):
             tls_context_pair(self.ctx, certificate, key)
+        if keys or (server and conf.lazy):  # a core of this process, and of all that it forks, would have them in it
+            prctl(PR_SET_DUMPABLE, 0)
         if not server:
             tls_context_client(self.ctx, conf)
             return
         if conf.prefer_server_ciphers:
             SSL_CTX_set_options(self.ctx, SSL_OP_CIPHER_SERVER_PREFERENCE)
+        if conf.lazy:
+            SSL_CTX_set_cert_cb(self.ctx, tls_lazy_take, NULL)
         SSL_CTX_set_keylog_callback(self.ctx, tls_keylog)
         SSL_CTX_set_client_hello_cb(self.ctx, tls_hello, NULL)
         SSL_CTX_set_tlsext_servername_callback(self.ctx, tls_name_taken)

@@ -28,6 +28,7 @@ ctypedef struct Settings
 ctypedef struct Location
 ctypedef struct Server
 ctypedef struct StreamServer
+ctypedef struct ClientHello
 ctypedef struct Slot
 ctypedef struct Regex
 

@@ -422,6 +422,9 @@ class StreamServer:
     proxy_socket_sndbuf: int = 0
     proxy_bind: Bind | None = None
     buffer_size: int = 64 << 10  # the most that one read takes
+    ssl_preread: bool = False  # the client's first bytes are looked at before a server is chosen
+    preread_buffer_size: int = 16 << 10
+    preread_timeout_ms: int = 30_000
     next_upstream_tries: int = 0  # 0: no limit
     next_upstream_timeout_ms: int = 0  # 0: no limit
     where: str = ""

@@ -160,3 +160,84 @@ def test_as_nginx(run_lb, tmp_path):
             assert shown(port, text) == ours[i], text
     finally:
         nginx.stop()
+
+
+PASS = """stream {
+    log_format f "$status $bytes_received SHOWN $x";
+    access_log @log@ f;
+    ssl_preread on;
+    map $ssl_preread_server_name $to { hostnames; *.example.com @server@; example.com @server@; default 127.0.0.1:1; }
+    server { listen 127.0.0.1:@tcp@; set $x set; proxy_pass $to; proxy_buffer_size 4k; }
+    server { listen 127.0.0.1:@small@; set $x set; preread_buffer_size 100; proxy_pass $to; }
+    server { listen 127.0.0.1:@short@; set $x set; preread_timeout 200ms; proxy_pass $to; }
+    server { listen 127.0.0.1:@off@; ssl_preread off; set $x set; proxy_pass @server@; }
+    server { listen 127.0.0.1:@denied@; set $x set; deny all; proxy_pass @server@; }
+    server { listen 127.0.0.1:@proxied@ proxy_protocol; set $x set; proxy_pass $to; }
+}""".replace("SHOWN", SHOWN)
+NAMED = "[Example.com|TLSv1.3|h2,http/1.1]"
+
+
+@pytest.fixture
+def passing(run_lb, raw_backend, tmp_path):
+    backend = raw_backend(raw.echo)
+    return run_lb(PASS, server=backend.address, log=tmp_path / "access.log"), tmp_path / "access.log"
+
+
+def last(path):
+    wait_for(lambda: path.exists() and path.read_text().endswith("\n"))
+    return path.read_text().splitlines()[-1]
+
+
+@pytest.mark.parametrize("way", ["at once", "byte by byte", "in bulk", "behind a PROXY header"])
+def test_the_server_gets_every_byte_once(passing, connect, way):
+    lb, log = passing
+    text = hello() + (random.Random(3).randbytes(3_000_000) if way == "in bulk" else b"and more")
+    client = connect(lb.port("proxied" if way.startswith("behind") else "tcp"))
+    if way.startswith("behind"):
+        client.send(b"PROXY TCP4 192.0.2.1 192.0.2.2 1234 80\r\n")
+    if way == "in bulk":
+        client.send(text[:100_000])
+        assert client.recv_exactly(100_000) == text[:100_000]
+        for at in range(100_000, len(text), 50_000):
+            assert client.send(text[at : at + 50_000]).recv_exactly(len(text[at : at + 50_000])) == text[at : at + 50_000]
+    elif way == "byte by byte":
+        assert client.send_each_byte(text).recv_exactly(len(text)) == text
+    else:
+        assert client.send(text).recv_exactly(len(text)) == text
+    client.close()
+    assert last(log) == f"200 {len(text)} {NAMED} set"
+
+
+def test_without_it_nothing_is_read_first(passing, connect):
+    lb, log = passing
+    text = hello()
+    client = connect(lb.port("off")).send(text)
+    assert client.recv_exactly(len(text)) == text
+    client.close()
+    assert last(log) == f"200 {len(text)} [-|-|-] set"
+
+
+def test_a_hello_that_does_not_fit(passing, connect):
+    lb, log = passing
+    connect(lb.port("small")).send(hello()).expect_reset()
+    assert last(log) == "400 100 [||] set"
+    wait_for(lambda: "preread buffer full while prereading client data, client: 127.0.0.1" in lb.log)
+
+
+@pytest.mark.parametrize("sent", [b"", b"\x16\x03\x01\x02\x00\x01"], ids=["silence", "half a hello"])
+def test_the_time_is_over(passing, connect, sent):
+    lb, log = passing
+    connect(lb.port("short")).send(sent).expect_closed()
+    assert last(log) == f"200 {len(sent)} [||] set"
+
+
+def test_a_client_that_leaves(passing, connect):
+    lb, log = passing
+    connect(lb.port("tcp")).send(b"\x16\x03\x01\x02\x00\x01").close()
+    assert last(log) == "200 6 [||] set"
+
+
+def test_access_comes_before_it(passing, connect):
+    lb, log = passing
+    connect(lb.port("denied")).expect_closed()
+    assert last(log).startswith("403 0 [-|-|-]")

@@ -97,6 +97,7 @@ BAD = [
     record(message(extension(43, b""))),
     record(message(A, length=20)),
     record(message(A, length=60)),
+    record(message(A, length=500)),
     record(message(A)[:60]) + record(b"\x02\x28", kind=21),
 ]
 

@@ -93,6 +93,8 @@ cdef inline int hello_next(ClientHello* h, uint32_t at) noexcept nogil:
         hello_go(h, HF_METHODS_LEN, 1)
     elif field in (HF_SESSION_LEN, HF_SUITES_LEN, HF_METHODS_LEN):
         hello_go(h, field + 1, h.number)
+    elif field == HF_EXTENSIONS_LEN and h.number != h.left:         # they are the end of the message
+        return P_BAD
     elif field == HF_METHODS or field == HF_EXTENSIONS_LEN or field == HF_SKIP:
         if h.left == 0:
             return P_DONE

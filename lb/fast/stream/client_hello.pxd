@@ -112,6 +112,7 @@ cdef inline int hello_next(ClientHello* h, uint32_t at) noexcept nogil:
 cdef inline int hello_extension(ClientHello* h, uint32_t kind, uint32_t size) noexcept nogil:
     if (kind == 0 and h.has_name) or (kind == 16 and h.has_alpn):       # RFC 8446 4.2: no extension twice
         return P_BAD
+    h.list = size
     if kind == 0:
         hello_go(h, HF_NAMES_LEN, 2)
     elif kind == 16:
@@ -127,8 +128,11 @@ cdef inline int hello_inside(ClientHello* h, uint32_t at) noexcept nogil:
     """The same within the extensions of interest."""
     cdef int field = h.field
     cdef uint32_t size = h.number & 0xFFFF
+    if field in (HF_NAMES_LEN, HF_ALPN_LEN, HF_VERSIONS_LEN):       # the list is all that is in the extension
+        h.list -= 1 if field == HF_VERSIONS_LEN else 2
+        if h.list != size:
+            return P_BAD
     if field == HF_NAMES_LEN:
-        h.list = size
         hello_go(h, HF_NAME_HEAD, 3)
     elif field == HF_NAME_HEAD:             # the first name counts, and it is a host's
         if h.number >> 16 or h.list < 3 or h.list - 3 < size:
@@ -143,7 +147,7 @@ cdef inline int hello_inside(ClientHello* h, uint32_t at) noexcept nogil:
     elif field == HF_ALPN_LEN:
         h.has_alpn = 1
         h.alpn_at = at
-        h.alpn_len = h.list = size
+        h.alpn_len = size
         hello_go(h, HF_PROTOCOL_LEN, 1)
     elif field == HF_PROTOCOL_LEN:
         if size == 0 or h.list < 1 + size:

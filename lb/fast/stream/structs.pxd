@@ -18,7 +18,7 @@ ctypedef struct ClientHello:    # what ssl_preread has read (stream/client_hello
     uint32_t at             # first byte of the first record that was not read yet
     uint32_t want           # bytes of the present field still to come
     uint32_t left           # bytes of the message still to come
-    uint32_t list           # bytes of the list within the present extension still to come
+    uint32_t list           # bytes of the present extension, and of the list in it, still to come
     uint32_t number         # the present field, as far as it was read
     uint8_t field           # HelloField
     uint8_t has_name        # extensions that were seen

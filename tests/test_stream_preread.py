@@ -1,4 +1,4 @@
-"""ssl_preread: the parser (whole, cut at every byte, mutated), and sessions through the real lb, with nginx as the oracle."""
+"""ssl_preread: the parser (whole, cut at every byte, mutated), and sessions through the real lb, beside nginx."""
 
 from __future__ import annotations
 
@@ -36,7 +36,9 @@ def extension(kind: int, body: bytes) -> bytes:
     return struct.pack(">HH", kind, len(body)) + body
 
 
-def message(extensions: bytes | None = b"", version: bytes = b"\x03\x03", kind: int = 1, length: int | None = None) -> bytes:
+def message(
+    extensions: bytes | None = b"", version: bytes = b"\x03\x03", kind: int = 1, length: int | None = None
+) -> bytes:
     body = version + bytes(32) + b"\x04sidx" + b"\0\x02\x13\x01" + b"\x01\0"
     if extensions is not None:
         body += struct.pack(">H", len(extensions)) + extensions

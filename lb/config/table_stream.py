@@ -172,8 +172,8 @@ DIRECTIVES = (
         "on | off",
         (1, 1),
         "off",
-        "Reads the client's ClientHello before a server is chosen, for $ssl_preread_server_name and its like; nothing is "
-        "decrypted, and the server gets the bytes as they came. `set` runs before it.",
+        "Reads the client's ClientHello before a server is chosen, for $ssl_preread_server_name and its like; nothing "
+        "is decrypted, and the server gets the bytes as they came. `set` runs before it.",
         "differs: $bytes_received counts these bytes, too",
         flag,
     ),
@@ -183,7 +183,7 @@ DIRECTIVES = (
         "SIZE",
         (1, 1),
         "16k",
-        "The most that is read to find a whole ClientHello; a session whose client sends a longer one ends with status 400.",
+        "The most that is read to find a whole ClientHello; a session with a longer one ends with status 400.",
         AS_NGINX,
         size,
     ),

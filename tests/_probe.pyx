@@ -19,7 +19,8 @@ from lb.fast.c.simd cimport (
 )
 from lb.fast.c.sys cimport CLOCK_MONOTONIC, clock_gettime, free, malloc, memcpy, memset, timespec
 from lb.fast.types cimport (
-    Alike, Chunked, ClientHello, FF_BAD_NAME, FF_HOP, Field, ProxyProtocol as Greeting, H_CHUNKED, H_CLOSE, H_EXPECT_100, H_HAS_HOST,
+    Alike, Chunked, ClientHello,
+    FF_BAD_NAME, FF_HOP, Field, ProxyProtocol as Greeting, H_CHUNKED, H_CLOSE, H_EXPECT_100, H_HAS_HOST,
     H_KEEP_ALIVE,
     H_TARGET_QUOTED, H_UPGRADE, Head, LX_ANSWER, LX_BYTES, LX_CODING, LX_EMPTY, LX_LF, LX_REQUEST,
     P_BAD, P_DONE, P_MORE, Point, R_CHUNK_SIZE, R_COUNT, R_PATH_NUL, Str,

@@ -41,6 +41,7 @@ from lb.fast.route.realip cimport realip_address_of, realip_parse, realip_plain_
 from lb.fast.route.limit_req cimport *
 from lb.fast.stream.proxy_protocol cimport PROXY_PROTOCOL_MOST, proxy_protocol_write, proxy_protocol_parse
 from lb.fast.route.variables.client cimport *
+from lb.fast.stream.client_hello cimport hello_alpn, hello_begin, hello_copy, hello_parse
 from lb.fast.route.variables.upstream cimport *
 from lb.fast.c.simd cimport LB_NAME, LB_VALUE, lb_class, lb_hex
 from lb.fast.route.names cimport *
@@ -101,6 +102,7 @@ include "fast/http/gzip.pyx"                  # gzip
 include "fast/static/path.pyx"                # which file a path stands for
 include "fast/static/file.pyx"                # static files
 include "fast/stream/tcp.pyx"                 # TCP sessions
+include "fast/stream/preread.pyx"             # ssl_preread: a look at the first bytes
 include "fast/stream/session.pyx"             # what a stream server does before or instead: set, return, a server by a value
 include "fast/upstream/balance/round_robin.pyx"   # the methods: one file each
 include "fast/upstream/balance/least_conn.pyx"

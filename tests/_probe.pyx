@@ -9,6 +9,7 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from lb.fast.message.h1.chunk cimport chunk_decode, chunk_lenient_takes as lenient_takes
 from lb.fast.route.realip cimport realip_address_of as room_address
 from lb.fast.stream.proxy_protocol cimport proxy_protocol_parse as room_greeting
+from lb.fast.stream.client_hello cimport hello_alpn, hello_begin, hello_copy, hello_parse, hello_version
 from lb.fast.message.h1.head cimport head_parse_request as head_request, head_parse_response as head_response
 from lb.fast.upstream.balance.ring cimport ring_base_hash as base_hash, ring_merge, ring_next, ring_points, ring_sort, ring_ties
 from lb.fast.message.h1.rules cimport rule_status, rule_text
@@ -29,7 +30,8 @@ from lb.fast.tls.record cimport (
     TLS_TAG, tls_record_count, tls_record_open, tls_record_seal, tls_record_size, tls_record_start, tls_record_wipe,
 )
 from lb.fast.types cimport (
-    Alike, Chunked, FF_BAD_NAME, FF_HOP, Field, ProxyProtocol as Greeting, H_CHUNKED, H_CLOSE, H_EXPECT_100, H_HAS_HOST,
+    Alike, Chunked, ClientHello,
+    FF_BAD_NAME, FF_HOP, Field, ProxyProtocol as Greeting, H_CHUNKED, H_CLOSE, H_EXPECT_100, H_HAS_HOST,
     H_KEEP_ALIVE,
     H_TARGET_QUOTED, H_UPGRADE, Head, LX_ANSWER, LX_BYTES, LX_CODING, LX_EMPTY, LX_LF, LX_REQUEST,
     P_BAD, P_DONE, P_MORE, Point, R_CHUNK_SIZE, R_COUNT, R_PATH_NUL, Str,
@@ -378,3 +380,36 @@ def ring(list old, list stays, list fresh, list orders):
 # ---------------------------------------------------------------- tls/
 
 include "_probe_tls.pyx"
+# ---------------------------------------------------------------- client_hello.pxd
+
+def hello(list parts):
+    """("done", name, version, alpn), ("more",) or ("bad",): what the parser says when the client's bytes come in these parts."""
+    return both(lambda at_end: hello_at(parts, at_end))
+
+
+cdef tuple hello_at(list parts, bint at_end):
+    cdef ClientHello h
+    cdef bytes text = b""
+    cdef int rc = P_MORE
+    cdef const uint8_t* p = NULL
+    hello_begin(&h)
+    for part in parts:
+        text += part
+        p = <const uint8_t*> text_memory.hold(text, at_end)
+        rc = hello_parse(&h, p, len(text))
+        if rc != P_MORE:
+            break
+    if rc != P_DONE:
+        return (RESULTS[rc],)
+    name, alpn = hello_text(p, h.name_at, h.name_len), b""
+    if h.alpn_len:
+        alpn = hello_text(p, h.alpn_at, h.alpn_len)
+        alpn = bytearray(alpn)
+        hello_alpn(alpn, len(alpn))
+    return "done", name, (<bytes> hello_version(h.version)).decode(), bytes(alpn)[1:]
+
+
+cdef bytes hello_text(const uint8_t* p, uint32_t at, uint32_t n):
+    cdef char* out = out_memory.take(n, True)
+    hello_copy(p, at, n, out)
+    return out[:n]

@@ -128,6 +128,9 @@ _STREAM_FIELDS = {
     "proxy_socket_sndbuf": "proxy_socket_sndbuf",
     "buffer_size": "proxy_buffer_size",
     "proxy_tls_sni": "proxy_ssl_server_name",
+    "ssl_preread": "ssl_preread",
+    "preread_buffer_size": "preread_buffer_size",
+    "preread_timeout_ms": "preread_timeout",
 }
 _MAIN_FIELDS = {
     "worker_processes": "worker_processes",

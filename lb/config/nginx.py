@@ -16,7 +16,7 @@ _REASONS = {
     "autoindex": "lb lists no directories: leave it out",
     "load_module": "lb loads no modules, http and stream are built in: leave it out",
     "sticky": "it comes with the checks of servers: `ip_hash` and `hash $cookie_NAME consistent` are there",
-    "pass": "it hands a connection to another server{}: lb has nothing that looks into it first (ssl_preread)",
+    "pass": "it hands a connection to another server{}, which lb cannot do yet: proxy_pass to that server's address",
     "num_map": "a directive of nginx's commercial version",
     "auth_require": "a directive of nginx's commercial version",
     "internal_redirect": "a directive of nginx's commercial version",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lb.config import regexes
 from lb.config.address import AddressError, parse
-from lb.config.directive import AS_NGINX, AS_UPSYNC, Context, Directive, enum, msec, once, size
+from lb.config.directive import AS_NGINX, AS_UPSYNC, Context, Directive, enum, flag, msec, once, size
 from lb.config.errors import Refused
 from lb.config.scope import Scope, StreamScope, StreamServerScope
 from lb.config.tree import Node
@@ -163,6 +163,37 @@ DIRECTIVES = (
         (1, 1),
         "30s",
         "How long a client of `listen ... proxy_protocol` may take for its PROXY header.",
+        AS_NGINX,
+        msec,
+    ),
+    Directive(
+        "ssl_preread",
+        _LEVELS,
+        "on | off",
+        (1, 1),
+        "off",
+        "Reads the client's ClientHello before a server is chosen, for $ssl_preread_server_name and its like; nothing "
+        "is decrypted, and the server gets the bytes as they came. `set` runs before it.",
+        "differs: $bytes_received counts these bytes, too",
+        flag,
+    ),
+    Directive(
+        "preread_buffer_size",
+        _LEVELS,
+        "SIZE",
+        (1, 1),
+        "16k",
+        "The most that is read to find a whole ClientHello; a session with a longer one ends with status 400.",
+        AS_NGINX,
+        size,
+    ),
+    Directive(
+        "preread_timeout",
+        _LEVELS,
+        "TIME",
+        (1, 1),
+        "30s",
+        "How long a client may take for its ClientHello; then the session is closed, with status 200.",
         AS_NGINX,
         msec,
     ),

@@ -112,7 +112,11 @@ STREAM_VARIABLES: dict[str, str] = {
     "realip_remote_addr": "The address that the connection comes from, where set_real_ip_from has replaced it.",
     "realip_remote_port": "The port that the connection comes from.",
     "session_time": "Seconds since the connection was accepted, with milliseconds.",
-    "status": "200, or 502 when no server could be reached, 500 when lb lacked resources.",
+    "ssl_preread_alpn_protocols": "The protocols that the client's ClientHello asks for (ssl_preread): h2,http/1.1.",
+    "ssl_preread_protocol": "The newest version that it offers: TLSv1.3 (or later), TLSv1.2, ..., SSLv2.",
+    "ssl_preread_server_name": "The server's name in the client's ClientHello (ssl_preread), as the client wrote it.",
+    "status": "200, or 400 when ssl_preread's buffer was full, "
+    "502 when no server could be reached, 500 when lb lacked resources.",
     "upstream_bytes_received": "Bytes received from each server.",
     "upstream_bytes_sent": "Bytes sent to each server.",
     "upstream_connect_time": "Seconds until the connection to each server stood.",

@@ -31,6 +31,7 @@ ctypedef struct TlsConf
 ctypedef struct TlsSession
 ctypedef struct Server
 ctypedef struct StreamServer
+ctypedef struct ClientHello
 ctypedef struct Slot
 ctypedef struct Regex
 

@@ -432,6 +432,9 @@ class StreamServer:
     proxy_tls: int = -1  # place in Config.tls_up
     proxy_tls_sni: bool = False
     proxy_tls_name: Value = ()
+    ssl_preread: bool = False  # the client's first bytes are looked at before a server is chosen
+    preread_buffer_size: int = 16 << 10
+    preread_timeout_ms: int = 30_000
     next_upstream_tries: int = 0  # 0: no limit
     next_upstream_timeout_ms: int = 0  # 0: no limit
     where: str = ""

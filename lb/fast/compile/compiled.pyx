@@ -42,6 +42,8 @@ cdef dict VARIABLE_IDS = {
     "proxy_protocol_server_addr": V_PROXY_PROTOCOL_SERVER_ADDR, "proxy_protocol_server_port": V_PROXY_PROTOCOL_SERVER_PORT,
     "proxy_protocol_tlv_": V_PROXY_PROTOCOL_TLV_, "limit_req_status": V_LIMIT_REQ_STATUS,
     "realip_remote_addr": V_REALIP_REMOTE_ADDR, "realip_remote_port": V_REALIP_REMOTE_PORT,
+    "ssl_preread_server_name": V_SSL_PREREAD_SERVER_NAME, "ssl_preread_protocol": V_SSL_PREREAD_PROTOCOL,
+    "ssl_preread_alpn_protocols": V_SSL_PREREAD_ALPN_PROTOCOLS,
 }
 VARIABLES = frozenset(VARIABLE_IDS)
 
@@ -277,13 +279,16 @@ cdef class Compiled:
         s.target = compile_value(self, server.target) if server.target is not None else NULL
         s.show = server.show
         s.plain = (s.settings.ups != NULL and not s.show and s.settings.nops == 0 and not server.access
-                   and server.realip is None)
+                   and server.realip is None and not server.ssl_preread)
         s.buffer = min(server.buffer_size or SCRATCH, SCRATCH)    # nginx would hang with 0
         s.delay = not server.tcp_nodelay
         s.send_proxy_protocol = {"off": 0, "on": 1, "v2": 2}[server.proxy_protocol]
         s.cut = not server.half_close
         s.tls = compile_tls_of(self, server.tls)
         s.settings.up_tls = compile_tls_up(self, server.proxy_tls)
+        s.preread = server.ssl_preread
+        s.preread_buffer = min(server.preread_buffer_size, 0x7FFFFFFF)
+        s.preread_timeout = server.preread_timeout_ms
         return s
 
     cdef int limits(self, Server* s, settings) except -1:

@@ -146,6 +146,7 @@ ctypedef struct Request:    # one exchange of a client with an upstream; lies at
     uint32_t local_len      # of local
     char* local             # proxy_bind: the sockaddr that connections come from
     OwnAddress* own         # the client's own address, where realip has replaced it; or NULL
+    ClientHello* hello      # ssl_preread: what the client asks for; NULL: it is off, or that was no hello
     Peer* direct            # the one server of a proxy_pass whose variables gave an address
     Peer** tried            # servers that failed this request (compared, never followed)
     Str key                 # of `hash`; p NULL: not worked out yet

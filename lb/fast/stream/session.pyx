@@ -1,7 +1,8 @@
 """What a stream server does before it passes bytes, or instead of it: realip, allow, `set`, `return`, a server by a value.
 
-    tcp_begin -> session_start -> session_return, session_show -> (the text has been sent) -> S_LINGERING
-                               -> session_target -> up_start
+    tcp_begin -> session_start -> (preread_begin, with ssl_preread) -> session_go
+    session_go -> session_return, session_show -> (the text has been sent) -> S_LINGERING
+               -> session_target -> up_start
 """
 
 
@@ -14,6 +15,14 @@ cdef void session_start(Request* r) noexcept nogil:
         return
     if r.settings.nops and rewrite_run(r, r.settings.ops, r.settings.nops):
         return
+    if r.stream.preread:
+        preread_begin(r)
+    else:
+        session_go(r)
+
+
+cdef void session_go(Request* r) noexcept nogil:
+    """What comes before a server is done: an answer of our own, or the server."""
     if r.stream.show:
         session_show(r)
     elif r.stream.text != NULL:

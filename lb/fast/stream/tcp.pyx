@@ -44,6 +44,9 @@ cdef void tcp_connected(Request* r) noexcept nogil:
     if r.stream.send_proxy_protocol and r.up_tls == NULL and not proxy_protocol_send(r):
         tcp_end(r)
         return
+    if r.flags & RQ_TCP and not preread_send(r):
+        tcp_end(r)
+        return
     tcp_move_both(r)
 
 
@@ -56,6 +59,8 @@ cdef void tcp_event(Conn* c) noexcept nogil:
         tcp_move_both(r)
     elif r.phase == PH_ANSWERED:
         session_returning(r)
+    elif r.phase == PH_ROUTING:
+        preread_read(r)
     elif c.ready & R_ERR and c == r.client:      # the client has gone before there was a server
         up_abandon(r)
         tcp_end(r)
@@ -180,6 +185,9 @@ cdef bint tcp_splice(Conn* a, Conn* b) noexcept nogil:
 cdef void tcp_timeout(Conn* c) noexcept nogil:
     if c.req == NULL:                   # lingering
         conn_close(c)
+        return
+    if c.req.phase == PH_ROUTING:
+        preread_over(c.req, 200)
         return
     log_request(LOG_INFO, c.req, b"connection timed out", ETIMEDOUT, b"while proxying connection")
     tcp_end(c.req)

@@ -1,5 +1,5 @@
 """Variables about a client that are neither its request's nor its connection's own: what a PROXY header said, the address
-that realip has replaced, what limit_req did.
+that realip has replaced, what limit_req did, what ssl_preread saw.
 """
 
 from libc.stdint cimport uint8_t, uint32_t
@@ -7,6 +7,7 @@ from lb.fast.io.sockaddr cimport sockaddr_write, sockaddr_write_port
 from lb.fast.io.buf cimport buf_data
 from lb.fast.types cimport Conn, ProxyProtocol, LIMIT_DELAYED, LIMIT_NONE, LIMIT_PASSED, LIMIT_REJECTED, Out, Piece, Request, Str
 from lb.fast.stream.proxy_protocol cimport proxy_protocol_tlv
+from lb.fast.stream.client_hello cimport hello_version
 from lb.fast.io.writer cimport out_str, out_text, out_uint
 from lb.fast.route.variables.upstream cimport var_missing
 from lb.fast.c.sys cimport memcmp, ntohs, sockaddr_in
@@ -15,6 +16,7 @@ cdef enum Origin:           # Variable numbers of their own, behind those of rou
     V_ORIGIN = 2000
     V_PROXY_PROTOCOL_ADDR, V_PROXY_PROTOCOL_PORT, V_PROXY_PROTOCOL_SERVER_ADDR, V_PROXY_PROTOCOL_SERVER_PORT
     V_PROXY_PROTOCOL_TLV_, V_REALIP_REMOTE_ADDR, V_REALIP_REMOTE_PORT, V_LIMIT_REQ_STATUS
+    V_SSL_PREREAD_SERVER_NAME, V_SSL_PREREAD_PROTOCOL, V_SSL_PREREAD_ALPN_PROTOCOLS
 
 
 cdef inline void var_client(Out* o, Request* r, Piece* v) noexcept nogil:
@@ -30,8 +32,24 @@ cdef inline void var_client(Out* o, Request* r, Piece* v) noexcept nogil:
         sockaddr_write_port(o, sa, n)
     elif v.var == V_LIMIT_REQ_STATUS:
         var_limit_status(o, r.limited)
+    elif v.var >= V_SSL_PREREAD_SERVER_NAME:
+        var_hello(o, r, v.var)
     else:
         var_proxy_protocol(o, r.client, v)
+
+
+cdef inline void var_hello(Out* o, Request* r, int var) noexcept nogil:
+    """Empty while the hello is not whole; missing where it was none."""
+    if r.hello == NULL:
+        var_missing(o)
+    elif not r.hello.done:
+        return
+    elif var == V_SSL_PREREAD_SERVER_NAME:
+        out_str(o, r.hello.name)
+    elif var == V_SSL_PREREAD_PROTOCOL:
+        out_text(o, hello_version(r.hello.version))
+    else:
+        out_str(o, r.hello.alpn)
 
 
 cdef inline void var_limit_status(Out* o, int status) noexcept nogil:

@@ -101,7 +101,7 @@ cdef bint tls_lazy_set(SSL* ssl, Tls* t, TlsPair* pair, Str file, Str key) noexc
     for i in range(1, pair.n):
         if SSL_add1_chain_cert(ssl, pair.chain[i]) != 1:
             return tls_lazy_complain(t, b"certificate", file, b"SSL_add1_chain_cert()", 0)
-    if SSL_use_PrivateKey(ssl, pair.key) != 1:
+    if X509_check_private_key(pair.chain[0], pair.key) != 1 or SSL_use_PrivateKey(ssl, pair.key) != 1:
         return tls_lazy_complain(t, b"certificate key", key, b"SSL_use_PrivateKey()", 0)
     return True
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import os
-import ssl
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from signal import SIGHUP
-from socket import create_connection
 
 import pytest
 
@@ -16,6 +14,7 @@ from lb.config import ConfigError, load
 from tests.certificates import Pair, make, openssl
 from tests.harness.lb import Lb
 from tests.harness.wait import wait_for
+from tests.test_tls_watch import shown
 
 CONF = """events {{}}
 http {{
@@ -209,16 +208,6 @@ def test_certificate_cache(tmp_path: Path, words: str, text: str) -> None:
 
 
 # ---- a running lb
-
-
-def shown(port: int, name: str = "a.test") -> bytes:
-    """The certificate that a client gets, as DER."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    with create_connection(("127.0.0.1", port), 10) as sock, context.wrap_socket(sock, server_hostname=name) as wrapped:
-        found = wrapped.getpeercert(binary_form=True)
-        assert found is not None
-        return found
 
 
 def test_the_old_one_stays_at_a_reload(run_lb: Callable[..., Lb], tmp_path: Path, good: Pair) -> None:

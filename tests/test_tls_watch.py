@@ -46,16 +46,16 @@ def other(tmp_path: Path) -> Pair:
 
 
 @contextmanager
-def talking(port: int) -> Iterator[ssl.SSLSocket]:
+def talking(port: int, name: str = "a.test") -> Iterator[ssl.SSLSocket]:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    with create_connection(("127.0.0.1", port), 30) as sock, context.wrap_socket(sock, server_hostname="a.test") as made:
+    with create_connection(("127.0.0.1", port), 30) as sock, context.wrap_socket(sock, server_hostname=name) as made:
         yield made
 
 
-def shown(port: int) -> bytes:
+def shown(port: int, name: str = "a.test") -> bytes:
     """The certificate that a client gets, as DER."""
-    with talking(port) as client:
+    with talking(port, name) as client:
         return client.getpeercert(binary_form=True) or b""
 
 

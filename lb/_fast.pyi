@@ -63,8 +63,8 @@ def tls_facts(der: bytes) -> CertificateFacts:
     """What a certificate says of itself. Raises ValueError."""
 
 def tls_missing_issuer(chain: Sequence[bytes]) -> tuple[int, str, bool] | None:
-    """(place in the chain, issuer, does it say where that is to be had) of the first certificate whose issuer is neither
-    in the chain nor trusted by this machine; None: there is none such. `chain`: DER of each. Raises ValueError.
+    """(place in the chain, issuer, does it say where that is to be had) of the first certificate whose issuer is
+    neither in the chain nor trusted by this machine; None: there is none such. `chain`: DER of each. Raises ValueError.
     """
 
 def tls_security_level(ciphers: str) -> int:
@@ -122,7 +122,7 @@ class Engine:
         SIGUSR1, SIGHUP, SIGWINCH, in its main thread before it starts any other thread.
         """
     def renew(self, place: int, conf: TlsServer, keys: Sequence[bytes]) -> None:
-        """One thread, beside the loop: handshakes that begin after the present turn use this at that place of Config.tls.
+        """One thread, beside the loop: handshakes that begin after this turn use this at that place of Config.tls.
 
         Raises ValueError.
         """

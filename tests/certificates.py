@@ -76,7 +76,7 @@ def make(
     digest: str = "sha256",
     extra: str = "",
 ) -> Pair:
-    """`names`: of its SAN ("DNS:x", "IP:y"; a plain one is a DNS name); without any it has a CN alone. `days`: from now."""
+    """`names`: of its SAN ("IP:y"; a plain one is a DNS name); without any it has a CN alone. `days`: from now."""
     pair, (kind, _, size) = Pair(directory, name), key.partition(":")
     option = f"ec_paramgen_curve:{size}" if kind == "ec" else f"rsa_keygen_bits:{size}"
     openssl("genpkey", "-algorithm", kind, "-pkeyopt", option, "-out", str(pair.key))

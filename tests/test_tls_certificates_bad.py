@@ -136,10 +136,11 @@ def test_a_key_of_another(tmp_path: Path, good: Pair) -> None:
 
 def test_the_second_pair_is_the_bad_one(tmp_path: Path, good: Pair) -> None:
     other = make(tmp_path, "other", key="rsa:2048")
-    more = CONF.replace("ssl_certificate {pem};", f"ssl_certificate {good.pem}; ssl_certificate_key {good.key};\n ssl_certificate {{pem}};")
-    text, line, _ = problem(tmp_path, other.pem, good.key, more.replace("ssl_certificate_key {key}", "ssl_certificate_key\n {key}"))
+    first = f"ssl_certificate {good.pem}; ssl_certificate_key {good.key};\n"
+    more = CONF.replace("ssl_certificate {pem};", f"{first} ssl_certificate {{pem}};")
+    text, line, _ = problem(tmp_path, other.pem, good.key, more)
     assert text.startswith(f'SSL_CTX_use_PrivateKey("{good.key}") failed (SSL: error:'), text
-    assert line in (5, 7)  # the key of both
+    assert line in (5, 7)  # it is the key of both
 
 
 def test_encrypted_key(tmp_path: Path, good: Pair) -> None:
@@ -169,7 +170,8 @@ def test_too_weak_for_openssl(tmp_path: Path, key: str) -> None:
 def test_unreadable(tmp_path: Path, good: Pair) -> None:
     file = tmp_path / "x.conf"
     file.write_text(CONF.format(pem=good.pem, key=good.key))
-    code = "import os, sys; from lb.config import load; import lb.config.tls_files; os.setuid(65534); load(sys.argv[1], prefix='/tmp')"
+    code = "import os, sys; from lb.config import load; import lb.config.tls_files; os.setuid(65534); "
+    code += "load(sys.argv[1], prefix='/tmp')"
     os.chmod(good.key, 0o600)
     for one in (file, *file.parents, *good.key.parents):
         if str(one).startswith("/tmp/"):
@@ -213,7 +215,9 @@ def test_certificate_cache(tmp_path: Path, words: str, text: str) -> None:
 def test_the_old_one_stays_at_a_reload(run_lb: Callable[..., Lb], tmp_path: Path, good: Pair) -> None:
     pair = make(tmp_path, "pair", "a.test")
     lb = run_lb(
-        'http { server { listen 127.0.0.1:@http@ ssl; ssl_certificate @pem@; ssl_certificate_key @key@; return 200 "x"; } }',
+        """http { server {
+            listen 127.0.0.1:@http@ ssl; ssl_certificate @pem@; ssl_certificate_key @key@; return 200 "x";
+        } }""",
         pem=pair.pem, key=pair.key,
     )  # fmt: skip
     before = pair.der()

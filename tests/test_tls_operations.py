@@ -1,4 +1,4 @@
-"""TLS made for operations: warnings, what the status port tells, certificates that variables name, keys that are nowhere."""
+"""TLS made for operations: warnings, the status port, certificates that variables name, keys that are nowhere."""
 
 from __future__ import annotations
 
@@ -18,12 +18,15 @@ import requests
 
 from lb.config import load
 from tests.certificates import Pair, make
-from tests.harness.backend import HttpBackend
+from tests.harness.backend import HttpBackend, RawBackend, echo
 from tests.harness.browser import Browser, Tab, find
 from tests.harness.lb import Lb
 from tests.harness.wait import wait_for
 from tests.test_tls_watch import get, shown, talking
 
+WEAK = 'the key of the certificate "PEM" is weak: {} of {} bits, {} are the least that is safe'
+IDLE = 'the certificate "PEM" is for "{}": no server_name that uses it ("{}") is among them'
+BARE = "no certificate of the server is for its server_name "
 SERVER = """
     server {{
         listen 127.0.0.1:8443 ssl;
@@ -79,8 +82,8 @@ def test_chains(tmp_path: Path, warnings: Callable[..., list[str]]) -> None:
     lone = leaf.pem.read_bytes()
     (said,) = warnings(leaf)
     assert said == (
-        f'the chain of the certificate "{leaf.pem}" is not whole: its issuer "CN=middle" is neither in the file nor trusted '
-        "by this machine; clients that do not have it refuse the certificate"
+        f'the chain of the certificate "{leaf.pem}" is not whole: its issuer "CN=middle" is neither in the file nor '
+        "trusted by this machine; clients that do not have it refuse the certificate"
     )
     leaf.pem.write_bytes(lone + middle.pem.read_bytes())
     assert warnings(leaf) == []  # the root is the clients' own
@@ -94,11 +97,26 @@ def test_chains(tmp_path: Path, warnings: Callable[..., list[str]]) -> None:
     assert '"CN=root" is neither in the file nor trusted' in said
 
 
+def test_an_issuer_that_this_machine_trusts(tmp_path: Path) -> None:
+    root, stranger = make(tmp_path, "root", is_ca=True), make(tmp_path, "stranger", is_ca=True)
+    pair = make(tmp_path, "leaf", "a.test", signer=root)
+    (tmp_path / "x.conf").write_text("events {}\nhttp {" + SERVER.format(pair=pair, names="a.test", more="") + "}\n")
+    code = "import sys; from lb.config import load; print(len(load(sys.argv[1], prefix='/tmp').warnings))"
+    for trusted, count in ((root, b"0\n"), (stranger, b"1\n")):
+        env = os.environ | {"SSL_CERT_FILE": str(trusted.pem)}
+        command = [sys.executable, "-c", code, str(tmp_path / "x.conf")]
+        assert subprocess.run(command, capture_output=True, check=True, env=env).stdout == count
+
+
+def test_a_server_that_shows_no_certificate(tmp_path: Path, warnings: Callable[..., list[str]]) -> None:
+    assert warnings(make(tmp_path, "one", "a.test", days=(-9, -1)), "b.test", "ssl_reject_handshake on;") == []
+
+
 @pytest.mark.parametrize(
     ("key", "digest", "texts"),
     [
-        ("rsa:1024", "sha256", ["the key of the certificate \"PEM\" is weak: RSA of 1024 bits, 2048 are the least that is safe"]),
-        ("ec:secp224r1", "sha256", ["the key of the certificate \"PEM\" is weak: EC of 224 bits, 256 are the least that is safe"]),
+        ("rsa:1024", "sha256", [WEAK.format("RSA", 1024, 2048)]),
+        ("ec:secp224r1", "sha256", [WEAK.format("EC", 224, 256)]),
         ("rsa:2048", "sha1", ['"CN=leaf" of the certificate "PEM" is signed with SHA1, which is not safe']),
     ],
 )  # fmt: skip
@@ -123,12 +141,12 @@ def test_weak(tmp_path: Path, warnings: Callable[..., list[str]], key: str, dige
         ("a.test", "~^.*$", ""),
         ("IP:127.0.0.1", "127.0.0.1", ""),
         ("a.test b.test", "b.test", ""),
-        ("b.test", "a.test", 'the certificate "PEM" is for "b.test": no server_name that uses it ("a.test") is among them'),
-        ("*.a.test", "x.y.a.test", 'the certificate "PEM" is for "*.a.test": no server_name that uses it ("x.y.a.test") is among them'),
-        ("*.a.test", "a.test", 'the certificate "PEM" is for "*.a.test": no server_name that uses it ("a.test") is among them'),
-        ("a.test", "a.test b.test", 'no certificate of the server is for its server_name "b.test"'),
-        ("x.a.test", "*.a.test", 'no certificate of the server is for its server_name "*.a.test"'),
-        ("a.test", "a.test b c d e f", 'no certificate of the server is for its server_name "b", "c", "d" and 2 more'),
+        ("b.test", "a.test", IDLE.format("b.test", "a.test")),
+        ("*.a.test", "x.y.a.test", IDLE.format("*.a.test", "x.y.a.test")),
+        ("*.a.test", "a.test", IDLE.format("*.a.test", "a.test")),
+        ("a.test", "a.test b.test", BARE + '"b.test"'),
+        ("x.a.test", "*.a.test", BARE + '"*.a.test"'),
+        ("a.test", "a.test b c d e f", BARE + '"b", "c", "d" and 2 more'),
     ],
 )  # fmt: skip
 def test_names(tmp_path: Path, warnings: Callable[..., list[str]], certified: str, names: str, text: str) -> None:
@@ -140,7 +158,8 @@ def test_names_of_all_servers_and_certificates_count(tmp_path: Path, warnings: C
     pair, second = make(tmp_path, "one", "a.test"), make(tmp_path, "two", "b.test", key="rsa:2048")
     both = f"ssl_certificate {second.pem}; ssl_certificate_key {second.key};"
     assert warnings(pair, "a.test b.test", both) == []
-    assert warnings(pair, "a.test b.test", both, SERVER + SERVER.replace("{names}", "b.test").replace("8443", "8444")) == []
+    other = SERVER.replace("{names}", "b.test").replace("8443", "8444")
+    assert warnings(pair, "a.test b.test", both, SERVER + other) == []
 
 
 def test_key_rights(tmp_path: Path, warnings: Callable[..., list[str]]) -> None:
@@ -155,7 +174,7 @@ def test_dead_versions(tmp_path: Path, warnings: Callable[..., list[str]]) -> No
     pair = make(tmp_path, "one", "a.test")
     assert warnings(pair, more="ssl_protocols TLSv1.2 TLSv1.3;") == []
     (said,) = warnings(pair, more="ssl_protocols TLSv1 TLSv1.1 TLSv1.2;")
-    assert re.fullmatch(r'"TLSv1 TLSv1.1" of "ssl_protocols" have no effect: OpenSSL refuses .* level [1-5]', said), said
+    assert said.startswith('"TLSv1 TLSv1.1" of "ssl_protocols" have no effect: OpenSSL refuses it at security level')
     assert warnings(pair, more="ssl_protocols TLSv1 TLSv1.2; ssl_ciphers ALL@SECLEVEL=0;") == []
 
 
@@ -165,7 +184,10 @@ def test_dead_versions(tmp_path: Path, warnings: Callable[..., list[str]]) -> No
 def test_said_at_the_check_the_start_and_a_reload(run_lb: Callable[..., Lb], tmp_path: Path) -> None:
     pair = make(tmp_path, "one", "a.test", days=(-30, -1))
     lb = run_lb(
-        'http { server { listen 127.0.0.1:@http@ ssl; server_name a.test; ssl_certificate @pem@; ssl_certificate_key @key@; return 200 "x"; } }',
+        """http { server {
+            listen 127.0.0.1:@http@ ssl; server_name a.test;
+            ssl_certificate @pem@; ssl_certificate_key @key@; return 200 "x";
+        } }""",
         pem=pair.pem, key=pair.key,
     )  # fmt: skip
     said = f'[warn] the certificate "{pair.pem}" has expired on '
@@ -184,7 +206,9 @@ http {
         ssl_certificate @pem@; ssl_certificate_key @key@;
         location / { proxy_pass http://@backend@; }
     }
-    server { listen 127.0.0.1:@http@ ssl; server_name soon.test; ssl_certificate @soon@; ssl_certificate_key @soon_key@; }
+    server {
+        listen 127.0.0.1:@http@ ssl; server_name soon.test; ssl_certificate @soon@; ssl_certificate_key @soon_key@;
+    }
 }
 """
 
@@ -209,7 +233,8 @@ def test_metrics(page: Lb) -> None:
     with talking(page.port("http")) as client:
         get(client)
     text = requests.get(f"http://127.0.0.1:{page.port('status')}/metrics", timeout=30).text
-    found = re.findall(r'^lb_tls_certificate_not_after_timestamp_seconds\{file="([^"]*)",name="([^"]*)",serial="\w+"\} (\S+)$', text, re.M)  # fmt: skip
+    line = r'^lb_tls_certificate_not_after_timestamp_seconds\{file="([^"]*)",name="([^"]*)",serial="\w+"\} (\S+)$'
+    found = re.findall(line, text, re.M)
     assert [(Path(file).name, name) for file, name, _ in found] == [("one.pem", "a.test"), ("two.pem", "soon.test")]
     answer = requests.get(f"http://127.0.0.1:{page.port('status')}/status.json", timeout=30).json()
     assert [float(at) for _, _, at in found] == [one["not_after"] for one in answer["certificates"]]
@@ -281,6 +306,23 @@ def test_a_certificate_for_each_name(run_lb: Callable[..., Lb], shelf: dict[str,
     assert shown(lb.port("http"), "a.test") == shelf["b.test"].der()  # nothing is kept
 
 
+def test_a_stream_server(
+    run_lb: Callable[..., Lb], raw_backend: Callable[..., RawBackend], shelf: dict[str, Pair]
+) -> None:
+    lb = run_lb(
+        """stream { server {
+            listen 127.0.0.1:@tcp@ ssl; proxy_pass @backend@; ssl_certificate_cache max=10;
+            ssl_certificate @shelf@/$ssl_server_name.pem; ssl_certificate_key @shelf@/$ssl_server_name.key;
+        } }""",
+        backend=raw_backend(echo).address, shelf=shelf["a.test"].directory,
+    )  # fmt: skip
+    for name in ("a.test", "b.test", "a.test"):
+        with talking(lb.port("tcp"), name) as client:
+            assert client.getpeercert(binary_form=True) == shelf[name].der()
+            client.sendall(b"hello")
+            assert client.recv(100) == b"hello"
+
+
 def test_no_certificate_for_a_name(run_lb: Callable[..., Lb], shelf: dict[str, Pair]) -> None:
     lb = lazy(run_lb, shelf)
     where = shelf["a.test"].directory
@@ -335,14 +377,16 @@ def test_data(run_lb: Callable[..., Lb], tmp_path: Path) -> None:
         http {
             map $remote_addr $certificate { default "@pem@"; }
             map $remote_addr $secret { default "@key@"; }
-            server { listen 127.0.0.1:@http@ ssl; ssl_certificate data:$certificate; ssl_certificate_key data:$secret; return 200 "x"; }
-            server { listen 127.0.0.1:@bad@ ssl; ssl_certificate data:$certificate; ssl_certificate_key data:x$remote_addr; return 200 "x"; }
+            ssl_certificate data:$certificate;
+            server { listen 127.0.0.1:@http@ ssl; ssl_certificate_key data:$secret; return 200 "x"; }
+            server { listen 127.0.0.1:@bad@ ssl; ssl_certificate_key data:x$remote_addr; return 200 "x"; }
         }
         """,
         pem=pair.pem.read_text(), key=pair.key.read_text(),
     )  # fmt: skip
     assert shown(lb.port("http")) == pair.der()
-    subprocess.run(["openssl", "s_client", "-connect", f"127.0.0.1:{lb.port('bad')}"], input=b"", capture_output=True, check=False)
+    bad = f"127.0.0.1:{lb.port('bad')}"
+    subprocess.run(["openssl", "s_client", "-connect", bad], input=b"", capture_output=True, check=False)
     assert 'cannot load certificate key "data:": PEM_read_bio_PrivateKey() failed (SSL: error:' in lb.log
 
 
@@ -365,8 +409,8 @@ def test_no_text_has_a_key(run_lb: Callable[..., Lb], http_backend: Callable[...
     wait_for(lambda: "is not used, the old one stays" in lb.log, lambda: lb.log)
     said = [lb.command("-T"), lb.command("-t")]
     texts = [one.stdout.encode() + one.stderr.encode() for one in said] + [lb.log.encode("utf-8", "replace")]
-    for path in ("status.json", "metrics", "", "upstream_show", "upstream_show.json", "healthz"):
-        texts.append(requests.get(f"http://127.0.0.1:{lb.port('status')}/{path}", timeout=30).content)
+    paths = ("status.json", "metrics", "", "upstream_show", "upstream_show.json", "healthz")
+    texts += [requests.get(f"http://127.0.0.1:{lb.port('status')}/{path}", timeout=30).content for path in paths]
     assert any(b"a.test" in text for text in texts)
     for text in texts:
         for number in numbers:
@@ -404,7 +448,9 @@ def test_a_process_with_keys_makes_no_core(run_lb: Callable[..., Lb], tmp_path: 
     plain = run_lb(f'{user} http {{ server {{ listen 127.0.0.1:@plain@; return 200 "x"; }} }}')
     assert aborted(plain).endswith("(core dumped)")
     lb = run_lb(
-        f'{user} http {{ server {{ listen 127.0.0.1:@http@ ssl; ssl_certificate @pem@; ssl_certificate_key @key@; return 200 "x"; }} }}',
+        f"""{user} http {{ server {{
+            listen 127.0.0.1:@http@ ssl; ssl_certificate @pem@; ssl_certificate_key @key@; return 200 "x";
+        }} }}""",
         pem=pair.pem, key=pair.key,
     )  # fmt: skip
     assert aborted(lb).endswith("exited on signal 6")

@@ -1,4 +1,4 @@
-"""Certificates and keys that variables name: they are loaded during the handshake, not when the configuration is read."""
+"""Certificates and keys that variables name: loaded during the handshake, not when the configuration is read."""
 
 from __future__ import annotations
 

@@ -42,7 +42,8 @@ cdef int tls_lazy_take(SSL* ssl, void* arg) noexcept nogil:
     if t == NULL or t.conf.nlazy == 0:
         return 1
     if t.name.n and memchr(t.name.p, c"/", t.name.n) != NULL:
-        log_client(LOG_ERR, t.conn, b"cannot load certificate: the server name of the ClientHello has a slash, while SSL handshaking")
+        log_client(LOG_ERR, t.conn,
+                   b"cannot load certificate: the server name of the ClientHello has a slash, while SSL handshaking")
         return 0
     r = request_new(t.conn, 512)
     if r == NULL:

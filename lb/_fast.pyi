@@ -56,7 +56,10 @@ def tls_certificates(pem: bytes, trusted: bool = True) -> tuple[bytes, ...]:
 def tls_key(pem: bytes, passwords: Sequence[bytes] = ()) -> bytes:
     """The private key of a PEM text, as DER; each password is tried. Raises ValueError with nginx's words."""
 
-def tls_check(conf: TlsServer, keys: Sequence[bytes]) -> None:
+def tls_crls(pem: bytes) -> tuple[bytes, ...]:
+    """All lists of revoked certificates of a PEM text, as DER. Raises ValueError."""
+
+def tls_check(conf: TlsServer | TlsClient, keys: Sequence[bytes]) -> None:
     """Does OpenSSL take it? `keys`: of its certificates, as DER. Raises ValueError."""
 
 def tls_facts(der: bytes) -> CertificateFacts:

@@ -11,7 +11,7 @@ import time
 from collections import namedtuple
 
 from lb import __version__
-from lb.model import Break, If, ProxyPass, Return, Rewrite, Set, UpstreamShow, Var
+from lb.model import Break, If, ProxyPass, Return, Rewrite, Set, TlsServer, UpstreamShow, Var
 from lb.syslog import head_text
 
 from cpython.bytearray cimport PyByteArray_AS_STRING
@@ -113,6 +113,7 @@ include "fast/upstream/balance/random.pyx"
 include "fast/upstream/balance/methods.pyx"       # their table, and the choice
 include "fast/upstream/peer.pyx"              # a server: its life, passive health, how long it takes
 include "fast/upstream/pool.pyx"              # upstream connections that wait for the next request
+include "fast/tls/upstream.pyx"               # TLS to servers
 include "fast/upstream/outgoing.pyx"          # sockets to servers: options, proxy_bind
 include "fast/upstream/upstream.pyx"          # choose, connect, reuse, fail over
 include "fast/http/upgrade.pyx"               # 101 and 103

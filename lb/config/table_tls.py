@@ -29,7 +29,7 @@ def password_file(scope: Scope, node: Node) -> None:
     except OSError as error:
         raise Refused(f'open() "{name}" failed ({error.errno}: {error.strerror})') from None
     scope.values[node.name] = [line for line in lines if line]
-    scope.values["ssl_password_file name"] = name
+    scope.values[f"{node.name} name"] = name
 
 
 def protocols(scope: Scope, node: Node) -> None:

@@ -135,7 +135,9 @@ def _place(message: str, pairs: list[tuple[str, Node]], keys: list[tuple[str, No
     return pairs[0][1] if pairs else None
 
 
-def pair(scope: Scope, certificate: tuple[str, Node], key: tuple[str, Node]) -> Certificate:
+def pair(
+    scope: Scope, certificate: tuple[str, Node], key: tuple[str, Node], passwords_of: str = "ssl_password_file"
+) -> Certificate:
     """Read a certificate with its chain, and its key. Raises Refused with the place of the directive."""
     from lb.config.tls_files import BadFile, read_pair
 
@@ -143,9 +145,9 @@ def pair(scope: Scope, certificate: tuple[str, Node], key: tuple[str, Node]) -> 
     known = scope.reader.tls_files.get((file, key[0]))
     if known is not None:
         return known
-    passwords = scope.inherited("ssl_password_file", ())
+    passwords = scope.inherited(passwords_of, ())
     try:
-        made = read_pair(file, key[0], scope.inherited("ssl_password_file name", ""), passwords, node.where)
+        made = read_pair(file, key[0], scope.inherited(f"{passwords_of} name", ""), passwords, node.where)
     except BadFile as bad:
         place = key[1] if bad.key else node
         raise Refused(str(bad), bad.hint, file=place.file, line=place.line) from None

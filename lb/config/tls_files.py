@@ -47,6 +47,11 @@ def read_pair(file: str, key_file: str, password_file: str, passwords: Sequence[
     return Certificate(file, key_file, chain, tls_keys.keep(key), facts, password_file, (stamp, key_stamp), where)
 
 
+def read(file: str, complaint: str, parse: Callable[[bytes], T]) -> T:
+    """What a file of PEM comes to. Raises BadFile: `complaint`: and why."""
+    return _parsed(_read(file, f"{complaint}: ")[0], f"{complaint}: ", parse)
+
+
 def passwords_of(file: str) -> list[bytes]:
     """One on a line. Raises OSError."""
     with open(file, "rb") as stream:

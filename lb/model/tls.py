@@ -60,8 +60,16 @@ class TlsServer:
     lazy_cache: tuple[int, int, int] | None = None  # ssl_certificate_cache: max, inactive and valid in ms
 
 
-@dataclass(slots=True)
-class TlsKeys:
-    """Private keys of Config.tls, as DER; they never leave the process that reads them but by `Compiled`."""
+@dataclass(frozen=True, slots=True)
+class TlsClient:
+    """What a location, or a server of stream{}, says of TLS to its servers. Equal ones share an SSL_CTX."""
 
-    by_digest: dict[bytes, bytes] = field(default_factory=dict, repr=False)
+    certificates: tuple[Certificate, ...] = ()  # one, or none
+    protocols: tuple[str, ...] = ("TLSv1.2", "TLSv1.3")
+    ciphers: str = "DEFAULT"
+    verify: bool = False
+    verify_depth: int = 1
+    trusted: tuple[bytes, ...] = ()  # DER of authorities
+    crls: tuple[bytes, ...] = ()  # DER of lists of revoked certificates
+    session_reuse: bool = True
+    in_stream: bool = False

@@ -65,7 +65,8 @@ cdef class Compiled:
     cdef int fd                 # the memory until then
     cdef int secrets            # private keys, until the contexts are made
     cdef dict keys              # of them, by digest
-    cdef list contexts          # TlsContext, one for each of Config.tls
+    cdef list contexts          # TlsContext, one for each of Config.tls and then of Config.tls_up
+    cdef int tls_servers        # how many of them are of Config.tls
     cdef Regex* next            # without machine code yet, as all behind it
     # while it is filled
     cdef dict zones             # limit_req_zone -> its LimitZone*
@@ -116,7 +117,7 @@ cdef class Compiled:
         compile_secrets_write(self.secrets, keys)
 
     def step(self, tls=()):
-        """After `fill`: a bounded part of what is left to be done. `tls`: Config.tls. True: that was all.
+        """After `fill`: a bounded part of what is left to be done. `tls`: Config.tls and Config.tls_up. True: that was all.
 
         Raises OSError; ValueError: not filled, or OpenSSL does not take what it took when the file was checked.
         """
@@ -189,7 +190,7 @@ cdef class Compiled:
         self.upstreams_init(config.upstreams)
         conf.max_fields = max([MAX_FIELDS] + [one.settings.max_headers for listener in config.listeners for one in listener.http])
         compile_upstream_names(self, config)
-        compile_tls(self, config.tls)
+        compile_tls(self, config)
         conf.nlisteners = len(config.listeners)
         conf.listeners = <Listener*> self.mem(conf.nlisteners * sizeof(Listener))
         for i, listener in enumerate(config.listeners):
@@ -282,6 +283,7 @@ cdef class Compiled:
         s.send_proxy_protocol = {"off": 0, "on": 1, "v2": 2}[server.proxy_protocol]
         s.cut = not server.half_close
         s.tls = compile_tls_of(self, server.tls)
+        s.settings.up_tls = compile_tls_up(self, server.proxy_tls)
         return s
 
     cdef int limits(self, Server* s, settings) except -1:
@@ -329,6 +331,7 @@ cdef class Compiled:
     cdef int handler(self, Location* l, handler) except -1:
         if isinstance(handler, ProxyPass):
             l.handler = DO_PROXY
+            l.settings.up_tls = compile_tls_up(self, handler.tls)
             if handler.url is not None:
                 l.proxy_url = compile_value(self, handler.url)
                 return 0

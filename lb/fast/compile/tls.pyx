@@ -11,22 +11,37 @@ cdef dict VERIFY = {"off": TLS_VERIFY_OFF, "on": TLS_VERIFY_ON, "optional": TLS_
                     "optional_no_ca": TLS_VERIFY_OPTIONAL_NO_CA}
 
 
-cdef int compile_tls(Compiled e, servers) except -1:
+cdef int compile_tls(Compiled e, config) except -1:
+    """Of clients first, then of servers."""
     cdef TlsConf* t
-    e.conf.ntls = len(servers)
+    e.tls_servers = len(config.tls)
+    e.conf.ntls = e.tls_servers + len(config.tls_up)
     e.conf.tls = <TlsConf*> e.mem(e.conf.ntls * sizeof(TlsConf))
-    for i, server in enumerate(servers):
-        t = &e.conf.tls[<int> i]
-        t.verify = VERIFY[server.verify_client]
-        t.own = server.record_engine == "lb"
-        t.reject = server.reject_handshake
-        t.buffer = min(max(server.buffer_size, 1), 16384)
-        t.handshake_timeout = server.handshake_timeout_ms
-        t.groups = e.text(server.groups)
-        tls_lazy_compile(e, t, server)
-        sid = hashlib.sha256(repr(server).encode()).digest()
-        memcpy(t.sid, <char*> sid, sizeof(t.sid))
+    for i, server in enumerate(config.tls):
+        compile_tls_clients(e, &e.conf.tls[<int> i], server)
+    for i, client in enumerate(config.tls_up):
+        t = &e.conf.tls[e.tls_servers + <int> i]
+        t.verify = TLS_VERIFY_ON if client.verify else TLS_VERIFY_OFF
+        t.buffer = 16384
+        t.reuse = client.session_reuse
     return 0
+
+
+cdef int compile_tls_clients(Compiled e, TlsConf* t, server) except -1:
+    t.verify = VERIFY[server.verify_client]
+    t.own = server.record_engine == "lb"
+    t.reject = server.reject_handshake
+    t.buffer = min(max(server.buffer_size, 1), 16384)
+    t.handshake_timeout = server.handshake_timeout_ms
+    t.groups = e.text(server.groups)
+    tls_lazy_compile(e, t, server)
+    sid = hashlib.sha256(repr(server).encode()).digest()
+    memcpy(t.sid, <char*> sid, sizeof(t.sid))
+    return 0
+
+
+cdef const TlsConf* compile_tls_up(Compiled e, int i) noexcept:
+    return &e.conf.tls[e.tls_servers + i] if i >= 0 else NULL
 
 
 cdef const TlsConf* compile_tls_of(Compiled e, int i) noexcept:

@@ -111,7 +111,7 @@ cdef void error_upstream(Out* o, Request* r) noexcept nogil:
     cdef Out t
     out_init(&t, target, sizeof(target))
     h1_target(&t, r)
-    out_put(o, b", upstream: \"http://", 20)
+    out_text(o, b", upstream: \"https://" if r.up_tls != NULL else b", upstream: \"http://")
     out_str(o, r.peer.name if r.peer != NULL else r.ups.name)
     if r.peer != NULL and r.peer.family == AF_UNIX:
         out_char(o, 58)

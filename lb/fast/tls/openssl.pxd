@@ -12,6 +12,7 @@ cdef extern from "<openssl/ssl.h>" nogil:
     ctypedef struct BIO_METHOD
     ctypedef struct X509
     ctypedef struct X509_NAME
+    ctypedef struct X509_CRL
     ctypedef struct X509_STORE
     ctypedef struct X509_STORE_CTX
     ctypedef struct EVP_PKEY
@@ -24,7 +25,7 @@ cdef extern from "<openssl/ssl.h>" nogil:
         TLS1_VERSION, TLS1_1_VERSION, TLS1_2_VERSION, TLS1_3_VERSION
         SSL_MODE_RELEASE_BUFFERS, SSL_MODE_ENABLE_PARTIAL_WRITE, SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER, SSL_MODE_AUTO_RETRY
         SSL_SENT_SHUTDOWN, SSL_RECEIVED_SHUTDOWN
-        SSL_SESS_CACHE_OFF, SSL_SESS_CACHE_SERVER, SSL_SESS_CACHE_NO_INTERNAL
+        SSL_SESS_CACHE_OFF, SSL_SESS_CACHE_CLIENT, SSL_SESS_CACHE_SERVER, SSL_SESS_CACHE_NO_INTERNAL
         BIO_TYPE_SOURCE_SINK, BIO_CTRL_FLUSH
     uint64_t SSL_OP_NO_SSLv3, SSL_OP_NO_TLSv1, SSL_OP_NO_TLSv1_1, SSL_OP_NO_TLSv1_2, SSL_OP_NO_TLSv1_3
     uint64_t SSL_OP_NO_COMPRESSION, SSL_OP_NO_RENEGOTIATION, SSL_OP_CIPHER_SERVER_PREFERENCE, SSL_OP_IGNORE_UNEXPECTED_EOF
@@ -99,6 +100,14 @@ cdef extern from "<openssl/ssl.h>" nogil:
     int SSL_has_pending(const SSL* s) noexcept
     void SSL_set_shutdown(SSL* s, int mode) noexcept
 
+    long SSL_set_tlsext_host_name(SSL* s, const char* name) noexcept
+    int SSL_set_session(SSL* s, SSL_SESSION* session) noexcept
+    void SSL_SESSION_free(SSL_SESSION* s) noexcept
+    void SSL_CTX_sess_set_new_cb(SSL_CTX* ctx, int (*cb)(SSL*, SSL_SESSION*) noexcept nogil) noexcept
+    X509* SSL_get_peer_certificate(const SSL* s) noexcept
+    X509_STORE* SSL_CTX_get_cert_store(const SSL_CTX* ctx) noexcept
+    void SSL_CTX_set_verify_depth(SSL_CTX* ctx, int depth) noexcept
+
     BIO_METHOD* BIO_meth_new(int type, const char* name) noexcept
     int BIO_meth_set_read(BIO_METHOD* m, int (*f)(BIO*, char*, int) noexcept nogil) noexcept
     int BIO_meth_set_write(BIO_METHOD* m, int (*f)(BIO*, const char*, int) noexcept nogil) noexcept
@@ -129,6 +138,7 @@ cdef extern from "<openssl/pem.h>" nogil:
     BIO* BIO_new_mem_buf(const void* p, int n) noexcept
     X509* PEM_read_bio_X509_AUX(BIO* b, X509** x, int (*cb)(char*, int, int, void*) noexcept, void* u) noexcept
     X509* PEM_read_bio_X509(BIO* b, X509** x, int (*cb)(char*, int, int, void*) noexcept, void* u) noexcept
+    X509_CRL* PEM_read_bio_X509_CRL(BIO* b, X509_CRL** x, int (*cb)(char*, int, int, void*) noexcept, void* u) noexcept
     EVP_PKEY* PEM_read_bio_PrivateKey(BIO* b, EVP_PKEY** k, int (*cb)(char*, int, int, void*) noexcept, void* u) noexcept
     int ERR_LIB_PEM, PEM_R_NO_START_LINE
     int ERR_GET_LIB(unsigned long e) noexcept
@@ -137,6 +147,17 @@ cdef extern from "<openssl/x509.h>" nogil:
     void X509_free(X509* x) noexcept
     int i2d_X509(X509* x, uint8_t** p) noexcept
     X509* d2i_X509(X509** x, const uint8_t** p, long n) noexcept
+    int X509_check_host(X509* x, const char* name, size_t n, unsigned int flags, char** found) noexcept
+    int X509_check_ip_asc(X509* x, const char* address, unsigned int flags) noexcept
+    const char* X509_verify_cert_error_string(long n) noexcept
+    int X509_STORE_add_cert(X509_STORE* s, X509* x) noexcept
+    int X509_STORE_add_crl(X509_STORE* s, X509_CRL* x) noexcept
+    int X509_STORE_set_flags(X509_STORE* s, unsigned long flags) noexcept
+    X509_CRL* d2i_X509_CRL(X509_CRL** x, const uint8_t** p, long n) noexcept
+    int i2d_X509_CRL(X509_CRL* x, uint8_t** p) noexcept
+    void X509_CRL_free(X509_CRL* x) noexcept
+    enum:
+        X509_V_FLAG_CRL_CHECK, X509_V_FLAG_CRL_CHECK_ALL
     int X509_check_private_key(const X509* x, const EVP_PKEY* k) noexcept
     void EVP_PKEY_free(EVP_PKEY* k) noexcept
     int i2d_PrivateKey(const EVP_PKEY* k, uint8_t** p) noexcept

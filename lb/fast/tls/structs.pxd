@@ -20,6 +20,7 @@ ctypedef struct TlsConf:    # what a server says of TLS to its clients, or a loc
     uint8_t own             # ssl_record_engine: our own records after the handshake
     uint32_t buffer         # ssl_buffer_size: most plaintext of a record
     int64_t handshake_timeout
+    uint8_t reuse           # to servers: proxy_ssl_session_reuse
     Str groups              # ssl_ecdh_curve; n 0: OpenSSL's
     TlsLazy* lazy           # in place of certificates in `ctx`
     uint32_t nlazy
@@ -51,6 +52,13 @@ ctypedef struct Tls:        # Conn.io_state of a connection with TLS
     uint16_t flags          # TlsFlag
     uint8_t nsecret         # bytes of each secret
     uint64_t why            # OpenSSL's error of what ended it
+    int64_t refused         # to servers: X509_V_* of its certificate; -1: of another name
+
+ctypedef struct TlsSession: # of a server, for its next connection (Peer.sessions)
+    TlsSession* next
+    const TlsConf* conf
+    void* session           # SSL_SESSION
+    Str name                # that the server was asked for
 
 ctypedef struct TlsWorker:  # buffers that all connections of a worker share, during one operation
     Conn* conn              # whose bytes are in them

@@ -111,6 +111,8 @@ cdef int tls_handshake(Conn* c) noexcept nogil:
     tls_enter(c, t)
     if not t.flags & (TLS_HELLO | TLS_CLIENT) and not tls_first(c, t):
         return tls_not_tls(c, t)
+    if t.flags & TLS_CLIENT:
+        t.flags |= TLS_HELLO
     ERR_clear_error()
     rc = SSL_do_handshake(<SSL*> t.ssl)
     if rc == 1:
@@ -163,6 +165,9 @@ cdef int tls_done(Conn* c, Tls* t) noexcept nogil:
         t.flags |= TLS_REUSED
     if not t.flags & TLS_CLIENT:
         tls_count_done(t)
+    if t.flags & TLS_CLIENT and not tls_server_verified(c, t):
+        tls_leave(c, t)
+        return IO_FAILED
     tls_own_begin(t)
     good = tls_leave(c, t)
     if t.part != NULL or (t.ssl != NULL and SSL_has_pending(<SSL*> t.ssl)):

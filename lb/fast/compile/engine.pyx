@@ -18,6 +18,8 @@ BUILT = {
     "mode": BUILD,
     "flags": (<bytes> LB_BUILD_FLAGS).decode(),
     "compiler": (<bytes> LB_COMPILER).decode(),
+    "openssl": (<bytes> OPENSSL_VERSION_TEXT).decode(),         # whose headers; and the one that runs
+    "openssl_runs": (<bytes> OpenSSL_version(0)).decode(),
     "cython": f"{CYTHON_HEX_VERSION >> 24}.{CYTHON_HEX_VERSION >> 16 & 255}.{CYTHON_HEX_VERSION >> 8 & 255}",
 }
 

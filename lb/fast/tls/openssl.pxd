@@ -164,6 +164,8 @@ cdef extern from "<openssl/x509.h>" nogil:
     EVP_PKEY* d2i_AutoPrivateKey(EVP_PKEY** k, const uint8_t** p, long n) noexcept
 
 cdef extern from "<openssl/crypto.h>" nogil:
+    const char* OpenSSL_version(int what) noexcept
+    const char* OPENSSL_VERSION_TEXT
     void OPENSSL_cleanse(void* p, size_t n) noexcept
     void OPENSSL_free(void* p) noexcept
 

@@ -39,7 +39,7 @@ class Compiled:
         context, one at least; `keys`: private keys as DER, by the SHA-256 of it. Raises MemoryError for one that is
         larger than what is reserved: 1 GiB.
         """
-    def step(self, tls: Sequence[TlsServer] = ()) -> bool:
+    def step(self, tls: Sequence[TlsServer | TlsClient] = ()) -> bool:
         """After `fill` has returned, here or in the child: some ms of what is left to do. True: it is done.
 
         `tls`: Config.tls. Raises OSError, and ValueError when nothing has filled it, or OpenSSL refuses a certificate.

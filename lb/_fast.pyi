@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from lb.model import Config, ErrorLog, Server, TlsServer
-from lb.model.tls import CertificateFacts
+from lb.model.tls import CertificateFacts, TlsClient
 from lb.upsync.merge import Change
 
 T = TypeVar("T")
@@ -39,7 +39,7 @@ class Compiled:
         context, one at least; `keys`: private keys as DER, by the SHA-256 of it. Raises MemoryError for one that is
         larger than what is reserved: 1 GiB.
         """
-    def step(self, tls: Sequence[TlsServer] = ()) -> bool:
+    def step(self, tls: Sequence[TlsServer | TlsClient] = ()) -> bool:
         """After `fill` has returned, here or in the child: some ms of what is left to do. True: it is done.
 
         `tls`: Config.tls. Raises OSError, and ValueError when nothing has filled it, or OpenSSL refuses a certificate.
@@ -66,8 +66,8 @@ def tls_facts(der: bytes) -> CertificateFacts:
     """What a certificate says of itself. Raises ValueError."""
 
 def tls_missing_issuer(chain: Sequence[bytes]) -> tuple[int, str, bool] | None:
-    """(place in the chain, issuer, does it say where that is to be had) of the first certificate whose issuer is neither
-    in the chain nor trusted by this machine; None: there is none such. `chain`: DER of each. Raises ValueError.
+    """(place in the chain, issuer, does it say where that is to be had) of the first certificate whose issuer is
+    neither in the chain nor trusted by this machine; None: there is none such. `chain`: DER of each. Raises ValueError.
     """
 
 def tls_security_level(ciphers: str) -> int:
@@ -125,7 +125,7 @@ class Engine:
         SIGUSR1, SIGHUP, SIGWINCH, in its main thread before it starts any other thread.
         """
     def renew(self, place: int, conf: TlsServer, keys: Sequence[bytes]) -> None:
-        """One thread, beside the loop: handshakes that begin after the present turn use this at that place of Config.tls.
+        """One thread, beside the loop: handshakes that begin after this turn use this at that place of Config.tls.
 
         Raises ValueError.
         """

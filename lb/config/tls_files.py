@@ -75,14 +75,15 @@ def _read(file: str, complaint: str) -> tuple[bytes, Stamp]:
         fd = os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a FIFO without a writer must not hold us up
     except OSError as error:
         raise BadFile(f"{complaint}open() failed ({error.errno}: {error.strerror})") from None
-    with open(fd, "rb", buffering=0) as stream:
+    try:
         found = os.fstat(fd)
         if not stat.S_ISREG(found.st_mode):
             raise BadFile(f"{complaint}it is {_kind(found.st_mode)}, not a file")
-        try:
-            pem = stream.read(MOST + 1) or b""
-        except OSError as error:
-            raise BadFile(f"{complaint}read() failed ({error.errno}: {error.strerror})") from None
+        pem = os.read(fd, MOST + 1)
+    except OSError as error:
+        raise BadFile(f"{complaint}read() failed ({error.errno}: {error.strerror})") from None
+    finally:
+        os.close(fd)
     if len(pem) > MOST:
         raise BadFile(f"{complaint}it is longer than {MOST} bytes")
     return pem, stamp_of(found)

@@ -1,4 +1,4 @@
-"""Certificates and keys that variables name: they are loaded during the handshake, not when the configuration is read."""
+"""Certificates and keys that variables name: loaded during the handshake, not when the configuration is read."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from lb.config.directive import full_path, once
 from lb.config.errors import Refused
 from lb.config.scope import Scope
 from lb.config.values import parse_number, parse_seconds
-from lb.config.variables import VARIABLES, compile_value, take_unknown
+from lb.config.variables import VARIABLES, compile_value, did_you_mean, shown, take_unknown
 from lb.model import Value, Var
 
 if TYPE_CHECKING:
@@ -55,7 +55,10 @@ def _value(scope: Scope, text: str, node: Node) -> Value:
         if not _is_known(name):
             message = f'variable "${name}" of "{node.name}" has no value during a handshake'
             raise Refused(message, file=node.file, line=node.line)
-    scope.reader.unknown += [(one, node) for one in take_unknown()]
+    for name in take_unknown():  # the whole configuration is read by now
+        if name not in scope.reader.variables:
+            hint = did_you_mean(name, scope.reader.variables)
+            raise Refused(f'unknown "{shown(name)}" variable', hint, file=node.file, line=node.line)
     return value
 
 

@@ -21,7 +21,7 @@ class Renewed:
 
 
 def renew(due: Sequence[tuple[int, TlsServer]], fd: int) -> list[Renewed]:
-    """Read and check the certificates of these; those that are good are in `fd`, with their keys, for tls_renewal_read."""
+    """Read and check the certificates of these; the good ones are in `fd`, with their keys, for tls_renewal_read."""
     found = [_renewed(place, server) for place, server in due]
     tls_renewal_write(fd, [(one.place, one.server, list(_keys(one.server))) for one in found if one.server is not None])
     return found

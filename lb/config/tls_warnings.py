@@ -45,7 +45,7 @@ def check(reader: Reader, made: Iterable[tuple[Scope, TlsServer]]) -> None:
     uses: dict[tuple[str, str], Use] = {}
     protocols: dict[str, None] = {}
     for scope, server in made:
-        for one in server.certificates:
+        for one in server.certificates if not server.reject_handshake else ():
             uses.setdefault((one.file, one.key_file), Use(one)).servers.append(scope)
         protocols.update(dict.fromkeys(of_protocols(scope, server)))
     for use in uses.values():

@@ -8,6 +8,7 @@ not load changes nothing, and is said once.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -28,6 +29,7 @@ from lb.process.loop import Loop
 LOOK_S: Final = 1.0
 READ_WITHIN_S: Final = 30.0
 CHILD_NAME: Final = "reading certificates"
+SEALS: Final = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL
 
 Stamps = tuple[Stamp, ...]
 Hand = Callable[[Generation, int], None]  # give the memory to all workers of a generation
@@ -121,7 +123,7 @@ class CertificateWatch:
         servers = [(place, generation.config.tls[place]) for place in due]
         fd = -1
         try:
-            fd = os.memfd_create("lb-keys", os.MFD_CLOEXEC)
+            fd = os.memfd_create("lb-keys", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
             child = Child(self._loop, partial(renew, servers, fd), CHILD_NAME, now + READ_WITHIN_S, (fd,))
         except OSError as error:
             if fd >= 0:
@@ -150,6 +152,7 @@ class CertificateWatch:
 
     def _use(self, reading: Reading, found: list[Renewed]) -> None:
         generation = reading.generation
+        fcntl.fcntl(reading.fd, fcntl.F_ADD_SEALS, SEALS)  # no worker can change what another reads
         for place, server, keys in _fast.tls_renewal_read(reading.fd) if any(one.server for one in found) else ():
             generation.compiled.renew(place, server, keys)
             while keys:

@@ -1,4 +1,4 @@
-"""The certificates that clients are shown, as the status port tells of them: in /status.json, on the page and in /metrics.
+"""The certificates that clients are shown, as the status port tells of them: /status.json, the page, /metrics.
 
 Of keys there is nothing here but their kind and size.
 """
@@ -91,7 +91,8 @@ def not_before(view: View) -> Iterator[Sample]:
 def info(view: View) -> Iterator[Sample]:
     for one in view.certificates:
         facts = one.certificate.facts
-        more = ("issuer", facts.issuer), ("key", f"{facts.key_type} {facts.key_bits}"), ("fingerprint", facts.fingerprint)
+        key = ("key", f"{facts.key_type} {facts.key_bits}")
+        more = ("issuer", facts.issuer), key, ("fingerprint", facts.fingerprint)
         yield (*_labels(one), *more, ("watch", "on" if one.watch else "off")), 1
 
 

@@ -26,7 +26,7 @@ def material() -> tuple[str, str]:
     """Files of a certificate and its key, made once in a process."""
     directory = Path(tempfile.mkdtemp(prefix="lb-tls-"))
     certificate, key = directory / "cert.pem", directory / "key.pem"
-    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30 -subj /CN=localhost".split()
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "30", "-subj", "/CN=localhost"]
     subprocess.run([*command, "-out", certificate, "-keyout", key], check=True, capture_output=True)
     directory.chmod(0o755)
     return str(certificate), str(key)

@@ -97,7 +97,9 @@ cdef int tls_context_pair(SSL_CTX* ctx, certificate, bytes key) except -1:
     k = d2i_AutoPrivateKey(NULL, &p, len(key))
     if k == NULL:
         raise ValueError(f'cannot load certificate key "{certificate.key_file}": {tls_said("d2i_AutoPrivateKey()")}')
-    rc = SSL_CTX_use_PrivateKey(ctx, k)
+    x = tls_x509(certificate.chain[0])      # OpenSSL itself lets a key of another kind pass
+    rc = X509_check_private_key(x, k) == 1 and SSL_CTX_use_PrivateKey(ctx, k) == 1
+    X509_free(x)
     EVP_PKEY_free(k)
     if rc != 1:
         raise ValueError(tls_said(f'SSL_CTX_use_PrivateKey("{certificate.key_file}")'))

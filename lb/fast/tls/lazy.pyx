@@ -42,7 +42,8 @@ cdef int tls_lazy_take(SSL* ssl, void* arg) noexcept nogil:
     if t == NULL or t.conf.nlazy == 0:
         return 1
     if t.name.n and memchr(t.name.p, c"/", t.name.n) != NULL:
-        log_client(LOG_ERR, t.conn, b"cannot load certificate: the server name of the ClientHello has a slash, while SSL handshaking")
+        log_client(LOG_ERR, t.conn,
+                   b"cannot load certificate: the server name of the ClientHello has a slash, while SSL handshaking")
         return 0
     r = request_new(t.conn, 512)
     if r == NULL:
@@ -101,7 +102,7 @@ cdef bint tls_lazy_set(SSL* ssl, Tls* t, TlsPair* pair, Str file, Str key) noexc
     for i in range(1, pair.n):
         if SSL_add1_chain_cert(ssl, pair.chain[i]) != 1:
             return tls_lazy_complain(t, b"certificate", file, b"SSL_add1_chain_cert()", 0)
-    if SSL_use_PrivateKey(ssl, pair.key) != 1:
+    if X509_check_private_key(pair.chain[0], pair.key) != 1 or SSL_use_PrivateKey(ssl, pair.key) != 1:
         return tls_lazy_complain(t, b"certificate key", key, b"SSL_use_PrivateKey()", 0)
     return True
 

@@ -54,8 +54,7 @@ cdef int tls_renewal_release(TlsConf* confs, uint32_t n) except -1:
     cdef uint32_t i
     tls_renewed()
     for i in range(n):
-        SSL_CTX_free(<SSL_CTX*> confs[i].ctx)
-        confs[i].ctx = NULL
+        SSL_CTX_free(<SSL_CTX*> confs[i].ctx)       # the Compiled has its own
         tls_lazy_forget(&confs[i])
     return 0
 

@@ -52,6 +52,7 @@ class Reader:
         self.limit_zones: dict[str, tuple[LimitZone, str]] = {}  # with the key as written
         self.limits_used: list[str] = []  # zones that must be there in the end
         self.tls: dict[TlsServer, int] = {}  # what servers say of TLS -> place in Config.tls
+        self.tls_caches: dict[str, tuple[int, str]] = {}  # zones of ssl_session_cache: bytes, http or stream
         self.tls_files: dict[tuple[str, str], Certificate] = {}  # by the names of certificate and key
         self.transparent = False  # some proxy_bind is
         self.unknown: list[tuple[str, Node]] = []  # names that must be among them in the end, and where

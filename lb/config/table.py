@@ -29,6 +29,7 @@ from lb.config import (
     table_socket,
     table_stream,
     table_tls,
+    table_tls_sessions,
     table_upstream,
     table_upsync,
 )
@@ -60,6 +61,7 @@ DIRECTIVES: tuple[Directive, ...] = (
     *table_consul.DIRECTIVES,
     *table_stream.DIRECTIVES,
     *table_tls.DIRECTIVES,
+    *table_tls_sessions.DIRECTIVES,
     *table_ignored.DIRECTIVES,
 )
 

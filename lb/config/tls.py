@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from lb.config import tls_keys
+from lb.config import tls_keys, tls_sessions
 from lb.config.errors import Refused
 from lb.config.scope import HttpServerScope, Scope, StreamServerScope
 from lb.model.tls import Certificate, TlsServer
@@ -24,6 +24,10 @@ _FIELDS = {  # field of the model -> directive
     "buffer_size": "ssl_buffer_size",
     "handshake_timeout_ms": "ssl_handshake_timeout",
     "reject_handshake": "ssl_reject_handshake",
+    "session_cache": "ssl_session_cache",
+    "session_timeout_s": "ssl_session_timeout",
+    "session_tickets": "ssl_session_tickets",
+    "early_data": "ssl_early_data",
     "record_engine": "ssl_record_engine",
 }
 
@@ -79,7 +83,7 @@ def _made(scope: Scope) -> TlsServer | None:
         message = f'no "ssl_certificate_key" is defined for certificate "{name}"'
         raise Refused(message, file=node.file, line=node.line)
     certificates = tuple(pair(scope, *both) for both in zip(pairs, keys, strict=False))
-    values = {field: scope.inherited(name, None) for field, name in _FIELDS.items()}
+    values = {field: scope.inherited(name, None) for field, name in _FIELDS.items()} | tls_sessions.values(scope)
     made = TlsServer(certificates, **{field: value for field, value in values.items() if value is not None})
     if made in scope.reader.tls:
         return made

@@ -40,7 +40,7 @@ cdef dict VARIABLE_IDS = {
     "sent_trailer_": V_SENT_TRAILER_, "upstream_trailer_": V_UPSTREAM_TRAILER_,
     "proxy_protocol_addr": V_PROXY_PROTOCOL_ADDR, "proxy_protocol_port": V_PROXY_PROTOCOL_PORT,
     "proxy_protocol_server_addr": V_PROXY_PROTOCOL_SERVER_ADDR, "proxy_protocol_server_port": V_PROXY_PROTOCOL_SERVER_PORT,
-    "proxy_protocol_tlv_": V_PROXY_PROTOCOL_TLV_, "limit_req_status": V_LIMIT_REQ_STATUS,
+    "proxy_protocol_tlv_": V_PROXY_PROTOCOL_TLV_, "limit_req_status": V_LIMIT_REQ_STATUS, "ssl_early_data": V_SSL_EARLY_DATA,
     "realip_remote_addr": V_REALIP_REMOTE_ADDR, "realip_remote_port": V_REALIP_REMOTE_PORT,
 }
 VARIABLES = frozenset(VARIABLE_IDS)
@@ -66,6 +66,7 @@ cdef class Compiled:
     cdef int secrets            # private keys, until the contexts are made
     cdef dict keys              # of them, by digest
     cdef list contexts          # TlsContext, one for each of Config.tls
+    cdef list sessions          # TlsRing, TlsZone: memory that they refer to
     cdef Regex* next            # without machine code yet, as all behind it
     # while it is filled
     cdef dict zones             # limit_req_zone -> its LimitZone*
@@ -83,6 +84,7 @@ cdef class Compiled:
     def __cinit__(self):
         self.fd = self.secrets = -1
         self.contexts = []
+        self.sessions = []
 
     def __init__(self):
         """Raises OSError."""
@@ -139,6 +141,7 @@ cdef class Compiled:
         made = TlsContext.get(tls[i], [self.keys[one.key_digest] for one in tls[i].certificates])
         self.contexts.append(made)
         self.conf.tls[i].ctx = (<TlsContext> made).ctx
+        self.sessions += compile_tls_sessions(&self.conf.tls[i], tls[i], tls)
         if i + 1 < len(tls):
             return False
         compile_secrets_forget(self.keys)

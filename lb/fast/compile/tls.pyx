@@ -4,8 +4,9 @@ Keys never lie in the arena: the child that has read them writes them into a mem
 contexts and forgets them (the file is emptied before it is closed, what Python held of it is wiped).
 """
 
-import hashlib
 import struct
+
+from lb.model.tls import TlsServer
 
 cdef dict VERIFY = {"off": TLS_VERIFY_OFF, "on": TLS_VERIFY_ON, "optional": TLS_VERIFY_OPTIONAL,
                     "optional_no_ca": TLS_VERIFY_OPTIONAL_NO_CA}
@@ -23,9 +24,30 @@ cdef int compile_tls(Compiled e, servers) except -1:
         t.buffer = min(max(server.buffer_size, 1), 16384)
         t.handshake_timeout = server.handshake_timeout_ms
         t.groups = e.text(server.groups)
-        sid = hashlib.sha256(repr(server).encode()).digest()
+        t.session_timeout = max(server.session_timeout_s, 1)
+        t.alpn = e.text(b"".join(bytes([len(name)]) + name for name in map(os.fsencode, server.alpn)))
+        t.early = any(one.early_data for one in servers)
+        sid = server.session_context()
         memcpy(t.sid, <char*> sid, sizeof(t.sid))
     return 0
+
+
+cdef list compile_tls_sessions(TlsConf* t, server, servers):
+    """In the master: memory of sessions, and the context that a connection begins with. What has to live as long as `t`."""
+    cache = server.session_cache
+    ring = TlsRing.of_server(server)
+    kept = [ring]
+    t.ring = (<TlsRing> ring).ring
+    t.first = t.ctx
+    if cache.kind in ("shared", "builtin"):
+        zone = TlsZone.get(cache.name, cache.size)
+        kept.append(zone)
+        t.cache = &(<TlsZone> zone).zone
+    elif cache.kind == "off" and any(one.session_cache.kind in ("shared", "builtin") for one in servers):
+        first = TlsContext.get(TlsServer(), [])     # with `off` no callback would come, whatever the name chooses
+        kept.append(first)
+        t.first = (<TlsContext> first).ctx
+    return kept
 
 
 cdef const TlsConf* compile_tls_of(Compiled e, int i) noexcept:

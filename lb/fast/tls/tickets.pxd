@@ -40,7 +40,7 @@ cdef inline int tls_ticket_find(TicketRing* r, const uint8_t* name, TicketKey* o
     cdef uint64_t seq
     cdef uint32_t i, looks
     cdef int at
-    for looks in range(TICKET_LOOKS):
+    for looks in range(<uint32_t> TICKET_LOOKS):
         seq = lb_atomic_load(&r.seq)
         if seq & 1:
             continue

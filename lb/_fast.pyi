@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from lb.model import Config, ErrorLog, Server
+from lb.model.tls import TlsServer
 from lb.upsync.merge import Change
 
 T = TypeVar("T")
@@ -56,8 +57,8 @@ def tls_check(conf: TlsServer, keys: Sequence[bytes]) -> None:
 def tls_ticket_file(name: str) -> bytes:
     """The key in a file of ssl_session_ticket_key. Raises ValueError with nginx's words."""
 
-def tls_dh_check(pem: bytes) -> None:
-    """Are these parameters for ssl_dhparam? Raises ValueError."""
+def tls_dh_check(pem: bytes, name: str) -> None:
+    """Are these parameters, of this file, for ssl_dhparam? Raises ValueError."""
 
 def tls_command_check(name: str, value: str) -> None:
     """Does OpenSSL take this ssl_conf_command? Raises ValueError with nginx's words."""

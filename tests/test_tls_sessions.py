@@ -199,7 +199,9 @@ def test_a_cache_of_a_name_behind_a_server_without_one(start) -> None:
 
 def test_a_cut_connection_leaves_its_session_in_the_cache(run_lb, certificates) -> None:
     """A client that goes without close_notify, or with a reset: most do."""
-    text = _of("http").replace("ssl_session_tickets", "keepalive_timeout 60s; ssl_record_engine openssl; ssl_session_tickets")
+    text = _of("http").replace(
+        "ssl_session_tickets", "keepalive_timeout 60s; ssl_record_engine openssl; ssl_session_tickets"
+    )
     lb = run_lb(text, dir=certificates, cache="shared:one:1m")
     context = client_context(V12, tickets=False)
     with socket.create_connection(("127.0.0.1", lb.port("http")), 30) as plain:
@@ -275,7 +277,9 @@ def test_two_lb_with_one_key_file(start, run_lb, tmp_path: Path, certificates, s
     key = tmp_path / "key"
     key.write_bytes(os.urandom(size))
     one = start(f"ssl_session_ticket_key {key};")
-    two = run_lb(CONF.replace("@http@", "@second@"), dir=certificates, settings=f"ssl_session_ticket_key {key};", more="")
+    two = run_lb(
+        CONF.replace("@http@", "@second@"), dir=certificates, settings=f"ssl_session_ticket_key {key};", more=""
+    )
     context = client_context(version)
     first = visit(one.port("http"), context)
     again = visit(two.port("second"), context, first.session)

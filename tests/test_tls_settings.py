@@ -15,9 +15,12 @@ from tests.tls_visits import chained, client_context, openssl, self_signed, visi
 
 V12, V13 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
 PAIR = "ssl_certificate @dir@/a.test.crt; ssl_certificate_key @dir@/a.test.key;"
-HTTP = """http { access_log off; server { listen 127.0.0.1:@http@ ssl; server_name a.test; %s @settings@
+HTTP = (
+    """http { access_log off; server { listen 127.0.0.1:@http@ ssl; server_name a.test; %s @settings@
     location / { return 200 "early=$ssl_early_data uri=$uri"; }
-    location /up/ { proxy_pass http://127.0.0.1:@up@; proxy_set_header Early-Data $ssl_early_data; } } @more@ }""" % PAIR
+    location /up/ { proxy_pass http://127.0.0.1:@up@; proxy_set_header Early-Data $ssl_early_data; } } @more@ }"""
+    % PAIR
+)
 STREAM = "stream { server { listen 127.0.0.1:@http@ ssl; %s @settings@ return ok; } }" % PAIR
 
 
@@ -97,7 +100,9 @@ def test_a_body_over_many_early_records_and_a_large_answer(start, http_backend, 
 
 
 def test_early_data_of_a_name_only(start, tmp_path: Path) -> None:
-    more = "server { listen 127.0.0.1:@http@ ssl; server_name b.test; %s ssl_early_data on; return 200 $ssl_early_data; }"
+    more = (
+        "server { listen 127.0.0.1:@http@ ssl; server_name b.test; %s ssl_early_data on; return 200 $ssl_early_data; }"
+    )
     lb = start("", text=HTTP.replace("@more@", more % PAIR))
     assert b"Early data was accepted" not in early(lb, tmp_path, GET)
     said = early(lb, tmp_path, GET.replace(b"a.test", b"b.test"), name="b.test")
@@ -202,3 +207,34 @@ def test_each_kind_has_its_own_chain(start, certificates: Path) -> None:
 def test_ed25519_alone(start) -> None:
     lb = start(text=HTTP.replace(PAIR, pairs("ed25519.test")))
     assert visit(lb.port("http"), client_context(V13)).body == b"early= uri=/"
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("ssl_session_ticket_key /no/file;", 'open() "/no/file" failed (2: No such file or directory)'),
+        ("ssl_session_ticket_key @short@;", '"@short@" must be 48 or 80 bytes'),
+        (
+            "ssl_conf_command Nope x;",
+            'SSL_CONF_cmd("Nope", "x") failed (SSL: error:0A000182:SSL routines::unknown cmd name',
+        ),
+        ("ssl_conf_command Options Nope;", 'SSL_CONF_cmd("Options", "Nope") failed (SSL: error:0A000180:'),
+        ("ssl_conf_command Ciphersuites NOPE;", 'SSL_CONF_cmd("Ciphersuites", "NOPE") failed (SSL: error:0A0000B9:'),
+        ("ssl_dhparam /no/file;", 'BIO_new_file("/no/file") failed ('),
+        ("ssl_dhparam @short@;", 'PEM_read_bio_DHparams("@short@") failed (SSL: error:'),
+    ],
+)
+@pytest.mark.parametrize("where", ["http", "stream"])
+def test_what_openssl_or_a_file_refuses_has_its_line(
+    world, certificates: Path, line: str, said: str, where: str
+) -> None:
+    lb = world.new_lb()
+    short = lb.directory / "short"
+    short.write_bytes(b"short")
+    text = {"http": HTTP, "stream": STREAM}[where].replace("@settings@", f"\n{line}\n")
+    lb.write(text.replace("@more@", ""), dir=certificates, up=1, short=short)
+    number = 1 + lb.file.read_text().split("\n").index(line.replace("@short@", str(short)))
+    run = lb.command("-t")
+    assert run.returncode == 1
+    assert f"[emerg] {said.replace('@short@', str(short))}" in run.stderr
+    assert f" in {lb.file}:{number}" in run.stderr

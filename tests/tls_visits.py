@@ -54,7 +54,19 @@ def chained(directory: Path, name: str, kind: str) -> None:
 def _signed(directory: Path, kind: str, subject: str, out: Path, issuer: Path, more: list[object]) -> None:
     request = directory / "request.csr"
     openssl("req", *KINDS[kind], "-nodes", "-subj", f"/CN={subject}", "-keyout", f"{out}.key", "-out", request)
-    command = ["x509", "-req", "-days", "30", "-CAcreateserial", "-in", request, "-CA", issuer, "-CAkey", f"{issuer}.key"]
+    command = [
+        "x509",
+        "-req",
+        "-days",
+        "30",
+        "-CAcreateserial",
+        "-in",
+        request,
+        "-CA",
+        issuer,
+        "-CAkey",
+        f"{issuer}.key",
+    ]
     openssl(*command, "-out", out, *more)
     assert out.exists() and out.stat().st_size
 
@@ -88,17 +100,26 @@ def client_context(
 
 
 def visit(
-    port: int, context: ssl.SSLContext, session: ssl.SSLSession | None = None, *, name: str | None = None, target: str = "/"
+    port: int,
+    context: ssl.SSLContext,
+    session: ssl.SSLSession | None = None,
+    *,
+    name: str | None = None,
+    target: str = "/",
 ) -> Visit:
     """One request on a connection of its own."""
-    with socket.create_connection(("127.0.0.1", port), DEADLINE) as plain:
-        with context.wrap_socket(plain, server_hostname=name, session=session) as sock:
-            host = name or "x"
-            sock.sendall(f"GET {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
-            answer = b""
-            while piece := sock.recv(65536):
-                answer += piece
-            cipher = sock.cipher()
-            return Visit(
-                answer, sock.session, bool(sock.session_reused), cipher[0] if cipher else "", sock.selected_alpn_protocol()
-            )
+    plain = socket.create_connection(("127.0.0.1", port), DEADLINE)
+    with context.wrap_socket(plain, server_hostname=name, session=session) as sock:
+        host = name or "x"
+        sock.sendall(f"GET {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+        answer = b""
+        while piece := sock.recv(65536):
+            answer += piece
+        cipher = sock.cipher()
+        return Visit(
+            answer,
+            sock.session,
+            bool(sock.session_reused),
+            cipher[0] if cipher else "",
+            sock.selected_alpn_protocol(),
+        )

@@ -66,6 +66,8 @@ _NEW = {  # those that crossplane's table does not have
     "proxy_allow_upstream",
     "proxy_bind_dynamic",
     "proxy_request_dynamic",
+    "ssl_alpn",
+    "ssl_conf_command",
     "ssl_certificate_cache",
     "ssl_certificate_compression",
     "ssl_ech_file",

@@ -19,23 +19,29 @@ _SESSION = 256  # bytes of one in a cache of our own
 
 
 def session_cache(scope: Scope, node: Node) -> None:
-    """With `builtin` and `shared` the shared one does the work of both."""
-    made = SessionCache()
+    """`off` and `none` count whatever stands beside them; `shared` does the work of `builtin`, too."""
+    own, shared = SessionCache(), None
     for word in node.args:
         kind, colon, rest = word.partition(":")
-        if word in ("off", "none"):
-            made = SessionCache(word)  # type: ignore[arg-type]
+        if word == "off":
+            own = SessionCache("off")
+        elif word == "none":
+            own = SessionCache("none")
         elif kind == "builtin":
-            count = parse_number(rest) if colon else _BUILTIN
-            if count is None:
-                raise Refused(f'invalid session cache "{word}"')
-            if made.kind != "shared":
-                made = SessionCache("builtin", "", max((count or _BUILTIN) * _SESSION, 1 << 16))
+            own = _builtin(word, rest if colon else str(_BUILTIN))
         elif kind == "shared" and colon:
-            made = _shared(scope, word, rest)
+            shared = _shared(scope, word, rest)
         else:
             raise Refused(f'invalid session cache "{word}"')
-    scope.values[node.name] = made
+    given = any(word in ("off", "none") for word in node.args) and own.kind != "builtin"
+    scope.values[node.name] = own if given or shared is None else shared
+
+
+def _builtin(word: str, text: str) -> SessionCache:
+    count = parse_number(text)
+    if count is None:
+        raise Refused(f'invalid session cache "{word}"')
+    return SessionCache("builtin", "", max((count or _BUILTIN) * _SESSION, 1 << 16))
 
 
 def _shared(scope: Scope, word: str, rest: str) -> SessionCache:
@@ -50,7 +56,9 @@ def _shared(scope: Scope, word: str, rest: str) -> SessionCache:
     if before[1] != use or name in scope.reader.limit_zones:
         raise Refused(f'the shared memory zone "{name}" is already declared for a different use')
     if before[0] != size:
-        raise Refused(f'the size {size} of shared memory zone "{name}" conflicts with already declared size {before[0]}')
+        raise Refused(
+            f'the size {size} of shared memory zone "{name}" conflicts with already declared size {before[0]}'
+        )
     return SessionCache("shared", f"{use}:{name}", size)
 
 
@@ -79,7 +87,7 @@ def alpn(scope: Scope, node: Node) -> None:
     once(scope, node)
     for word in node.args:
         if len(word.encode()) > 255:
-            raise Refused("protocol too long")
+            raise Refused(f'"{node.name}" directive protocol too long')
     scope.values[node.name] = tuple(node.args)
 
 
@@ -90,8 +98,8 @@ DIRECTIVES = (
         "off | none | [builtin[:COUNT]] [shared:NAME:SIZE]",
         (1, 2),
         "none",
-        "Where sessions with an id are kept (TLS 1.2 without tickets, TLS 1.3 with ssl_session_tickets off): in memory that all "
-        "workers share, or each worker's own; off: a server shows no ids. Tickets do not need it.",
+        "Where sessions with an id are kept (TLS 1.2 without tickets, TLS 1.3 with ssl_session_tickets off): in memory "
+        "that all workers share, or each worker's own; off: a server shows no ids. Tickets do not need it.",
         "differs: with `builtin` and `shared` together all sessions are in the shared one",
         session_cache,
     ),
@@ -111,8 +119,8 @@ DIRECTIVES = (
         "on | off",
         (1, 1),
         "on",
-        "Sessions by tickets, which the client keeps. Their keys are the master's: the same for all workers, kept over reloads "
-        "and a change of the binary, and new each third of ssl_session_timeout, one hour at least.",
+        "Sessions by tickets, which the client keeps. Their keys are the master's: the same for all workers, kept over "
+        "reloads and a change of the binary, and new each third of ssl_session_timeout, one hour at least.",
         "differs: nginx makes the keys anew at each start and reload, for each server",
         flag,
     ),
@@ -122,8 +130,8 @@ DIRECTIVES = (
         "FILE",
         (1, 1),
         "",
-        "A ticket key of 48 or 80 bytes, for several machines that share an address. The first of several encrypts. Read again "
-        "when the file changes.",
+        "A ticket key of 48 or 80 bytes, for several machines that share an address. The first of several encrypts. "
+        "Read again when the file changes.",
         "differs: nginx reads it with the configuration only; at most 32 keys",
         files,
     ),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,19 +24,21 @@ _GROUPS = ("groups", "curves")  # commands that a chosen server's context cannot
 
 def values(scope: Scope) -> dict[str, Any]:
     """Raises Refused with the place of the directive."""
-    found: dict[str, Any] = {"alpn": HTTP_ALPN if isinstance(scope, HttpServerScope) else scope.inherited("ssl_alpn", ())}
+    found: dict[str, Any] = {
+        "alpn": HTTP_ALPN if isinstance(scope, HttpServerScope) else scope.inherited("ssl_alpn", ())
+    }
     keys = scope.inherited("ssl_session_ticket_key", [])
     for name, node in keys:
-        _tried(node, lambda name=name: _ticket_key(name))
+        _tried(node, partial(_ticket_key, name))
     if len(keys) > MOST_KEYS:
         node = keys[MOST_KEYS][1]
         raise Refused(f"more than {MOST_KEYS} ticket keys", file=node.file, line=node.line)
     found["ticket_keys"] = tuple(name for name, _ in keys)
     params = scope.inherited("ssl_dhparam", None)
     if params is not None:
-        found["dh_params"] = _tried(params[1], lambda: _dh_params(params[0]))
+        found["dh_params"] = _tried(params[1], partial(_dh_params, params[0]))
     found["conf_commands"] = tuple(
-        _tried(node, lambda name=name, value=value: _command(scope, name, value))
+        _tried(node, partial(_command, scope, name, value))
         for name, value, node in scope.inherited("ssl_conf_command", [])
     )
     groups = [value for name, value, _ in found["conf_commands"] if name.lower() in _GROUPS]
@@ -63,11 +66,8 @@ def _dh_params(name: str) -> bytes:
     try:
         pem = Path(name).read_bytes()
     except OSError as error:
-        raise ValueError(f'cannot load DH parameters "{name}": open() failed ({error.errno}: {error.strerror})') from None
-    try:
-        tls_dh_check(pem)
-    except ValueError as error:
-        raise ValueError(f'cannot load DH parameters "{name}": {error}') from None
+        raise ValueError(f'BIO_new_file("{name}") failed ({error.errno}: {error.strerror})') from None
+    tls_dh_check(pem, name)
     return pem
 
 

@@ -1,7 +1,8 @@
-"""Ticket keys of TLS: the master's own ring is rotated here, and files of `ssl_session_ticket_key` are read again when they change.
+"""Ticket keys of TLS: the master's ring is rotated, files of `ssl_session_ticket_key` are read when they change.
 
-The ring is memory that all workers have from their fork (lb/fast/tls/tickets.pyx): what is written here holds for them at once. A
-new binary (SIGUSR2) inherits it as a descriptor that LB_TICKET_KEYS names; the old one goes on with rotating while it lives.
+The ring is memory that all workers have from their fork (lb/fast/tls/tickets.pyx): what is written here holds for them
+at once.  A new binary (SIGUSR2) inherits it as a descriptor that LB_TICKET_KEYS names; the old one goes on with
+rotating while it lives.
 """
 
 from __future__ import annotations

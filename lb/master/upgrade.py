@@ -24,7 +24,10 @@ REFUSED: Final = (
 
 
 def spawn(fds: Iterable[int], keys: int = -1) -> int:
-    """Start the command that we were started with; it inherits `fds`, and the ring of ticket keys. Returns its pid; raises OSError (fork)."""
+    """Start the command that we were started with; it inherits `fds` and the ring of ticket keys.
+
+    Returns its pid; raises OSError (fork).
+    """
     inherited = list(fds)
     pid = os.fork()
     if pid == 0:

@@ -19,7 +19,7 @@ class Certificate:
 
 @dataclass(frozen=True, slots=True)
 class SessionCache:
-    """ssl_session_cache. A zone is known by its name and size; one of `builtin` has no name, and is each worker's own."""
+    """ssl_session_cache. A zone is known by name and size; one of `builtin` has no name, and is each worker's own."""
 
     kind: Literal["off", "none", "builtin", "shared"] = "none"
     name: str = ""
@@ -65,7 +65,7 @@ class TlsServer:
     early_data: bool = False
     alpn: tuple[str, ...] = ()
     dh_params: bytes = b""  # PEM
-    conf_commands: tuple[tuple[str, str, bytes], ...] = ()  # the third: SHA-256 of the file that the second names, or empty
+    conf_commands: tuple[tuple[str, str, bytes], ...] = ()  # name, value, SHA-256 of the file that it names, or empty
     record_engine: Literal["openssl", "lb"] = "lb"
 
     def session_context(self) -> bytes:

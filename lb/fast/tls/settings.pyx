@@ -1,15 +1,15 @@
-"""What else a server says of its handshakes: DH parameters, ALPN, and OpenSSL's own commands (ssl_conf_command), which come last."""
+"""What else a server says of handshakes: DH parameters, ALPN, and OpenSSL's own commands (ssl_conf_command), which come last."""
 
 
 cdef int tls_settings_init(SSL_CTX* ctx, conf) except -1:
     if conf.dh_params:
-        tls_dh_params(ctx, conf.dh_params)
+        tls_dh_params(ctx, conf.dh_params, "")
     if conf.alpn:
         SSL_CTX_set_alpn_select_cb(ctx, tls_alpn, NULL)
     return 0
 
 
-cdef int tls_dh_params(SSL_CTX* ctx, bytes pem) except -1:
+cdef int tls_dh_params(SSL_CTX* ctx, bytes pem, str name) except -1:
     cdef BIO* b = BIO_new_mem_buf(<char*> pem, <int> len(pem))
     cdef EVP_PKEY* k
     if b == NULL:
@@ -17,24 +17,25 @@ cdef int tls_dh_params(SSL_CTX* ctx, bytes pem) except -1:
     k = PEM_read_bio_Parameters(b, NULL)
     BIO_free(b)
     if k == NULL:
-        raise ValueError(tls_said("PEM_read_bio_Parameters()"))
+        raise ValueError(tls_said(f'PEM_read_bio_DHparams("{name}")'))
     if SSL_CTX_set0_tmp_dh_pkey(ctx, k) != 1:
         EVP_PKEY_free(k)
-        raise ValueError(tls_said("SSL_CTX_set0_tmp_dh_pkey()"))
+        raise ValueError(tls_said(f'SSL_CTX_set0_tmp_dh_pkey("{name}")'))
     return 0
 
 
-def tls_dh_check(bytes pem):
-    """Raises ValueError."""
+def tls_dh_check(bytes pem, str name):
+    """Of this file. Raises ValueError."""
     cdef SSL_CTX* ctx = SSL_CTX_new(TLS_server_method())
     ERR_clear_error()
     try:
-        tls_dh_params(ctx, pem)
+        tls_dh_params(ctx, pem, name)
     finally:
         SSL_CTX_free(ctx)
 
 
-cdef int tls_alpn(SSL* ssl, const uint8_t** out, uint8_t* n, const uint8_t* asked, unsigned int asked_n, void* arg) noexcept nogil:
+cdef int tls_alpn(SSL* ssl, const uint8_t** out, uint8_t* n, const uint8_t* asked, unsigned int asked_n,
+                  void* arg) noexcept nogil:
     """The server's order; no common protocol: the alert no_application_protocol (RFC 7301)."""
     cdef Tls* t = <Tls*> SSL_get_ex_data(ssl, 0)
     if t.conf.alpn.n == 0:

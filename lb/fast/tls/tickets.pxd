@@ -38,9 +38,9 @@ ctypedef struct TicketRing:
 cdef inline int tls_ticket_find(TicketRing* r, const uint8_t* name, TicketKey* out) noexcept nogil:
     """A copy of the key of this name, or of the one that encrypts (NULL). Its place; -1: it is not there."""
     cdef uint64_t seq
-    cdef uint32_t i, looks
+    cdef uint32_t i, _looks
     cdef int at
-    for looks in range(<uint32_t> TICKET_LOOKS):
+    for _looks in range(<uint32_t> TICKET_LOOKS):
         seq = lb_atomic_load(&r.seq)
         if seq & 1:
             continue

@@ -1,6 +1,6 @@
 """Session tickets: keys for OpenSSL out of the ring, and the rings themselves (TlsRing), which the master makes.
 
-One ring is the master's own: made by chance, rotated, inherited by workers and by the next binary (lb/master/ticket_keys.py). Each
+One ring is the master's own: random, rotated, inherited by workers and by the next binary (lb/master/ticket_keys.py). Each
 distinct list of `ssl_session_ticket_key` has another, read from its files. They lie in no core, and are wiped when they go.
 """
 
@@ -153,7 +153,7 @@ cdef class TlsRing:
             tls_forget(key)
 
     def rotate(self, int64_t now, int64_t every, int64_t keep):
-        """Drop what is too old; a new key, if the first is `every` seconds old. True: there is one. `keep`: how long tickets live."""
+        """Drop what is too old; a new key, if the first is `every` s old. True: there is one. `keep`: how long tickets live."""
         cdef TicketRing* r = self.ring
         cdef TicketKey key
         if r.n and r.keys[0].keep < keep:

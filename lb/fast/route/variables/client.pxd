@@ -5,7 +5,8 @@ that realip has replaced, what limit_req did.
 from libc.stdint cimport uint8_t, uint32_t
 from lb.fast.io.sockaddr cimport sockaddr_write, sockaddr_write_port
 from lb.fast.io.buf cimport buf_data
-from lb.fast.types cimport Conn, ProxyProtocol, LIMIT_DELAYED, LIMIT_NONE, LIMIT_PASSED, LIMIT_REJECTED, Out, Piece, Request, Str, Tls, TLS_EARLY
+from lb.fast.types cimport Tls, TLS_EARLY
+from lb.fast.types cimport Conn, ProxyProtocol, LIMIT_DELAYED, LIMIT_NONE, LIMIT_PASSED, LIMIT_REJECTED, Out, Piece, Request, Str
 from lb.fast.stream.proxy_protocol cimport proxy_protocol_tlv
 from lb.fast.io.writer cimport out_str, out_text, out_uint
 from lb.fast.route.variables.upstream cimport var_missing

@@ -378,3 +378,4 @@ def ring(list old, list stays, list fresh, list orders):
 # ---------------------------------------------------------------- tls/
 
 include "_probe_tls.pyx"
+include "_probe_sessions.pyx"

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+import socket
 import ssl
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +14,8 @@ import pytest
 
 from tests.harness.backend import HttpBackend, Reply
 from tests.harness.lb import Lb
+from tests.harness.wait import wait_for
+from tests.harness.world import World
 from tests.tls_visits import chained, client_context, openssl, self_signed, visit
 
 V12, V13 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
@@ -97,6 +102,46 @@ def test_a_body_over_many_early_records_and_a_large_answer(start, http_backend, 
     assert b"Early data was accepted" in said
     assert said.count(b"0123456789abcdef") >= 700 * 40 - 100  # s_client writes its own lines between
     assert b"early= uri=/first" in said
+
+
+def test_early_data_that_was_recorded_is_only_early_data(start, http_backend, tmp_path: Path) -> None:
+    """Whoever sends the first bytes again is no client: the server is told each time, and lb goes on."""
+    seen: list[tuple[str, str | None]] = []
+
+    def handler(request):
+        seen.append((request.target.decode(), request.header("early-data")))
+        return Reply(200, body=b"body")
+
+    lb = start("ssl_early_data on;", up=http_backend(handler).port)
+    request = GET.replace(b"/early", b"/up/x")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        recorded: list[bytes] = []
+
+        def record() -> None:
+            sock, _ = listener.accept()
+            with sock:
+                sock.settimeout(2)
+                with contextlib.suppress(TimeoutError):
+                    while piece := sock.recv(65536):
+                        recorded.append(piece)
+
+        recorder = threading.Thread(target=record)
+        recorder.start()
+        session, data = tmp_path / "session", tmp_path / "early"
+        get = b"GET /first HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n"
+        s_client(lb, "-tls1_3", "-sess_out", session, "-ign_eof", text=get)
+        data.write_bytes(request)
+        address = "127.0.0.1:%d" % listener.getsockname()[1]
+        openssl("s_client", "-connect", address, "-tls1_3", "-sess_in", session, "-early_data", data)
+        recorder.join()
+    for number in range(1, 4):
+        with socket.create_connection(("127.0.0.1", lb.port("http")), 30) as sock:
+            sock.sendall(b"".join(recorded))
+            wait_for(lambda number=number: len(seen) == number)
+    assert seen == [("/up/x", "1")] * 3
+    with socket.create_connection(("127.0.0.1", lb.port("http")), 30) as sock:
+        sock.sendall(b"".join(recorded)[:-20])  # cut inside the early record
+    assert visit(lb.port("http"), client_context()).body == b"early= uri=/"
 
 
 def test_early_data_of_a_name_only(start, tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """Sessions in memory that all workers share: `ssl_session_cache shared:NAME:SIZE`. Sets of 8 KiB, each with its lock.
 
-A set is its entries, one behind the other, oldest first; a new one that finds no room pushes the oldest out. A lock is the pid
-of who holds it, for a few hundred nanoseconds. Who does not get it has no session: a full handshake. That of a worker that was killed
+A set is its entries, one behind the other, oldest first; a new one that finds no room pushes the oldest out. A lock is the
+pid of who holds it, for a few hundred nanoseconds. Who does not get it has no session: a full handshake. That of a worker that was killed
 is taken from it by the master, which forgets the set (tls_cache_release). Times are seconds of CLOCK_MONOTONIC.
 """
 
@@ -54,7 +54,7 @@ cdef inline uint64_t tls_cache_hash(const char* p, uint32_t n) noexcept nogil:
 
 cdef inline bint tls_cache_lock(SessionSet* s, uint64_t pid) noexcept nogil:
     cdef uint32_t _spins
-    for _spins in range(SESSION_SPINS):
+    for _spins in range(<uint32_t> SESSION_SPINS):
         if lb_atomic_load(&s.lock) == 0 and lb_take(<unsigned long*> &s.lock, pid):
             if s.end > SESSION_ROOM:
                 s.end = 0

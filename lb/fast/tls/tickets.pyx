@@ -83,13 +83,15 @@ cdef class TlsRing:
         if self.ring == <TicketRing*> MAP_FAILED:
             self.ring = NULL
             raise OSError(errno, "mmap()")
+        if self.ring.magic not in (0, TICKET_MAGIC):    # another binary's, which uses it in its own form
+            munmap(self.ring, TICKET_RING)
+            self.ring = NULL
+            raise OSError(EINVAL, "the ring of ticket keys has another form")
         self.fd = fd
         self.owner = getpid()
         madvise(self.ring, TICKET_RING, MADV_DONTDUMP)
         mlock(self.ring, TICKET_RING)   # not into the swap, where the limit allows
-        if self.ring.magic != TICKET_MAGIC or self.ring.n > TICKET_KEYS:
-            memset(self.ring, 0, TICKET_RING)
-            self.ring.magic = TICKET_MAGIC
+        self.ring.magic = TICKET_MAGIC
         if self.ring.seq & 1:           # its master was killed while it wrote
             tls_ticket_write_end(self.ring)
 

@@ -109,7 +109,7 @@ def test_early_data_that_was_recorded_is_only_early_data(start, http_backend, tm
     seen: list[tuple[str, str | None]] = []
 
     def handler(request):
-        seen.append((request.target.decode(), request.header("early-data")))
+        seen.append((request.target, request.header("early-data")))
         return Reply(200, body=b"body")
 
     lb = start("ssl_early_data on;", up=http_backend(handler).port)
@@ -271,7 +271,7 @@ def test_ed25519_alone(start) -> None:
 )
 @pytest.mark.parametrize("where", ["http", "stream"])
 def test_what_openssl_or_a_file_refuses_has_its_line(
-    world, certificates: Path, line: str, said: str, where: str
+    world: World, certificates: Path, line: str, said: str, where: str
 ) -> None:
     lb = world.new_lb()
     short = lb.directory / "short"

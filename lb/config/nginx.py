@@ -17,6 +17,8 @@ _REASONS = {
     "load_module": "lb loads no modules, http and stream are built in: leave it out",
     "sticky": "it comes with the checks of servers: `ip_hash` and `hash $cookie_NAME consistent` are there",
     "pass": "it hands a connection to another server{}: lb has nothing that looks into it first (ssl_preread)",
+    "ssl_certificate_compression": "lb sends certificates as they are (RFC 8879 needs OpenSSL 3.2): leave it out",
+    "ssl_key_log": "lb writes keys of its clients nowhere: leave it out",
     "num_map": "a directive of nginx's commercial version",
     "auth_require": "a directive of nginx's commercial version",
     "internal_redirect": "a directive of nginx's commercial version",

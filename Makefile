@@ -27,7 +27,7 @@ JOBS ?= $(shell echo $$(($$(nproc) + 1)))
 BENCH ?=
 export LB_BUILD PYTHON
 
-.PHONY: other-python wire help deps venv build debug asan consul run run-consul lint test test-cluster reloads cutting package screenshot bench clean
+.PHONY: other-python fuzz fuzz-tls wire help deps venv build debug asan consul run run-consul lint test test-cluster reloads cutting package screenshot bench clean
 
 help:  ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -99,6 +99,9 @@ screenshot: build consul  ## the pictures of the status page in doc/ (two minute
 
 fuzz: build  ## the coverage-guided fuzzer of the pure rooms (FUZZ_SECONDS=1800)
 	$(PY) -m tests.fuzz $(or $(FUZZ_SECONDS),1800)
+
+fuzz-tls: build  ## the same fuzzer on the record layer of TLS (FUZZ_SECONDS=600)
+	$(PY) -m tests.fuzz tls $(or $(FUZZ_SECONDS),600)
 
 bench: build  ## lb against nginx and HAProxy (NGINX=, HAPROXY=, BENCH="http_keepalive tcp_small"): bench/README.md
 	@.ci/install-packages bench

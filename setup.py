@@ -6,7 +6,7 @@ makes lies in `build/<mode>/`; a build in place then puts the result into the tr
 keeps the file it has mapped.  What Cython said is in `build/cython.log`; the mode in the tree is in `build/mode`.
 
 Environment: LB_BUILD = release | dev | debug | asan | profile | coverage;  LB_MARCH = native for the machine at hand;
-LB_NO_EXT = 1 leaves the extensions out (the editable install: `make build` makes them).
+LB_TLS = PREFIX links to the OpenSSL that is installed there; LB_NO_EXT = 1 leaves the extensions out (the editable install: `make build` makes them).
 """
 
 from __future__ import annotations
@@ -126,13 +126,28 @@ def named(mode: Mode) -> list[str]:
     return [f'-DLB_BUILD_NAME="{MODE}"', f'-DLB_BUILD_FLAGS="{flags}"']
 
 
+def tls_places() -> dict[str, list[str]]:
+    """Where another OpenSSL than the system's lies: PREFIX/include and PREFIX/lib (or lib64) of LB_TLS."""
+    prefix = os.environ.get("LB_TLS", "")
+    if not prefix:
+        return {}
+    include = Path(prefix, "include")
+    library = next((path for path in (Path(prefix, "lib64"), Path(prefix, "lib")) if (path / "libssl.so").exists()), None)
+    if not (include / "openssl/ssl.h").exists() or library is None:
+        sys.exit(f"setup.py: LB_TLS={prefix}: no include/openssl/ssl.h or no lib/libssl.so in it")
+    return {"include_dirs": [str(include)], "library_dirs": [str(library)], "runtime_library_dirs": [str(library)]}
+
+
 def extension(name: str, source: str) -> Extension:
     mode = MODES[MODE]
+    tls = tls_places()
     return Extension(
         name,
         [source],
         depends=[*rooms(source), "setup.py"],
-        include_dirs=["lb/fast/c"],
+        include_dirs=["lb/fast/c", *tls.get("include_dirs", [])],
+        library_dirs=tls.get("library_dirs", []),
+        runtime_library_dirs=tls.get("runtime_library_dirs", []),
         libraries=LIBRARIES,
         extra_compile_args=[*BASE_CFLAGS, *mode.cflags, *march_flags(), *named(mode)],
         extra_link_args=list(mode.ldflags),

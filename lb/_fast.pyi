@@ -4,8 +4,8 @@ import mmap
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
-from lb.model import Config, ErrorLog, Server
-from lb.model.tls import TlsServer
+from lb.model import Config, ErrorLog, Server, TlsServer
+from lb.model.tls import CertificateFacts
 from lb.upsync.merge import Change
 
 T = TypeVar("T")
@@ -44,6 +44,11 @@ class Compiled:
 
         `tls`: Config.tls. Raises OSError, and ValueError when nothing has filled it, or OpenSSL refuses a certificate.
         """
+    def renew(self, place: int, conf: TlsServer, keys: Sequence[bytes]) -> None:
+        """After `step`, in the master: workers that are forked from now on use this at that place of Config.tls.
+
+        Raises ValueError.
+        """
 
 def tls_certificates(pem: bytes, trusted: bool = True) -> tuple[bytes, ...]:
     """All certificates of a PEM text, as DER, in its order. Raises ValueError with nginx's words."""
@@ -51,7 +56,10 @@ def tls_certificates(pem: bytes, trusted: bool = True) -> tuple[bytes, ...]:
 def tls_key(pem: bytes, passwords: Sequence[bytes] = ()) -> bytes:
     """The private key of a PEM text, as DER; each password is tried. Raises ValueError with nginx's words."""
 
-def tls_check(conf: TlsServer, keys: Sequence[bytes]) -> None:
+def tls_crls(pem: bytes) -> tuple[bytes, ...]:
+    """All lists of revoked certificates of a PEM text, as DER. Raises ValueError."""
+
+def tls_check(conf: TlsServer | TlsClient, keys: Sequence[bytes]) -> None:
     """Does OpenSSL take it? `keys`: of its certificates, as DER. Raises ValueError."""
 
 def tls_ticket_file(name: str) -> bytes:
@@ -65,9 +73,6 @@ def tls_command_check(name: str, value: str) -> None:
 
 def tls_command_type(name: str) -> str:
     """What the value of an ssl_conf_command names: "file", "dir" or ""."""
-
-def tls_forget(secret: bytes) -> None:
-    """Wipe a key. Its bytes object must have no other user."""
 
 def tls_sessions_release(pid: int) -> None:
     """A worker is dead: locks in session caches that it held are taken from it."""
@@ -100,6 +105,26 @@ class TlsRing:
         """Of its keys, as they stand in every ticket (no secret); the first encrypts."""
     def due(self, every: int) -> float:
         """time.monotonic() of the next thing that `rotate` has to do."""
+
+def tls_facts(der: bytes) -> CertificateFacts:
+    """What a certificate says of itself. Raises ValueError."""
+
+def tls_missing_issuer(chain: Sequence[bytes]) -> tuple[int, str, bool] | None:
+    """(place in the chain, issuer, does it say where that is to be had) of the first certificate whose issuer is neither
+    in the chain nor trusted by this machine; None: there is none such. `chain`: DER of each. Raises ValueError.
+    """
+
+def tls_security_level(ciphers: str) -> int:
+    """OpenSSL's, as these ssl_ciphers leave it."""
+
+def tls_renewal_write(fd: int, renewals: Sequence[tuple[int, TlsServer, Sequence[bytes]]]) -> None:
+    """Of each a place in Config.tls, what is there from now on, and its keys as DER: for `tls_renewal_read`."""
+
+def tls_renewal_read(fd: int) -> list[tuple[int, TlsServer, list[bytes]]]:
+    """Any number of times."""
+
+def tls_forget(secret: bytes) -> None:
+    """Wipe it. It must have no other user."""
 
 def arena_bytes() -> int:
     """Memory of all `Compiled` of this process."""
@@ -142,6 +167,11 @@ class Engine:
 
         Takes SIGTERM, SIGINT (STOP_NOW) and SIGQUIT (STOP_QUIT) by signalfd: the worker blocks these three, and
         SIGUSR1, SIGHUP, SIGWINCH, in its main thread before it starts any other thread.
+        """
+    def renew(self, place: int, conf: TlsServer, keys: Sequence[bytes]) -> None:
+        """One thread, beside the loop: handshakes that begin after the present turn use this at that place of Config.tls.
+
+        Raises ValueError.
         """
     def stop(self, mode: int) -> None:
         """Any thread."""

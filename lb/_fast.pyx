@@ -11,7 +11,7 @@ import time
 from collections import namedtuple
 
 from lb import __version__
-from lb.model import Break, If, ProxyPass, Return, Rewrite, Set, UpstreamShow, Var
+from lb.model import Break, If, ProxyPass, Return, Rewrite, Set, TlsServer, UpstreamShow, Var
 from lb.syslog import head_text
 
 from cpython.bytearray cimport PyByteArray_AS_STRING
@@ -65,6 +65,7 @@ include "fast/io/plain.pyx"                   # transport: plain sockets
 include "fast/io/cutting.pyx"                 # transport: of the tests
 include "fast/tls/bio.pyx"                    # OpenSSL's reads and writes
 include "fast/tls/own.pyx"                    # our own records after its handshake
+include "fast/tls/fault.pyx"                  # handshakes that failed
 include "fast/tls/transport.pyx"              # transport: TLS
 include "fast/tls/early.pyx"                  # early data of TLS 1.3
 include "fast/io/conn.pyx"                    # connections: slab, states, recv and send
@@ -115,6 +116,7 @@ include "fast/upstream/balance/random.pyx"
 include "fast/upstream/balance/methods.pyx"       # their table, and the choice
 include "fast/upstream/peer.pyx"              # a server: its life, passive health, how long it takes
 include "fast/upstream/pool.pyx"              # upstream connections that wait for the next request
+include "fast/tls/upstream.pyx"               # TLS to servers
 include "fast/upstream/outgoing.pyx"          # sockets to servers: options, proxy_bind
 include "fast/upstream/upstream.pyx"          # choose, connect, reuse, fail over
 include "fast/http/upgrade.pyx"               # 101 and 103
@@ -131,10 +133,13 @@ include "fast/upstream/stats_read.pyx"        # counters of servers, as the mast
 include "fast/upstream/state.pyx"             # what an old worker tells a new one
 include "fast/upstream/diff.pyx"              # where two answers of Consul differ
 include "fast/tls/load.pyx"                   # certificates and keys
+include "fast/tls/certificate.pyx"            # what certificates say of themselves
 include "fast/tls/context.pyx"                # SSL_CTX
 include "fast/tls/tickets.pyx"                # ticket keys
 include "fast/tls/session_cache.pyx"          # session ids
 include "fast/tls/settings.pyx"               # ALPN, DH parameters, commands
+include "fast/tls/lazy.pyx"                   # certificates that variables name
+include "fast/tls/renewal.pyx"                # new certificates while workers run
 include "fast/compile/arena.pyx"              # its memory
 include "fast/compile/compiled.pyx"           # the configuration, once for all workers
 include "fast/compile/access.pyx"             # who may come in

@@ -18,12 +18,12 @@ from lb.fast.c.simd cimport (
 )
 from lb.fast.c.sys cimport CLOCK_MONOTONIC, clock_gettime, free, malloc, memcpy, memset, timespec
 from lb.fast.tls.keys cimport (
-    TlsCrypto, TlsRecord, tls_crypto_init, tls_keys_12, tls_keys_13, tls_keys_label, tls_keys_prf, tls_keys_worn, tls_suite_hash,
-    tls_suite_key, tls_suite_of,
+    TlsCrypto, TlsRecord, tls_crypto_init, tls_keys_12, tls_keys_13, tls_keys_label, tls_keys_prf, tls_keys_update, tls_keys_worn,
+    tls_suite_hash, tls_suite_key, tls_suite_of,
 )
 from lb.fast.tls.message cimport (
-    TLS_CLOSED, TLS_FATAL, TLS_NOTHING, TLS_RENEGOTIATION, TLS_TICKET, TLS_UPDATED, TLS_UPDATE_ASKED, TLS_UPDATE_BYTES, TLS_WARNING,
-    tls_message_alert, tls_message_next, tls_message_send_alert, tls_message_update,
+    TLS_CLOSED, TLS_FATAL, TLS_NOTHING, TLS_RENEGOTIATION, TLS_TICKET, TLS_UPDATED, TLS_UPDATE_ASKED, TLS_UPDATE_BYTES,
+    TLS_WARNING, tls_message_alert, tls_message_next, tls_message_send_alert, tls_message_update,
 )
 from lb.fast.tls.record cimport (
     TLS_TAG, tls_record_count, tls_record_open, tls_record_seal, tls_record_size, tls_record_start, tls_record_wipe,

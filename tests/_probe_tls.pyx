@@ -129,6 +129,10 @@ cdef class TlsLayer:
         assert n == 0 or n == TLS_UPDATE_BYTES
         return out[:n] if n else None
 
+    def next_keys(self):
+        """What we send is sealed with the next keys, as after a KeyUpdate that was sealed by hand."""
+        assert tls_keys_update(&tls_crypto, &self.r.tx, self.r.suite)
+
     def send_alert(self, int alert):
         cdef char out[64]
         cdef uint32_t n = tls_message_send_alert(&tls_crypto, &self.r, alert, out)
@@ -142,8 +146,8 @@ cdef class TlsLayer:
 
     def holds_context(self):
         """Are its keys in a context of the process: (sealing, opening)?"""
-        return (tls_crypto.seal[self.r.suite].generation == self.r.tx.generation,
-                tls_crypto.open[self.r.suite].generation == self.r.rx.generation)
+        return (self.r.tx.generation == tls_crypto.seal[self.r.suite].generation != 0,
+                self.r.rx.generation == tls_crypto.open[self.r.suite].generation != 0)
 
     def moved(self):
         """A copy elsewhere in memory, as when a connection moves."""
@@ -155,7 +159,8 @@ cdef class TlsLayer:
     def keys(self):
         """(rx key, rx iv, tx key, tx iv)"""
         cdef uint32_t n = tls_suite_key(self.r.suite)
-        return ((<char*> self.r.rx.key)[:n], (<char*> self.r.rx.iv)[:12], (<char*> self.r.tx.key)[:n], (<char*> self.r.tx.iv)[:12])
+        rx = (<char*> self.r.rx.key)[:n], (<char*> self.r.rx.iv)[:12]
+        return *rx, (<char*> self.r.tx.key)[:n], (<char*> self.r.tx.iv)[:12]
 
     @property
     def worn(self):
@@ -235,5 +240,6 @@ def time_open(TlsLayer layer, bytes record, int rounds):
         layer.r.rx.seq = seq
         rc = tls_record_open(&tls_crypto, &layer.r, p, size, &type, &plain, &n)
     clock_gettime(CLOCK_MONOTONIC, &end)
+    layer.r.rx.seq = seq
     assert rc > 0
     return ((end.tv_sec - begin.tv_sec) * 1e9 + end.tv_nsec - begin.tv_nsec) / rounds

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.harness import tls_socket
 from tests.harness.backend import HttpBackend, RawBackend
 from tests.harness.client import Client
 from tests.harness.consul import ConsulAgent, KeySpace
@@ -36,6 +37,7 @@ ON_BOTH = {"test_traffic_http", "test_traffic_tcp", "test_websocket", "test_file
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--cutting", metavar="SEED", type=int, help="lb on the cutting transport (builds with checks)")
+    parser.addoption("--tls", metavar="ENGINE", choices=("lb", "openssl"), help="clients of lb speak TLS: which ssl_record_engine")
 
 
 def has_cutting() -> bool:
@@ -44,7 +46,8 @@ def has_cutting() -> bool:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """In a build that has it, the tests of ON_BOTH run on either transport."""
-    if "transport" in metafunc.fixturenames and metafunc.config.option.cutting is None and has_cutting():
+    options = metafunc.config.option
+    if "transport" in metafunc.fixturenames and options.cutting is None and not options.tls and has_cutting():
         plain_only = any(mark.name == "plain" for mark in metafunc.definition.iter_markers())
         if metafunc.module.__name__.rpartition(".")[2] in ON_BOTH and not plain_only:
             metafunc.parametrize("transport", ["plain", "cutting"], indirect=True)
@@ -68,6 +71,7 @@ def transport(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
 def pytest_configure(config: pytest.Config) -> None:
     """Temporary directories of this run alone: as it starts, each pytest takes away others' right to enter
     /tmp/pytest-of-USER, and with it that of the workers (another user) of a run that goes on."""
+    tls_socket.ENGINE = config.option.tls or ""
     if config.option.basetemp is None:
         config.option.basetemp = config.stash[_own_basetemp] = tempfile.mkdtemp(prefix="lb-tests-")
 

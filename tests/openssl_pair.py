@@ -1,5 +1,5 @@
-"""OpenSSL against itself or against our record layer, in memory: libssl by ctypes, since Python's ssl cannot choose a suite of
-TLS 1.3, update keys, or see a cut stream.
+"""OpenSSL against itself or against our record layer, in memory: libssl by ctypes, since Python's ssl cannot choose a
+suite of TLS 1.3, update keys, or see a cut stream.
 
     client, server = pair(cert, "TLSv1.3", "TLS_AES_128_GCM_SHA256");  client.secrets -> a TlsLayer of either side
 """
@@ -11,7 +11,7 @@ import ctypes.util
 import subprocess
 from pathlib import Path
 
-P, I = ctypes.c_void_p, ctypes.c_int
+P, N = ctypes.c_void_p, ctypes.c_int
 KEYLOG = ctypes.CFUNCTYPE(None, P, ctypes.c_char_p)
 VERSIONS = {"TLSv1.2": 0x0303, "TLSv1.3": 0x0304}
 WANT_READ, ZERO_RETURN = 2, 6
@@ -31,31 +31,31 @@ ssl = library(
         "TLS_method": (P, []),
         "SSL_CTX_new": (P, [P]),
         "SSL_CTX_free": (None, [P]),
-        "SSL_CTX_ctrl": (ctypes.c_long, [P, I, ctypes.c_long, P]),
-        "SSL_CTX_set_ciphersuites": (I, [P, ctypes.c_char_p]),
-        "SSL_CTX_set_cipher_list": (I, [P, ctypes.c_char_p]),
-        "SSL_CTX_use_certificate_file": (I, [P, ctypes.c_char_p, I]),
-        "SSL_CTX_use_PrivateKey_file": (I, [P, ctypes.c_char_p, I]),
+        "SSL_CTX_ctrl": (ctypes.c_long, [P, N, ctypes.c_long, P]),
+        "SSL_CTX_set_ciphersuites": (N, [P, ctypes.c_char_p]),
+        "SSL_CTX_set_cipher_list": (N, [P, ctypes.c_char_p]),
+        "SSL_CTX_use_certificate_file": (N, [P, ctypes.c_char_p, N]),
+        "SSL_CTX_use_PrivateKey_file": (N, [P, ctypes.c_char_p, N]),
         "SSL_CTX_set_keylog_callback": (None, [P, KEYLOG]),
-        "SSL_CTX_set_num_tickets": (I, [P, ctypes.c_size_t]),
+        "SSL_CTX_set_num_tickets": (N, [P, ctypes.c_size_t]),
         "SSL_new": (P, [P]),
         "SSL_free": (None, [P]),
         "SSL_set_bio": (None, [P, P, P]),
         "SSL_set_connect_state": (None, [P]),
         "SSL_set_accept_state": (None, [P]),
-        "SSL_do_handshake": (I, [P]),
-        "SSL_get_error": (I, [P, I]),
-        "SSL_read": (I, [P, P, I]),
-        "SSL_write": (I, [P, P, I]),
-        "SSL_shutdown": (I, [P]),
-        "SSL_key_update": (I, [P, I]),
+        "SSL_do_handshake": (N, [P]),
+        "SSL_get_error": (N, [P, N]),
+        "SSL_read": (N, [P, P, N]),
+        "SSL_write": (N, [P, P, N]),
+        "SSL_shutdown": (N, [P]),
+        "SSL_key_update": (N, [P, N]),
         "SSL_get_current_cipher": (P, [P]),
         "SSL_CIPHER_get_protocol_id": (ctypes.c_uint16, [P]),
         "SSL_get_session": (P, [P]),
         "SSL_SESSION_get_master_key": (ctypes.c_size_t, [P, P, ctypes.c_size_t]),
         "SSL_get_client_random": (ctypes.c_size_t, [P, P, ctypes.c_size_t]),
         "SSL_get_server_random": (ctypes.c_size_t, [P, P, ctypes.c_size_t]),
-        "SSL_renegotiate": (I, [P]),
+        "SSL_renegotiate": (N, [P]),
     },
 )
 crypto = library(
@@ -63,14 +63,14 @@ crypto = library(
     {
         "BIO_new": (P, [P]),
         "BIO_s_mem": (P, []),
-        "BIO_read": (I, [P, P, I]),
-        "BIO_write": (I, [P, ctypes.c_char_p, I]),
-        "BIO_ctrl": (ctypes.c_long, [P, I, ctypes.c_long, P]),
+        "BIO_read": (N, [P, P, N]),
+        "BIO_write": (N, [P, ctypes.c_char_p, N]),
+        "BIO_ctrl": (ctypes.c_long, [P, N, ctypes.c_long, P]),
         "ERR_get_error": (ctypes.c_ulong, []),
         "ERR_reason_error_string": (ctypes.c_char_p, [ctypes.c_ulong]),
     },
 )
-SET_MIN, SET_MAX, SET_EOF_RETURN = 123, 124, 130
+SET_DH_AUTO, SET_MIN, SET_MAX, SET_EOF_RETURN = 118, 123, 124, 130
 
 
 class OpenSSLError(Exception):
@@ -93,6 +93,7 @@ class Side:
             assert ssl.SSL_CTX_use_certificate_file(self.context, str(certificate).encode(), 1) == 1
             assert ssl.SSL_CTX_use_PrivateKey_file(self.context, str(certificate).encode(), 1) == 1
             ssl.SSL_CTX_set_num_tickets(self.context, tickets)
+            ssl.SSL_CTX_ctrl(self.context, SET_DH_AUTO, 1, None)
         self.ssl = ssl.SSL_new(self.context)
         self.input, self.output = (crypto.BIO_new(crypto.BIO_s_mem()) for _ in range(2))
         for bio in (self.input, self.output):
@@ -147,6 +148,11 @@ class Side:
         assert self.handshake()
         return self.take()
 
+    def renegotiate(self) -> bytes:
+        assert ssl.SSL_renegotiate(self.ssl) == 1
+        self.handshake()
+        return self.take()
+
     def close(self) -> bytes:
         ssl.SSL_shutdown(self.ssl)
         return self.take()
@@ -188,10 +194,9 @@ def pair(certificate: Path, version: str, suite: str, tickets: int = 0) -> tuple
 
 def make_certificate(folder: Path, kind: str) -> Path:
     """A key of kind ec or rsa and its certificate in one file."""
-    path = folder / f"{kind}.pem"
-    key = ["-newkey", "rsa:2048"] if kind == "rsa" else ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
-    command = ["openssl", "req", "-x509", *key, "-nodes", "-days", "30", "-subj", "/CN=a", "-keyout", path, "-out", path]
-    made = [*command[:-1], folder / f"{kind}.crt"]
-    subprocess.run([str(word) for word in made], check=True, capture_output=True)
-    path.write_text(path.read_text() + (folder / f"{kind}.crt").read_text())
+    path, alone = folder / f"{kind}.pem", folder / f"{kind}.crt"
+    key = ["rsa:2048"] if kind == "rsa" else ["ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
+    command = ["openssl", "req", "-x509", "-newkey", *key, "-nodes", "-days", "30", "-subj", "/CN=a"]
+    subprocess.run([*command, "-keyout", str(path), "-out", str(alone)], check=True, capture_output=True)
+    path.write_text(path.read_text() + alone.read_text())
     return path

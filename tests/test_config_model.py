@@ -476,7 +476,6 @@ def test_bad_globals(read: Read, globals: str, expected: str) -> None:
         ("worker_proceses 1;", 'did you mean "worker_processes"?'),
         ("http { lissten 80; }", 'did you mean "listen"?'),
         ("gunzip on;", '"gunzip": a directive of nginx that lb does not have yet'),
-        ("http { server { ssl_certificate x; } }", '"ssl_certificate": TLS is not there yet'),
         ("http { server { location / { autoindex on; } } }", '"autoindex": lb lists no directories: leave it out'),
         ("http { keepalive 5; }", '"keepalive" may stand in: upstream'),
         (
@@ -506,7 +505,6 @@ def test_bad_globals(read: Read, globals: str, expected: str) -> None:
             "http { upstream u { server 127.0.0.1 route=a; server 127.0.0.1:1; } }",
             '"route" of "server": it is for `sticky`, which lb does not have yet',
         ),
-        ("http { server { listen 8099 ssl; } }", '"ssl" of "listen": TLS is not there yet'),
         (
             "stream { server { listen 127.0.0.1:8099 deferred; return x; } }",
             '"deferred" of "listen": lb accepts at once and counts who is silent: leave it out',

@@ -31,6 +31,13 @@ def test_corpus_under_the_sanitizers(built: Path, tmp_path: Path, name: str) -> 
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_tls_seeds_under_the_sanitizers(tmp_path: Path) -> None:
+    runner.build_tls(tmp_path)
+    command = [tmp_path / "fuzz-tls", "0", "1", tmp_path / "crash", *runner.write_tls_seeds(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def texts(room: int) -> list[bytes]:
     return [one[3:] for one in runner.corpus() if one[0] % 4 == room]
 

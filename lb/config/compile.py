@@ -9,7 +9,7 @@ import resource
 from dataclasses import replace
 from typing import Any
 
-from lb.config import tls
+from lb.config import tls, tls_upstream
 from lb.config.errors import Problem
 from lb.config.reader import Reader
 from lb.config.scope import (
@@ -43,6 +43,7 @@ from lb.model import (
     StreamServer,
     TempPath,
     Upstream,
+    Value,
 )
 from lb.model.clients import Network
 
@@ -103,6 +104,8 @@ _HTTP_FIELDS = {
     "limit_req_status": "limit_req_status",
     "limit_req_log_level": "limit_req_log_level",
     "limit_req_dry_run": "limit_req_dry_run",
+    "proxy_tls_sni": "proxy_ssl_server_name",
+    "proxy_tls_name": "proxy_ssl_name",
 }
 _UPSTREAM_FIELDS = {
     "keepalive": "keepalive",
@@ -124,6 +127,7 @@ _STREAM_FIELDS = {
     "proxy_socket_rcvbuf": "proxy_socket_rcvbuf",
     "proxy_socket_sndbuf": "proxy_socket_sndbuf",
     "buffer_size": "proxy_buffer_size",
+    "proxy_tls_sni": "proxy_ssl_server_name",
 }
 _MAIN_FIELDS = {
     "worker_processes": "worker_processes",
@@ -149,6 +153,7 @@ def check_whole(reader: Reader) -> None:
     reader.problems += [Problem(f'zero size shared memory zone "{name}"') for name in missing]
     reader.listeners.check_overlap(main.status_listen)
     tls.check(reader)
+    tls_upstream.check(reader)
     connections = _connections(main)
     sockets = len(reader.listeners.drafts)
     if "events" in main.values and connections < sockets + 1:
@@ -185,6 +190,8 @@ def build(reader: Reader) -> Config:
         variables=tuple(reader.variables),
         maps=tuple(reader.maps),
         tls=tuple(reader.tls),
+        tls_up=tuple(reader.tls_up),
+        tls_users=tls.users(reader),
         limit_zones=tuple(zone for zone, _ in reader.limit_zones.values()),
         transparent=reader.transparent,
         status_listen=tuple(address for address, _ in main.status_listen),
@@ -273,6 +280,8 @@ def _handler(scope: LocationScope) -> Handler:
     """An implicit location (if, limit_except) does what the one around it does, unless it says otherwise."""
     if scope.content is None and scope.match == "none" and isinstance(scope.parent, LocationScope):
         return _handler(scope.parent)
+    if isinstance(scope.content, ProxyPass) and id(scope) in scope.reader.tls_at:
+        return replace(scope.content, tls=scope.reader.tls_at[id(scope)])
     return scope.content or StaticFiles()
 
 
@@ -384,5 +393,15 @@ def _stream_server(scope: StreamServerScope) -> StreamServer:
         realip=realip(scope),
         proxy_bind=scope.inherited("proxy_bind", None),
         tls=scope.tls,
+        proxy_tls=scope.reader.tls_at.get(id(scope), -1),
+        proxy_tls_name=_stream_name(scope),
         **_given(scope, _STREAM_FIELDS),
     )
+
+
+def _stream_name(scope: StreamServerScope) -> Value:
+    """proxy_ssl_name, else the host that proxy_pass names."""
+    drafts = scope.reader.upstreams.drafts
+    host: Value = (drafts[scope.upstream].name,) if scope.upstream >= 0 else ()
+    found: Value = scope.inherited("proxy_ssl_name", scope.target or host)
+    return found

@@ -29,7 +29,7 @@ _REASONS = {
 _PARTS = {  # by the beginning of their names
     "resolver": "lb asks the system's resolver when the file is read, and by upsync while it runs; no others yet",
     "ssl_": "lb does not have it yet",
-    "proxy_ssl_": "TLS is not there yet",
+    "proxy_ssl_": "lb does not have it yet",
     "tunnel_": "lb is no forward proxy: it answers CONNECT with 405, whoever may ask for whatever address",
     "fastcgi_": "lb speaks HTTP/1.1 with servers, FastCGI not yet",
     "uwsgi_": "lb speaks HTTP/1.1 with servers, uwsgi not yet",

@@ -20,7 +20,7 @@ from lb.config.upstreams import Upstreams
 from lb.config.variables import take_unknown
 from lb.model import Map, Syslog
 from lb.model.clients import LimitZone
-from lb.model.tls import Certificate, TlsServer
+from lb.model.tls import Certificate, TlsClient, TlsServer
 
 Find = Callable[[Node, Context], Directive]  # the lookup in the table; raises Refused
 
@@ -53,6 +53,9 @@ class Reader:
         self.limits_used: list[str] = []  # zones that must be there in the end
         self.tls: dict[TlsServer, int] = {}  # what servers say of TLS -> place in Config.tls
         self.tls_caches: dict[str, tuple[int, str]] = {}  # zones of ssl_session_cache: bytes, http or stream
+        self.tls_up: dict[TlsClient, int] = {}  # what is said of TLS to servers -> place in Config.tls_up
+        self.tls_proxies: list[tuple[Scope, Node]] = []  # where there is some
+        self.tls_at: dict[int, int] = {}  # id of such a scope -> place in Config.tls_up
         self.tls_files: dict[tuple[str, str], Certificate] = {}  # by the names of certificate and key
         self.transparent = False  # some proxy_bind is
         self.unknown: list[tuple[str, Node]] = []  # names that must be among them in the end, and where

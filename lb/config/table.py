@@ -30,6 +30,8 @@ from lb.config import (
     table_stream,
     table_tls,
     table_tls_sessions,
+    table_tls_upstream,
+    table_tls_operations,
     table_upstream,
     table_upsync,
 )
@@ -62,6 +64,8 @@ DIRECTIVES: tuple[Directive, ...] = (
     *table_stream.DIRECTIVES,
     *table_tls.DIRECTIVES,
     *table_tls_sessions.DIRECTIVES,
+    *table_tls_upstream.DIRECTIVES,
+    *table_tls_operations.DIRECTIVES,
     *table_ignored.DIRECTIVES,
 )
 

@@ -15,7 +15,6 @@ from lb.model import ProxyPass, Value
 
 _LEVELS: tuple[Context, ...] = ("http", "server", "location")
 TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
-_DEFAULT_PORT = 80
 _NO_URI_HERE = (
     '"proxy_pass" cannot have URI part in location given by regular expression, or inside named location, or inside '
     '"if" statement, or inside "limit_except" block'
@@ -26,36 +25,40 @@ def proxy_pass(scope: LocationScope, node: Node) -> None:
     if "proxy_pass" in scope.values:
         raise Refused('"proxy_pass" directive is duplicate')
     target = node.args[0]
-    if target[:8].lower() == "https://":
-        raise Refused("invalid URL prefix", "TLS to servers (https://) is not there yet")
+    secure = target[:8].lower() == "https://"
     scope.values["proxy_pass"] = target
     if "$" in target:
-        scope.content = ProxyPass(-1, "", None, compile_value(target))
+        scope.content = ProxyPass(-1, "", None, url=compile_value(target))
+        if secure or target.startswith("$"):
+            scope.reader.tls_proxies.append((scope, node))
         return
-    if target[:7].lower() != "http://":
+    if not secure and target[:7].lower() != "http://":
         raise Refused("invalid URL prefix")
-    url = _upstream_url(target[7:], scope.reader.prefix)
-    name = target[7 : len(target) - len(url.uri) - (1 if url.unix and url.uri else 0)]
+    begin, port = (8, 443) if secure else (7, 80)
+    if secure:
+        scope.reader.tls_proxies.append((scope, node))
+    url = _upstream_url(target[begin:], scope.reader.prefix, port)
+    name = target[begin : len(target) - len(url.uri) - (1 if url.unix and url.uri else 0)]
     upstream = scope.reader.upstreams.use("http", url, name, node)
     if url.uri and scope.match in ("regex", "named", "none"):
         raise Refused(_NO_URI_HERE)
-    scope.content = ProxyPass(upstream, _proxy_host(url), _uri(url.uri))
+    scope.content = ProxyPass(upstream, _proxy_host(url, port), _uri(url.uri))
     if url.uri.endswith("/"):
         warn_of_no_slash(scope, node)
 
 
-def _upstream_url(text: str, base: str) -> Url:
+def _upstream_url(text: str, base: str, port: int) -> Url:
     try:
-        return parse(text, default_port=_DEFAULT_PORT, uri=True, base=base)
+        return parse(text, default_port=port, uri=True, base=base)
     except AddressError as error:
         raise Refused(f'{error} in upstream "{text}"') from None
 
 
-def _proxy_host(url: Url) -> str:
+def _proxy_host(url: Url, port: int) -> str:
     """$proxy_host as nginx makes it: the default port is left out, a unix socket is "localhost"."""
     if url.unix:
         return "localhost"
-    return url.host if url.no_port or url.port == _DEFAULT_PORT else f"{url.host}:{url.port}"
+    return url.host if url.no_port or url.port == port else f"{url.host}:{url.port}"
 
 
 def _uri(uri: str) -> str | None:
@@ -88,12 +91,12 @@ DIRECTIVES = (
     Directive(
         "proxy_pass",
         ("location", "if", "limit_except"),
-        "http://UPSTREAM[URI] | http://ADDRESS[:PORT][URI] | http://unix:PATH[:URI]",
+        "http://UPSTREAM[URI] | http://ADDRESS[:PORT][URI] | http://unix:PATH[:URI] | https://...",
         (1, 1),
         "",
         "Passes requests to an upstream or an address; with a URI, that replaces the location's part of the path. "
         "With variables the host must come out as an upstream's name or an IP address, else the answer is 502.",
-        "differs: no https://; a host name is resolved once, when the file is read; none that variables made; 403 "
+        "differs: a host name is resolved once, when the file is read; none that variables made; 403 "
         "where, under a location without a final slash, a path would lead beside the URI; control bytes, spaces and # "
         "that variables bring into a request line become escapes",
         proxy_pass,

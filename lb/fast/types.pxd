@@ -30,6 +30,7 @@ ctypedef struct Listener
 ctypedef struct Settings
 ctypedef struct Location
 ctypedef struct TlsConf
+ctypedef struct TlsSession
 ctypedef struct Server
 ctypedef struct StreamServer
 ctypedef struct Slot

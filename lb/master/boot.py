@@ -52,7 +52,7 @@ def load_compiled(source: Source, log: Log) -> tuple[Loaded, _fast.Compiled] | N
         compiled = _fast.Compiled()
         outcome = child.run(lambda: read_and_compile(source, compiled), CHILD_NAME, compiled.descriptors())
         loaded = _said(outcome.value, log) if not outcome.error else None
-        while loaded is not None and not compiled.step(loaded.config.tls):
+        while loaded is not None and not compiled.step((*loaded.config.tls, *loaded.config.tls_up)):
             pass
     except OSError as error:
         log.emerg(logfiles.failed_call(error))

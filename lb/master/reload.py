@@ -137,7 +137,7 @@ class Reload:
 
     def _finish(self, loaded: Loaded) -> None:
         try:
-            done = self._compiled.step(loaded.config.tls)
+            done = self._compiled.step((*loaded.config.tls, *loaded.config.tls_up))
         except (OSError, ValueError) as error:
             self.failed = logfiles.failed_call(error) if isinstance(error, OSError) else str(error)
             self._log.alert(self.failed)

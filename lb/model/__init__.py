@@ -17,6 +17,7 @@ from lb.model.logs import LogCache as LogCache
 from lb.model.logs import LogFormat as LogFormat
 from lb.model.logs import LogLevel as LogLevel
 from lb.model.logs import Syslog as Syslog
+from lb.model.tls import TlsClient as TlsClient
 from lb.model.tls import TlsServer as TlsServer
 from lb.model.upsync import ShrinkGuard as ShrinkGuard
 from lb.model.upsync import Upsync as Upsync
@@ -76,6 +77,7 @@ class ProxyPass:
     upstream: int  # position in Config.upstreams
     host: str  # $proxy_host: name[:port] as written
     uri: str | None = None  # the URI part of proxy_pass: replaces the location's prefix; None: the target as received
+    tls: int = -1  # place in Config.tls_up: https://, or variables that may make it so
     url: Value | None = None  # proxy_pass with variables: the whole URL; then upstream is -1, host and uri are unused
 
 
@@ -364,6 +366,8 @@ class HttpSettings:
     port_in_redirect: bool = True
     server_name_in_redirect: bool = False
     files: Files = Files(root=("html",))
+    proxy_tls_sni: bool = False
+    proxy_tls_name: Value = (Var("proxy_host"),)
 
 
 Match = Literal["exact", "prefix", "noregex", "regex", "named", "none"]  # =, nothing, ^~, ~ or ~*, @; if, limit_except
@@ -425,6 +429,9 @@ class StreamServer:
     proxy_bind: Bind | None = None
     buffer_size: int = 64 << 10  # the most that one read takes
     tls: int = -1  # place in Config.tls
+    proxy_tls: int = -1  # place in Config.tls_up
+    proxy_tls_sni: bool = False
+    proxy_tls_name: Value = ()
     next_upstream_tries: int = 0  # 0: no limit
     next_upstream_timeout_ms: int = 0  # 0: no limit
     where: str = ""
@@ -481,5 +488,7 @@ class Config:
     maps: tuple[Map, ...] = ()
     limit_zones: tuple[LimitZone, ...] = ()
     tls: tuple[TlsServer, ...] = ()  # what servers say of TLS to clients; empty in what lies with `compiled`
+    tls_up: tuple[TlsClient, ...] = ()  # the same of TLS to servers
+    tls_users: tuple[tuple[str, ...], ...] = ()  # of each: the names (or addresses) of the servers that use it
     transparent: bool = False  # some proxy_bind is: workers keep CAP_NET_RAW
     warnings: tuple[str, ...] = field(default=())  # complete lines for the log, without "lb: [warn] "

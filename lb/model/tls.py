@@ -6,6 +6,27 @@ import hashlib
 from dataclasses import dataclass, field, fields
 from typing import Literal
 
+from lb.model.values import Value
+
+Stamp = tuple[int, ...]  # of a file: device, inode, mtime and ctime in ns, size; (): it is not there
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateFacts:
+    """What a certificate says of itself (X.509). Times are Unix seconds."""
+
+    names: tuple[str, ...] = ()  # DNS and IP of its SAN, else its CN; lower case
+    subject: str = ""  # RFC 2253, as the issuer
+    issuer: str = ""
+    serial: str = ""  # hexadecimal
+    not_before: int = 0
+    not_after: int = 0
+    key_type: str = ""  # RSA, EC, ED25519, ...
+    key_bits: int = 0
+    signed_with: str = ""  # the hash of its signature: SHA256, ...; "": it has none of its own
+    self_signed: bool = False
+    fingerprint: str = ""  # SHA-256 of its DER, hexadecimal
+
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
@@ -15,6 +36,10 @@ class Certificate:
     key_file: str
     chain: tuple[bytes, ...]  # DER, the server's own first
     key_digest: bytes  # SHA-256 of the key's DER: another key is another certificate
+    facts: CertificateFacts = field(default=CertificateFacts(), compare=False, repr=False)
+    password_file: str = field(default="", compare=False, repr=False)
+    stamps: tuple[Stamp, ...] = field(default=(), compare=False, repr=False)  # of both files, as they were read
+    where: str = field(default="", compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +56,8 @@ _NOT_OF_SESSIONS = {  # what may change, or differ on another machine, while ses
     "buffer_size",
     "handshake_timeout_ms",
     "record_engine",
+    "watch",
+    "lazy_cache",
     "ciphers",
     "prefer_server_ciphers",
     "groups",
@@ -67,6 +94,9 @@ class TlsServer:
     dh_params: bytes = b""  # PEM
     conf_commands: tuple[tuple[str, str, bytes], ...] = ()  # name, value, SHA-256 of the file that it names, or empty
     record_engine: Literal["openssl", "lb"] = "lb"
+    watch: bool = False  # ssl_certificate_watch
+    lazy: tuple[tuple[Value, Value], ...] = ()  # in place of `certificates`: files that variables name, and their keys
+    lazy_cache: tuple[int, int, int] | None = None  # ssl_certificate_cache: max, inactive and valid in ms
 
     def session_context(self) -> bytes:
         """32 bytes that its sessions are bound to: its certificates, and whatever says who may come in."""
@@ -75,8 +105,16 @@ class TlsServer:
         return hashlib.sha256(repr((leaves, rest)).encode()).digest()
 
 
-@dataclass(slots=True)
-class TlsKeys:
-    """Private keys of Config.tls, as DER; they never leave the process that reads them but by `Compiled`."""
+@dataclass(frozen=True, slots=True)
+class TlsClient:
+    """What a location, or a server of stream{}, says of TLS to its servers. Equal ones share an SSL_CTX."""
 
-    by_digest: dict[bytes, bytes] = field(default_factory=dict, repr=False)
+    certificates: tuple[Certificate, ...] = ()  # one, or none
+    protocols: tuple[str, ...] = ("TLSv1.2", "TLSv1.3")
+    ciphers: str = "DEFAULT"
+    verify: bool = False
+    verify_depth: int = 1
+    trusted: tuple[bytes, ...] = ()  # DER of authorities
+    crls: tuple[bytes, ...] = ()  # DER of lists of revoked certificates
+    session_reuse: bool = True
+    in_stream: bool = False

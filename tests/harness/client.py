@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import h11
 
+from tests.harness import tls_socket
 from tests.harness.wait import DEADLINE
 
 
@@ -44,6 +45,8 @@ class Client:
         self.host, self.port = host, port
         self.sock = socket.create_connection((host, port), timeout, (source, 0) if source else None)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if port in tls_socket.PORTS:
+            self.sock = tls_socket.TlsSocket(self.sock)  # type: ignore[assignment]
         self.buffer = b""
         self.received = bytearray()  # everything that ever came
 

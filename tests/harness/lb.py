@@ -17,6 +17,7 @@ from signal import SIGHUP, SIGTERM, Signals
 
 import psutil
 
+from tests.harness import tls_socket
 from tests.harness.client import Client
 from tests.harness.wait import DEADLINE, free_port, is_listening, wait_for
 
@@ -83,7 +84,7 @@ class Lb:
         for name in re.findall(r"@(\w+)@", text):
             self.values.setdefault(name, str(free_port()))
         filled = re.sub(r"@(\w+)@", lambda match: self.values[match[1]], complete(text))
-        self.file.write_text(filled)
+        self.file.write_text(tls_socket.over_tls(filled) if tls_socket.ENGINE else filled)
 
     def port(self, name: str) -> int:
         return int(self.values[name])

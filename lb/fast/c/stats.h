@@ -53,6 +53,17 @@
     X(syslog_sent, counter, "lb_syslog_datagrams", "", "Log lines sent to syslog.")                                    \
     X(syslog_dropped, counter, "lb_syslog_lines_dropped", "", "Lost log lines meant for syslog.")                      \
     X(syslog_errors, counter, "lb_syslog_errors", "", "Failures to reach a syslog server.")                            \
+    X(tls_handshakes_13, counter, "lb_tls_handshakes version=1.3", "", "Handshakes with clients, by version.")         \
+    X(tls_handshakes_12, counter, "lb_tls_handshakes version=1.2", "", "Handshakes with clients, by version.")         \
+    X(tls_handshakes_old, counter, "lb_tls_handshakes version=old", "", "Handshakes with clients, by version.")        \
+    X(tls_resumed, counter, "lb_tls_resumed", "", "Handshakes with clients that resumed a session.")                   \
+    X(tls_failed_closed, counter, "lb_tls_failed reason=closed", "", "Handshakes with clients that failed.")           \
+    X(tls_failed_timeout, counter, "lb_tls_failed reason=timeout", "", "Handshakes with clients that failed.")         \
+    X(tls_failed_protocol, counter, "lb_tls_failed reason=protocol", "", "Handshakes with clients that failed.")       \
+    X(tls_failed_certificate, counter, "lb_tls_failed reason=certificate", "", "Handshakes with clients that failed.") \
+    X(tls_failed_name, counter, "lb_tls_failed reason=name", "", "Handshakes with clients that failed.")               \
+    X(tls_failed_garbage, counter, "lb_tls_failed reason=garbage", "", "Handshakes with clients that failed.")         \
+    X(tls_failed_other, counter, "lb_tls_failed reason=other", "", "Handshakes with clients that failed.")             \
     X(glitch_epoll_add, glitch, "", "", "The kernel did not take a socket into epoll: its connection was closed.")     \
     X(glitch_epoll_wait, glitch, "", "", "epoll_wait() failed.")                                                       \
     X(glitch_close, glitch, "", "", "close() of a connection failed: its descriptor was not the worker's any more.")   \

@@ -11,6 +11,9 @@ cdef extern from "stats.h" nogil:
         uint64_t bytes_in, bytes_out, refused, status_none, status_1xx, status_2xx, status_3xx, status_4xx, status_5xx
         uint64_t accept_errors, no_slots, log_dropped, tables, turns, temp_files
         uint64_t syslog_sent, syslog_dropped, syslog_errors
+        uint64_t tls_handshakes_13, tls_handshakes_12, tls_handshakes_old, tls_resumed
+        uint64_t tls_failed_closed, tls_failed_timeout, tls_failed_protocol, tls_failed_certificate, tls_failed_name
+        uint64_t tls_failed_garbage, tls_failed_other
         uint64_t glitch_epoll_add, glitch_epoll_wait, glitch_close, glitch_event, glitch_timer
         uint64_t server_stats_used, folding
     ctypedef struct ServerStats:

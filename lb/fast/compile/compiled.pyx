@@ -65,8 +65,9 @@ cdef class Compiled:
     cdef int fd                 # the memory until then
     cdef int secrets            # private keys, until the contexts are made
     cdef dict keys              # of them, by digest
-    cdef list contexts          # TlsContext, one for each of Config.tls
     cdef list sessions          # TlsRing, TlsZone: memory that they refer to
+    cdef list contexts          # TlsContext, one for each of Config.tls and then of Config.tls_up
+    cdef int tls_servers        # how many of them are of Config.tls
     cdef Regex* next            # without machine code yet, as all behind it
     # while it is filled
     cdef dict zones             # limit_req_zone -> its LimitZone*
@@ -118,7 +119,7 @@ cdef class Compiled:
         compile_secrets_write(self.secrets, keys)
 
     def step(self, tls=()):
-        """After `fill`: a bounded part of what is left to be done. `tls`: Config.tls. True: that was all.
+        """After `fill`: a bounded part of what is left to be done. `tls`: Config.tls and Config.tls_up. True: that was all.
 
         Raises OSError; ValueError: not filled, or OpenSSL does not take what it took when the file was checked.
         """
@@ -141,11 +142,17 @@ cdef class Compiled:
         made = TlsContext.get(tls[i], [self.keys[one.key_digest] for one in tls[i].certificates])
         self.contexts.append(made)
         self.conf.tls[i].ctx = (<TlsContext> made).ctx
-        self.sessions += compile_tls_sessions(&self.conf.tls[i], tls[i], tls)
+        if isinstance(tls[i], TlsServer):
+            self.sessions += compile_tls_sessions(&self.conf.tls[i], tls[i], [one for one in tls if isinstance(one, TlsServer)])
         if i + 1 < len(tls):
             return False
         compile_secrets_forget(self.keys)
         return self.next == NULL
+
+    def renew(self, int place, conf, keys):
+        tls_renewal_context(self.contexts, place, conf, keys)
+        SSL_CTX_free(<SSL_CTX*> (<TlsContext> self.contexts[place]).ctx)    # here it is `contexts` that holds it
+        self.conf.tls[place].ctx = (<TlsContext> self.contexts[place]).ctx
 
     cdef int take(self) except -1:
         """The memory becomes this process's own."""
@@ -187,7 +194,7 @@ cdef class Compiled:
         self.upstreams_init(config.upstreams)
         conf.max_fields = max([MAX_FIELDS] + [one.settings.max_headers for listener in config.listeners for one in listener.http])
         compile_upstream_names(self, config)
-        compile_tls(self, config.tls)
+        compile_tls(self, config)
         conf.nlisteners = len(config.listeners)
         conf.listeners = <Listener*> self.mem(conf.nlisteners * sizeof(Listener))
         for i, listener in enumerate(config.listeners):
@@ -280,6 +287,7 @@ cdef class Compiled:
         s.send_proxy_protocol = {"off": 0, "on": 1, "v2": 2}[server.proxy_protocol]
         s.cut = not server.half_close
         s.tls = compile_tls_of(self, server.tls)
+        s.settings.up_tls = compile_tls_up(self, server.proxy_tls)
         return s
 
     cdef int limits(self, Server* s, settings) except -1:
@@ -327,6 +335,7 @@ cdef class Compiled:
     cdef int handler(self, Location* l, handler) except -1:
         if isinstance(handler, ProxyPass):
             l.handler = DO_PROXY
+            l.settings.up_tls = compile_tls_up(self, handler.tls)
             if handler.url is not None:
                 l.proxy_url = compile_value(self, handler.url)
                 return 0

@@ -51,6 +51,7 @@ cdef class Engine:
         loop.stop_most = config.worker_shutdown_timeout_ms
         self.logs_bind(logs, error_fd)
         self.zones_bind()
+        tls_renewal_hold(compiled.conf.tls, compiled.conf.ntls)
         self.upstreams_bind(config.upstreams)
         for i, fd in enumerate(listeners):
             self.listener_bind(&loop.listeners[i], fd)
@@ -94,6 +95,10 @@ cdef class Engine:
         lb_atomic_store(&loop.inbox.reopen, 1)
         self.wake()
 
+    def renew(self, int place, conf, keys):
+        tls_renewal_post(&self.compiled.conf.tls[place], tls_renewal_context(self.compiled.contexts, place, conf, keys))
+        self.wake()
+
     def consul(self, int upstream, bint good):
         table_sweep()
         stats_consul(upstream, good)
@@ -133,6 +138,7 @@ cdef class Engine:
             return
         lb_beacon.itself = NULL
         loop_take_inbox()
+        tls_renewal_release(self.compiled.conf.tls, self.compiled.conf.ntls)
         for i in range(loop.nups):
             if loop.ups[i].table != NULL:
                 table_free(loop.ups[i].table)

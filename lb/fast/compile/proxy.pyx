@@ -84,6 +84,8 @@ cdef int compile_settings(Compiled e, Settings* s, settings) except -1:
     s.errors = compile_errors(e, settings.error_logs)
     compile_access(e, &s.access, settings.access)
     s.realip = compile_realip(e, settings.realip)
+    s.up_sni = settings.proxy_tls_sni
+    s.up_name = e.value(settings.proxy_tls_name)
     return 0
 
 

@@ -6,30 +6,44 @@ contexts and forgets them (the file is emptied before it is closed, what Python 
 
 import struct
 
-from lb.model.tls import TlsServer
-
 cdef dict VERIFY = {"off": TLS_VERIFY_OFF, "on": TLS_VERIFY_ON, "optional": TLS_VERIFY_OPTIONAL,
                     "optional_no_ca": TLS_VERIFY_OPTIONAL_NO_CA}
 
 
-cdef int compile_tls(Compiled e, servers) except -1:
+cdef int compile_tls(Compiled e, config) except -1:
+    """Of clients first, then of servers."""
     cdef TlsConf* t
-    e.conf.ntls = len(servers)
+    e.tls_servers = len(config.tls)
+    e.conf.ntls = e.tls_servers + len(config.tls_up)
     e.conf.tls = <TlsConf*> e.mem(e.conf.ntls * sizeof(TlsConf))
-    for i, server in enumerate(servers):
-        t = &e.conf.tls[<int> i]
-        t.verify = VERIFY[server.verify_client]
-        t.own = server.record_engine == "lb"
-        t.reject = server.reject_handshake
-        t.buffer = min(max(server.buffer_size, 1), 16384)
-        t.handshake_timeout = server.handshake_timeout_ms
-        t.groups = e.text(server.groups)
-        t.session_timeout = max(server.session_timeout_s, 1)
-        t.alpn = e.text(b"".join(bytes([len(name)]) + name for name in map(os.fsencode, server.alpn)))
-        t.early = any(one.early_data for one in servers)
-        sid = server.session_context()
-        memcpy(t.sid, <char*> sid, sizeof(t.sid))
+    for i, server in enumerate(config.tls):
+        compile_tls_clients(e, &e.conf.tls[<int> i], server, any(one.early_data for one in config.tls))
+    for i, client in enumerate(config.tls_up):
+        t = &e.conf.tls[e.tls_servers + <int> i]
+        t.verify = TLS_VERIFY_ON if client.verify else TLS_VERIFY_OFF
+        t.buffer = 16384
+        t.reuse = client.session_reuse
     return 0
+
+
+cdef int compile_tls_clients(Compiled e, TlsConf* t, server, bint early) except -1:
+    t.verify = VERIFY[server.verify_client]
+    t.own = server.record_engine == "lb"
+    t.reject = server.reject_handshake
+    t.buffer = min(max(server.buffer_size, 1), 16384)
+    t.handshake_timeout = server.handshake_timeout_ms
+    t.groups = e.text(server.groups)
+    tls_lazy_compile(e, t, server)
+    t.session_timeout = max(server.session_timeout_s, 1)
+    t.alpn = e.text(b"".join(bytes([len(name)]) + name for name in map(os.fsencode, server.alpn)))
+    t.early = early
+    sid = server.session_context()
+    memcpy(t.sid, <char*> sid, sizeof(t.sid))
+    return 0
+
+
+cdef const TlsConf* compile_tls_up(Compiled e, int i) noexcept:
+    return &e.conf.tls[e.tls_servers + i] if i >= 0 else NULL
 
 
 cdef list compile_tls_sessions(TlsConf* t, server, servers):
@@ -38,7 +52,6 @@ cdef list compile_tls_sessions(TlsConf* t, server, servers):
     ring = TlsRing.of_server(server)
     kept = [ring]
     t.ring = (<TlsRing> ring).ring
-    t.first = t.ctx
     if cache.kind in ("shared", "builtin"):
         zone = TlsZone.get(cache.name, cache.size)
         kept.append(zone)

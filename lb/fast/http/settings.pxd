@@ -124,6 +124,9 @@ cdef enum Handler:
 
 ctypedef struct Settings:   # what a location of http{} and a server of stream{} say alike (Request.settings)
     Upstream* ups           # NULL: no proxy_pass, or one with variables
+    const TlsConf* up_tls   # https:// (with variables: may be), proxy_ssl; or NULL
+    uint8_t up_sni          # proxy_ssl_server_name
+    Value up_name           # proxy_ssl_name
     Op* ops                 # run before the handler; of a stream server `set`
     uint32_t nops
     uint32_t nlogs

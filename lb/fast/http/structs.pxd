@@ -106,6 +106,7 @@ ctypedef struct Request:    # one exchange of a client with an upstream; lies at
     Server* srv             # http
     StreamServer* stream    # tcp
     Upstream* ups
+    const TlsConf* up_tls   # of TLS to its servers; NULL: none
     Peer* peer              # chosen server; its `active` counts us
     Buf* mem                # this request's memory: blocks, newest first
     char* head              # copy of the client's head

@@ -66,6 +66,7 @@ cdef void conn_handshake_event(Conn* c) noexcept nogil:
     if rc == 0:
         return
     if rc < 0:
+        conn_handshake_failed(c, False)
         log_handshake(c)
         conn_close(c)
         return
@@ -74,5 +75,11 @@ cdef void conn_handshake_event(Conn* c) noexcept nogil:
 
 
 cdef void conn_handshake_timeout(Conn* c) noexcept nogil:
-    log_client(LOG_INFO, c, b"client timed out while handshaking")
+    conn_handshake_failed(c, True)
+    log_handshake_late(c)
     conn_close(c)
+
+
+cdef void conn_handshake_failed(Conn* c, bint late) noexcept nogil:
+    if c.io.failed != NULL:
+        c.io.failed(c, late)

@@ -97,6 +97,7 @@ ctypedef struct Transport:  # how the bytes of a connection travel; the contract
     ssize_t (*peek)(Conn* c, char* p, size_t n) noexcept nogil
     int (*pending)(Conn* c) noexcept nogil              # Ready: what can go on without an event of the descriptor
     int (*handshake)(Conn* c) noexcept nogil            # 1: done; 0: not yet; IO_FAILED. NULL: there is none
+    void (*failed)(Conn* c, bint late) noexcept nogil   # a client's handshake has failed, or takes too long: counted. NULL: not
     int (*explain)(Conn* c, Out* o) noexcept nogil      # what ended the handshake; its log level. NULL: there is none
     ssize_t (*splice_in)(Conn* c, Pipe* to, size_t n) noexcept nogil          # NULL: not past this process
     ssize_t (*splice_out)(Conn* c, Pipe* frm) noexcept nogil                  # NULL: not past this process

@@ -68,6 +68,10 @@ cdef void log_client_alert(Conn* c, uint8_t alert) noexcept nogil:
     error_end(&o, error_logs_of_client(c), LOG_INFO)
 
 
+cdef void log_handshake_late(Conn* c) noexcept nogil:
+    log_client(LOG_INFO, c, b"client timed out (110: Connection timed out) while SSL handshaking")
+
+
 cdef void log_idle_end(Conn* c) noexcept nogil:
     """client C closed keepalive connection"""
     cdef Out o
@@ -107,7 +111,7 @@ cdef void error_upstream(Out* o, Request* r) noexcept nogil:
     cdef Out t
     out_init(&t, target, sizeof(target))
     h1_target(&t, r)
-    out_put(o, b", upstream: \"http://", 20)
+    out_text(o, b", upstream: \"https://" if r.up_tls != NULL else b", upstream: \"http://")
     out_str(o, r.peer.name if r.peer != NULL else r.ups.name)
     if r.peer != NULL and r.peer.family == AF_UNIX:
         out_char(o, 58)

@@ -112,6 +112,7 @@ cdef void location_enter(Request* r, Location* l) noexcept nogil:
         l = l.except_loc
     location_set(r, l)
     r.ups = l.settings.ups
+    r.up_tls = l.settings.up_tls
     if unlikely(loop.debug):
         debug_location(r)
     if (r.client.served >= l.keepalive_requests or l.keepalive_timeout == 0 or loop.stopping

@@ -23,6 +23,7 @@ cdef void tcp_begin(Conn* c) noexcept nogil:
     r.stream = c.lst.stream
     r.settings = &r.stream.settings
     r.ups = r.settings.ups
+    r.up_tls = r.settings.up_tls
     r.status = 200
     loop.st.sessions += 1
     log_connected(r, c)
@@ -40,7 +41,7 @@ cdef void tcp_connected(Request* r) noexcept nogil:
     timer_clear(&r.up.timer)
     log_connected(r, r.up)
     peer_ok(r.peer)                 # as nginx: a session may last, and others wait to see that the server is back
-    if r.stream.send_proxy_protocol and not proxy_protocol_send(r):
+    if r.stream.send_proxy_protocol and r.up_tls == NULL and not proxy_protocol_send(r):
         tcp_end(r)
         return
     tcp_move_both(r)

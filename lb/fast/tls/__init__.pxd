@@ -15,6 +15,8 @@ message.pxd    what may come in records after the handshake: messages, alerts   
 tickets.pxd, tickets.pyx        ticket keys in shared memory
 session_cache.pxd, session_cache.pyx   session ids in shared memory
 early.pyx      early data                settings.pyx      ALPN, DH parameters, ssl_conf_command
+lazy.pyx       certificates that variables name, loaded during the handshake
+certificate.pyx  what a certificate says of itself          renewal.pyx   new certificates while workers run
 context.pyx    SSL_CTX from the model; the ClientHello     load.pyx  certificates and keys from files     openssl.pxd   OpenSSL
 
 Others call: tls_context_*, tls_pair, the row `tls`.

@@ -24,12 +24,22 @@ cdef class TlsContext:
         """`keys`: the private key of each of conf.certificates, as DER. Raises ValueError."""
         tls_bio_init()
         ERR_clear_error()
-        self.ctx = SSL_CTX_new(TLS_server_method())
+        cdef bint server = isinstance(conf, TlsServer)
+        self.ctx = SSL_CTX_new(TLS_server_method() if server else TLS_client_method())
         if self.ctx == NULL:
             raise ValueError(tls_said("SSL_CTX_new()"))
         tls_context_basics(self.ctx, conf)
         for certificate, key in zip(conf.certificates, keys):
             tls_context_pair(self.ctx, certificate, key)
+        if keys or (server and conf.lazy):  # a core of this process, and of all that it forks, would have them in it
+            prctl(PR_SET_DUMPABLE, 0)
+        if not server:
+            tls_context_client(self.ctx, conf)
+            return
+        if conf.prefer_server_ciphers:
+            SSL_CTX_set_options(self.ctx, SSL_OP_CIPHER_SERVER_PREFERENCE)
+        if conf.lazy:
+            SSL_CTX_set_cert_cb(self.ctx, tls_lazy_take, NULL)
         tls_sessions_init(self.ctx, conf)
         tls_settings_init(self.ctx, conf)
         SSL_CTX_set_keylog_callback(self.ctx, tls_keylog)
@@ -62,12 +72,11 @@ cdef int tls_context_basics(SSL_CTX* ctx, conf) except -1:
     for version, off in TLS_VERSIONS.items():
         if version not in conf.protocols:
             options |= <uint64_t> off
-    if conf.prefer_server_ciphers:
-        options |= SSL_OP_CIPHER_SERVER_PREFERENCE
     SSL_CTX_set_min_proto_version(ctx, 0)
     SSL_CTX_set_max_proto_version(ctx, TLS1_3_VERSION)
     SSL_CTX_set_options(ctx, options)
     SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER)
+    SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF)
     if SSL_CTX_set_cipher_list(ctx, ciphers) != 1:
         raise ValueError(tls_said(f'SSL_CTX_set_cipher_list("{conf.ciphers}")'))
     return 0
@@ -95,6 +104,42 @@ cdef int tls_context_pair(SSL_CTX* ctx, certificate, bytes key) except -1:
     EVP_PKEY_free(k)
     if rc != 1:
         raise ValueError(tls_said(f'SSL_CTX_use_PrivateKey("{certificate.key_file}")'))
+    return 0
+
+
+cdef int tls_context_client(SSL_CTX* ctx, conf) except -1:
+    """To servers: whom we trust, and that sessions come to tls_session_came."""
+    if conf.trusted or conf.crls:
+        tls_context_trust(ctx, conf.trusted, conf.crls)
+    SSL_CTX_set_verify_depth(ctx, conf.verify_depth)
+    if conf.session_reuse:
+        SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL)
+        SSL_CTX_sess_set_new_cb(ctx, tls_session_came)
+    return 0
+
+
+cdef int tls_context_trust(SSL_CTX* ctx, trusted, crls) except -1:
+    """Authorities, and their lists of what was revoked, which are then needed for all of a chain, as in nginx."""
+    cdef X509_STORE* store = SSL_CTX_get_cert_store(ctx)
+    cdef X509* x
+    cdef X509_CRL* crl
+    cdef const uint8_t* p
+    for der in trusted:
+        p = <const uint8_t*> <char*> <bytes> der
+        x = d2i_X509(NULL, &p, len(der))
+        good = x != NULL and X509_STORE_add_cert(store, x) == 1
+        X509_free(x)
+        if not good:
+            raise ValueError(tls_said("X509_STORE_add_cert()"))
+    for der in crls:
+        p = <const uint8_t*> <char*> <bytes> der
+        crl = d2i_X509_CRL(NULL, &p, len(der))
+        good = crl != NULL and X509_STORE_add_crl(store, crl) == 1
+        X509_CRL_free(crl)
+        if not good:
+            raise ValueError(tls_said("X509_STORE_add_crl()"))
+    if crls:
+        X509_STORE_set_flags(store, X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL)
     return 0
 
 

@@ -66,6 +66,36 @@ def tls_certificates(bytes pem, bint trusted=True):
         BIO_free(b)
 
 
+def tls_crls(bytes pem):
+    """All lists of revoked certificates of a PEM text, as DER. Raises ValueError."""
+    cdef BIO* b = BIO_new_mem_buf(<char*> pem, len(pem))
+    cdef X509_CRL* x
+    cdef uint8_t* p
+    cdef int n
+    cdef list found = []
+    if b == NULL:
+        raise MemoryError()
+    try:
+        while True:
+            ERR_clear_error()
+            x = PEM_read_bio_X509_CRL(b, NULL, tls_no_password, NULL)
+            if x == NULL:
+                break
+            p = NULL
+            n = i2d_X509_CRL(x, &p)
+            X509_CRL_free(x)
+            if n < 0:
+                raise ValueError(tls_said("i2d_X509_CRL()"))
+            found.append((<char*> p)[:n])
+            OPENSSL_free(p)
+    finally:
+        BIO_free(b)
+    if not found:
+        raise ValueError(tls_said("PEM_read_bio_X509_CRL()"))
+    ERR_clear_error()
+    return tuple(found)
+
+
 def tls_key(bytes pem, passwords=()):
     """The private key of a PEM text, as DER; each password is tried. Raises ValueError."""
     cdef BIO* b

@@ -14,8 +14,8 @@ from libc.stdint cimport uint8_t, uint32_t
 from lb.fast.c.sys cimport memset
 from lb.fast.tls.keys cimport TlsCrypto, TlsRecord, tls_keys_update
 from lb.fast.tls.record cimport (
-    TLS_ALERT, TLS_CLOSE_NOTIFY, TLS_DECODE_ERROR, TLS_HANDSHAKE, TLS_ILLEGAL_PARAMETER, TLS_INTERNAL_ERROR, TLS_UNEXPECTED_MESSAGE,
-    TLS_USER_CANCELED, tls_record_seal, tls_record_start,
+    TLS_ALERT, TLS_CLOSE_NOTIFY, TLS_DECODE_ERROR, TLS_HANDSHAKE, TLS_ILLEGAL_PARAMETER, TLS_INTERNAL_ERROR,
+    TLS_UNEXPECTED_MESSAGE, TLS_USER_CANCELED, tls_record_seal, tls_record_start,
 )
 
 cdef enum TlsEvent:

@@ -13,6 +13,7 @@ cdef extern from "<openssl/ssl.h>" nogil:
     ctypedef struct BIO_METHOD
     ctypedef struct X509
     ctypedef struct X509_NAME
+    ctypedef struct X509_CRL
     ctypedef struct X509_STORE
     ctypedef struct X509_STORE_CTX
     ctypedef struct EVP_PKEY
@@ -25,7 +26,7 @@ cdef extern from "<openssl/ssl.h>" nogil:
         TLS1_VERSION, TLS1_1_VERSION, TLS1_2_VERSION, TLS1_3_VERSION
         SSL_MODE_RELEASE_BUFFERS, SSL_MODE_ENABLE_PARTIAL_WRITE, SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER, SSL_MODE_AUTO_RETRY
         SSL_SENT_SHUTDOWN, SSL_RECEIVED_SHUTDOWN
-        SSL_SESS_CACHE_OFF, SSL_SESS_CACHE_SERVER, SSL_SESS_CACHE_NO_INTERNAL
+        SSL_SESS_CACHE_OFF, SSL_SESS_CACHE_CLIENT, SSL_SESS_CACHE_SERVER, SSL_SESS_CACHE_NO_INTERNAL
         BIO_TYPE_SOURCE_SINK, BIO_CTRL_FLUSH
         SSL_SESS_CACHE_NO_AUTO_CLEAR, OPENSSL_NPN_NEGOTIATED
         SSL_READ_EARLY_DATA_ERROR, SSL_READ_EARLY_DATA_SUCCESS, SSL_READ_EARLY_DATA_FINISH
@@ -106,6 +107,14 @@ cdef extern from "<openssl/ssl.h>" nogil:
     int SSL_has_pending(const SSL* s) noexcept
     void SSL_set_shutdown(SSL* s, int mode) noexcept
 
+    long SSL_set_tlsext_host_name(SSL* s, const char* name) noexcept
+    int SSL_set_session(SSL* s, SSL_SESSION* session) noexcept
+    void SSL_SESSION_free(SSL_SESSION* s) noexcept
+    void SSL_CTX_sess_set_new_cb(SSL_CTX* ctx, int (*cb)(SSL*, SSL_SESSION*) noexcept nogil) noexcept
+    X509* SSL_get_peer_certificate(const SSL* s) noexcept
+    X509_STORE* SSL_CTX_get_cert_store(const SSL_CTX* ctx) noexcept
+    void SSL_CTX_set_verify_depth(SSL_CTX* ctx, int depth) noexcept
+
     BIO_METHOD* BIO_meth_new(int type, const char* name) noexcept
     int BIO_meth_set_read(BIO_METHOD* m, int (*f)(BIO*, char*, int) noexcept nogil) noexcept
     int BIO_meth_set_write(BIO_METHOD* m, int (*f)(BIO*, const char*, int) noexcept nogil) noexcept
@@ -126,10 +135,17 @@ cdef extern from "<openssl/err.h>" nogil:
     void ERR_error_string_n(unsigned long e, char* p, size_t n) noexcept
     int ERR_GET_REASON(unsigned long e) noexcept
 
+cdef extern from "tls_reasons.h" nogil:
+    int LB_TLS_CLOSED, LB_TLS_TIMEOUT, LB_TLS_PROTOCOL, LB_TLS_CERTIFICATE, LB_TLS_NAME, LB_TLS_GARBAGE, LB_TLS_OTHER
+    int lb_tls_alert(unsigned long e) noexcept
+    int lb_tls_group(unsigned long e) noexcept
+    int lb_tls_ours(unsigned long e) noexcept
+
 cdef extern from "<openssl/pem.h>" nogil:
     BIO* BIO_new_mem_buf(const void* p, int n) noexcept
     X509* PEM_read_bio_X509_AUX(BIO* b, X509** x, int (*cb)(char*, int, int, void*) noexcept, void* u) noexcept
     X509* PEM_read_bio_X509(BIO* b, X509** x, int (*cb)(char*, int, int, void*) noexcept, void* u) noexcept
+    X509_CRL* PEM_read_bio_X509_CRL(BIO* b, X509_CRL** x, int (*cb)(char*, int, int, void*) noexcept, void* u) noexcept
     EVP_PKEY* PEM_read_bio_PrivateKey(BIO* b, EVP_PKEY** k, int (*cb)(char*, int, int, void*) noexcept, void* u) noexcept
     int ERR_LIB_PEM, PEM_R_NO_START_LINE
     int ERR_GET_LIB(unsigned long e) noexcept
@@ -138,6 +154,17 @@ cdef extern from "<openssl/x509.h>" nogil:
     void X509_free(X509* x) noexcept
     int i2d_X509(X509* x, uint8_t** p) noexcept
     X509* d2i_X509(X509** x, const uint8_t** p, long n) noexcept
+    int X509_check_host(X509* x, const char* name, size_t n, unsigned int flags, char** found) noexcept
+    int X509_check_ip_asc(X509* x, const char* address, unsigned int flags) noexcept
+    const char* X509_verify_cert_error_string(long n) noexcept
+    int X509_STORE_add_cert(X509_STORE* s, X509* x) noexcept
+    int X509_STORE_add_crl(X509_STORE* s, X509_CRL* x) noexcept
+    int X509_STORE_set_flags(X509_STORE* s, unsigned long flags) noexcept
+    X509_CRL* d2i_X509_CRL(X509_CRL** x, const uint8_t** p, long n) noexcept
+    int i2d_X509_CRL(X509_CRL* x, uint8_t** p) noexcept
+    void X509_CRL_free(X509_CRL* x) noexcept
+    enum:
+        X509_V_FLAG_CRL_CHECK, X509_V_FLAG_CRL_CHECK_ALL
     int X509_check_private_key(const X509* x, const EVP_PKEY* k) noexcept
     void EVP_PKEY_free(EVP_PKEY* k) noexcept
     int i2d_PrivateKey(const EVP_PKEY* k, uint8_t** p) noexcept
@@ -201,3 +228,62 @@ cdef extern from "<openssl/params.h>" nogil:
     OSSL_PARAM OSSL_PARAM_construct_octet_string(const char* key, void* p, size_t n) noexcept
     OSSL_PARAM OSSL_PARAM_construct_utf8_string(const char* key, char* p, size_t n) noexcept
     OSSL_PARAM OSSL_PARAM_construct_end() noexcept
+
+# What a certificate says of itself (certificate.pyx)
+
+cdef extern from "<openssl/x509v3.h>" nogil:
+    ctypedef struct ASN1_STRING
+    ctypedef struct ASN1_INTEGER
+    ctypedef struct ASN1_TIME
+    ctypedef struct ASN1_OBJECT
+    ctypedef struct X509_NAME_ENTRY
+    ctypedef struct GENERAL_NAME
+    ctypedef struct GENERAL_NAMES
+    ctypedef struct OPENSSL_STACK "STACK_OF(X509)"
+    enum:
+        GEN_DNS, GEN_IPADD, NID_subject_alt_name, NID_commonName, NID_info_access, NID_undef, X509_V_OK
+        EVP_PKEY_RSA, EVP_PKEY_RSA_PSS, EVP_PKEY_EC, EVP_PKEY_DSA, EVP_PKEY_ED25519
+    unsigned long XN_FLAG_RFC2253, ASN1_STRFLGS_ESC_MSB
+    X509_NAME* X509_get_subject_name(const X509* x) noexcept
+    X509_NAME* X509_get_issuer_name(const X509* x) noexcept
+    int X509_NAME_cmp(const X509_NAME* a, const X509_NAME* b) noexcept
+    int X509_NAME_print_ex(BIO* b, const X509_NAME* name, int indent, unsigned long flags) noexcept
+    int X509_NAME_get_index_by_NID(X509_NAME* name, int nid, int last) noexcept
+    X509_NAME_ENTRY* X509_NAME_get_entry(const X509_NAME* name, int at) noexcept
+    ASN1_STRING* X509_NAME_ENTRY_get_data(const X509_NAME_ENTRY* entry) noexcept
+    int ASN1_STRING_to_UTF8(uint8_t** p, const ASN1_STRING* s) noexcept
+    int ASN1_STRING_length(const ASN1_STRING* s) noexcept
+    const uint8_t* ASN1_STRING_get0_data(const ASN1_STRING* s) noexcept
+    ASN1_INTEGER* X509_get_serialNumber(X509* x) noexcept
+    int i2a_ASN1_INTEGER(BIO* b, const ASN1_INTEGER* n) noexcept
+    const ASN1_TIME* X509_get0_notBefore(const X509* x) noexcept
+    const ASN1_TIME* X509_get0_notAfter(const X509* x) noexcept
+    int ASN1_TIME_to_tm(const ASN1_TIME* t, void* out) noexcept
+    int X509_get_signature_nid(const X509* x) noexcept
+    int X509_get_ext_by_NID(const X509* x, int nid, int last) noexcept
+    void* X509_get_ext_d2i(const X509* x, int nid, int* critical, int* at) noexcept
+    int sk_GENERAL_NAME_num(const GENERAL_NAMES* names) noexcept
+    GENERAL_NAME* sk_GENERAL_NAME_value(const GENERAL_NAMES* names, int at) noexcept
+    void GENERAL_NAMES_free(GENERAL_NAMES* names) noexcept
+    void* GENERAL_NAME_get0_value(const GENERAL_NAME* name, int* kind) noexcept
+    EVP_PKEY* X509_get0_pubkey(const X509* x) noexcept
+    int EVP_PKEY_id(const EVP_PKEY* k) noexcept
+    int EVP_PKEY_bits(const EVP_PKEY* k) noexcept
+    int X509_check_issued(X509* issuer, X509* subject) noexcept
+    X509_STORE* X509_STORE_new() noexcept
+    int X509_STORE_set_default_paths(X509_STORE* store) noexcept
+    X509_STORE_CTX* X509_STORE_CTX_new() noexcept
+    void X509_STORE_CTX_free(X509_STORE_CTX* c) noexcept
+    int X509_STORE_CTX_init(X509_STORE_CTX* c, X509_STORE* store, X509* x, OPENSSL_STACK* chain) noexcept
+    int X509_STORE_CTX_get1_issuer(X509** issuer, X509_STORE_CTX* c, X509* x) noexcept
+    const BIO_METHOD* BIO_s_mem() noexcept
+    int BIO_read(BIO* b, void* p, int n) noexcept
+    int OBJ_find_sigid_algs(int nid, int* hash, int* key) noexcept
+    const char* OBJ_nid2sn(int nid) noexcept
+    int SSL_CTX_get_security_level(const SSL_CTX* ctx) noexcept
+    void SSL_CTX_set_cert_cb(SSL_CTX* ctx, int (*cb)(SSL*, void*) noexcept nogil, void* arg) noexcept
+    void SSL_certs_clear(SSL* s) noexcept
+    int SSL_use_certificate(SSL* s, X509* x) noexcept
+    int SSL_use_PrivateKey(SSL* s, EVP_PKEY* k) noexcept
+    long SSL_add1_chain_cert(SSL* s, X509* x) noexcept
+    int SSL_CTX_up_ref(SSL_CTX* ctx) noexcept

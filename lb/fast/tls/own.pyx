@@ -141,7 +141,7 @@ cdef size_t tls_own_fill(Conn* c, Tls* t, char* p, size_t n, bint peek) noexcept
     cdef int rc
     if t.plain != NULL and not peek:
         had = tls_own_plain(t, p, n)
-    while t.plain == NULL and had < n and not t.flags & (TLS_ENDED | TLS_QUIET):
+    while t.plain == NULL and had < n and not t.flags & TLS_ENDED:
         rc = tls_own_record(c, t, p, n, &had, peek)
         if rc == 0:
             if tls_pull(c) <= 0:

@@ -28,7 +28,7 @@ Owner: the transport. It sends the alert that a negative answer names, ends the 
 """
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
-from lb.fast.c.sys cimport memcpy, memmove
+from lb.fast.c.sys cimport memcpy
 from lb.fast.tls.evp cimport (
     ERR_clear_error, EVP_CIPHER_CTX, EVP_CIPHER_CTX_ctrl, EVP_CTRL_AEAD_GET_TAG, EVP_CTRL_AEAD_SET_TAG, EVP_CipherInit_ex,
     EVP_DecryptFinal_ex, EVP_DecryptUpdate, EVP_EncryptFinal_ex, EVP_EncryptUpdate, OPENSSL_cleanse,
@@ -103,7 +103,8 @@ cdef inline void tls_record_nonce(const TlsRecord* r, const TlsKeys* k, const ch
         nonce[4 + i] ^= <uint8_t> (k.seq >> (56 - 8 * i))
 
 
-cdef inline uint32_t tls_record_aad(const TlsRecord* r, const TlsKeys* k, const char* p, uint32_t content, uint8_t* aad) noexcept nogil:
+cdef inline uint32_t tls_record_aad(const TlsRecord* r, const TlsKeys* k, const char* p, uint32_t content,
+                                    uint8_t* aad) noexcept nogil:
     """What the tag covers beside the content, 13 bytes at most; their number."""
     if r.version13:
         memcpy(aad, p, TLS_HEAD)                        # RFC 8446 section 5.2
@@ -115,7 +116,8 @@ cdef inline uint32_t tls_record_aad(const TlsRecord* r, const TlsKeys* k, const 
     return 13
 
 
-cdef inline EVP_CIPHER_CTX* tls_record_context(TlsSlot* slot, const TlsKeys* k, const uint8_t* nonce, bint sealing) noexcept nogil:
+cdef inline EVP_CIPHER_CTX* tls_record_context(TlsSlot* slot, const TlsKeys* k, const uint8_t* nonce,
+                                               bint sealing) noexcept nogil:
     """The process's context with these keys and this nonce; NULL: libcrypto failed, or there are no keys.
 
     A generation is given once only, and every change of keys takes a new one: equal means the same key.

@@ -1,6 +1,6 @@
 """Session ids (TLS 1.2; of TLS 1.3 the stateful tickets, where there are no others): OpenSSL's callbacks over the zones.
 
-    new session -> tls_session_new -> tls_cache_put         a client comes back -> tls_session_find -> tls_cache_get
+    new session -> tls_cache_on_new -> tls_cache_put         a client comes back -> tls_cache_on_ask -> tls_cache_get
 
 OpenSSL's own cache is never used: it is one for each context, and no other worker sees it. The callbacks are those of the context
 that a connection began with; the zone is that of the server that was chosen.
@@ -9,7 +9,7 @@ that a connection began with; the zone is that of the server that was chosen.
 cdef object tls_zones = weakref.WeakValueDictionary()     # (name, bytes) -> TlsZone
 cdef enum:
     TLS_ZONES = 64
-cdef SessionZone* tls_zones_all[64]     # of this process, for tls_session_gone
+cdef SessionZone* tls_zones_all[64]     # of this process, for tls_cache_on_gone
 cdef int tls_nzones = 0
 
 
@@ -67,9 +67,9 @@ cdef int tls_sessions_init(SSL_CTX* ctx, conf) except -1:
     """What a context says of sessions. Its mode alone decides whether a server shows session ids (`off`: none)."""
     cdef long mode = SSL_SESS_CACHE_SERVER | SSL_SESS_CACHE_NO_INTERNAL | SSL_SESS_CACHE_NO_AUTO_CLEAR
     SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF if conf.session_cache.kind == "off" else mode)
-    SSL_CTX_sess_set_new_cb(ctx, tls_session_new)
-    SSL_CTX_sess_set_get_cb(ctx, tls_session_find)
-    SSL_CTX_sess_set_remove_cb(ctx, tls_session_gone)
+    SSL_CTX_sess_set_new_cb(ctx, tls_cache_on_new)
+    SSL_CTX_sess_set_get_cb(ctx, tls_cache_on_ask)
+    SSL_CTX_sess_set_remove_cb(ctx, tls_cache_on_gone)
     SSL_CTX_set_timeout(ctx, max(conf.session_timeout_s, 1))
     tls_tickets_init()
     SSL_CTX_set_tlsext_ticket_key_evp_cb(ctx, tls_ticket_key)
@@ -109,7 +109,7 @@ cdef void tls_session_time(SSL* ssl, Tls* t) noexcept nogil:
         SSL_SESSION_set_timeout(s, t.conf.session_timeout)
 
 
-cdef int tls_session_new(SSL* ssl, SSL_SESSION* session) noexcept nogil:
+cdef int tls_cache_on_new(SSL* ssl, SSL_SESSION* session) noexcept nogil:
     """0: OpenSSL's reference stays its own."""
     cdef Tls* t = <Tls*> SSL_get_ex_data(ssl, 0)
     cdef uint8_t text[SESSION_MOST]
@@ -131,7 +131,7 @@ cdef int tls_session_new(SSL* ssl, SSL_SESSION* session) noexcept nogil:
     return 0
 
 
-cdef SSL_SESSION* tls_session_find(SSL* ssl, const uint8_t* id, int id_n, int* copy) noexcept nogil:
+cdef SSL_SESSION* tls_cache_on_ask(SSL* ssl, const uint8_t* id, int id_n, int* copy) noexcept nogil:
     cdef Tls* t = <Tls*> SSL_get_ex_data(ssl, 0)
     cdef uint8_t text[SESSION_MOST]
     cdef const uint8_t* p = text
@@ -148,7 +148,7 @@ cdef SSL_SESSION* tls_session_find(SSL* ssl, const uint8_t* id, int id_n, int* c
     return found
 
 
-cdef void tls_session_gone(SSL_CTX* ctx, SSL_SESSION* session) noexcept nogil:
+cdef void tls_cache_on_gone(SSL_CTX* ctx, SSL_SESSION* session) noexcept nogil:
     """A session that failed, or is too old. Whose it was is not said: it is looked for everywhere."""
     cdef unsigned int id_n = 0
     cdef const uint8_t* id = SSL_SESSION_get_id(session, &id_n)

@@ -6,9 +6,16 @@ cdef enum TlsVerify:        # ssl_verify_client
     TLS_VERIFY_OPTIONAL = 2
     TLS_VERIFY_OPTIONAL_NO_CA = 3
 
+ctypedef struct TlsLazy:    # ssl_certificate and its key with variables (lazy.pyx)
+    Value file
+    Value key
+
+cdef enum:
+    V_TLS_NAME = 999        # Piece.var of these: SNI, before there is a request
+
 ctypedef struct TlsConf:    # what a server says of TLS to its clients, or a location of TLS to its servers
     void* ctx               # SSL_CTX, made by the master before the fork; NULL: no certificates
-    void* first             # the one that its connections begin with: its callbacks are those of sessions
+    void* first             # NULL; or the one that its connections begin with, for callbacks that its own has not
     TicketRing* ring        # ticket keys, the master's; NULL: none
     SessionZone* cache      # ssl_session_cache shared, builtin; or NULL
     uint8_t verify          # TlsVerify
@@ -16,7 +23,14 @@ ctypedef struct TlsConf:    # what a server says of TLS to its clients, or a loc
     uint8_t own             # ssl_record_engine: our own records after the handshake
     uint32_t buffer         # ssl_buffer_size: most plaintext of a record
     int64_t handshake_timeout
+    uint8_t reuse           # to servers: proxy_ssl_session_reuse
     Str groups              # ssl_ecdh_curve; n 0: OpenSSL's
+    TlsLazy* lazy           # in place of certificates in `ctx`
+    uint32_t nlazy
+    uint32_t lazy_max       # ssl_certificate_cache; 0: off
+    int64_t lazy_inactive   # ms
+    int64_t lazy_valid
+    void* pairs             # TlsPairs: this worker's cache
     char sid[32]            # what sessions of it are bound to
     int64_t session_timeout # s
     Str alpn                # protocols, each behind its length; n 0: none is chosen
@@ -46,6 +60,13 @@ ctypedef struct Tls:        # Conn.io_state of a connection with TLS
     uint16_t flags          # TlsFlag
     uint8_t nsecret         # bytes of each secret
     uint64_t why            # OpenSSL's error of what ended it
+    int64_t refused         # to servers: X509_V_* of its certificate; -1: of another name
+
+ctypedef struct TlsSession: # of a server, for its next connection (Peer.sessions)
+    TlsSession* next
+    const TlsConf* conf
+    void* session           # SSL_SESSION
+    Str name                # that the server was asked for
 
 ctypedef struct TlsWorker:  # buffers that all connections of a worker share, during one operation
     Conn* conn              # whose bytes are in them

@@ -23,11 +23,13 @@ cdef void tls_init() noexcept nogil:
     tls.peek = tls_peek
     tls.pending = tls_pending
     tls.handshake = tls_handshake
+    tls.failed = tls_failed
     tls.explain = tls_explain
     tls.splice_in = NULL
     tls.splice_out = NULL
     tls.sendfile = NULL
     tls.shutdown = tls_shutdown
+    tls.reset = tls_reset
     tls.close = tls_close
     tls_own_init()
 
@@ -46,7 +48,7 @@ cdef Tls* tls_new(Conn* c, const TlsConf* conf) noexcept nogil:
         return NULL
     t.conn = c
     t.conf = conf
-    t.ssl = SSL_new(<SSL_CTX*> conf.first)
+    t.ssl = SSL_new(<SSL_CTX*> (conf.first if conf.first != NULL else conf.ctx))
     b = BIO_new(tls_bio_method)
     if t.ssl == NULL or b == NULL or SSL_set_ex_data(<SSL*> t.ssl, 0, t) != 1:
         SSL_free(<SSL*> t.ssl)
@@ -111,6 +113,8 @@ cdef int tls_handshake(Conn* c) noexcept nogil:
     tls_enter(c, t)
     if not t.flags & (TLS_HELLO | TLS_CLIENT) and not tls_first(c, t):
         return tls_not_tls(c, t)
+    if t.flags & TLS_CLIENT:
+        t.flags |= TLS_HELLO
     ERR_clear_error()
     if t.conf.early and not t.flags & TLS_CLIENT:
         return tls_early_handshake(c, t)
@@ -146,6 +150,7 @@ cdef bint tls_first(Conn* c, Tls* t) noexcept nogil:
 cdef int tls_not_tls(Conn* c, Tls* t) noexcept nogil:
     """Plain from here on: what has come is the beginning of a head."""
     cdef TlsWorker* w = &loop.tls
+    loop.st.tls_failed_garbage += 1
     w.conn = NULL
     conn_keep(c, w.come, w.end)
     tls_free(c)
@@ -162,6 +167,11 @@ cdef int tls_done(Conn* c, Tls* t) noexcept nogil:
     c.secure = 1
     if SSL_session_reused(<SSL*> t.ssl):
         t.flags |= TLS_REUSED
+    if not t.flags & TLS_CLIENT:
+        tls_count_done(t)
+    if t.flags & TLS_CLIENT and not tls_server_verified(c, t):
+        tls_leave(c, t)
+        return IO_FAILED
     tls_own_begin(t)
     good = tls_leave(c, t)
     if t.part != NULL or (t.ssl != NULL and SSL_has_pending(<SSL*> t.ssl)):
@@ -177,20 +187,6 @@ cdef int tls_not_done(Conn* c, Tls* t, int e) noexcept nogil:
         return IO_FAILED if c.flags & CF_FAILED else 0
     t.flags |= TLS_QUIET
     return IO_FAILED
-
-
-cdef int tls_explain(Conn* c, Out* o) noexcept nogil:
-    """What ended the handshake, in nginx's words; its level."""
-    cdef Tls* t = tls_of(c)
-    cdef char text[256]
-    if t == NULL or t.why == 0:
-        out_text(o, b"peer closed connection in SSL handshake")
-        return LOG_INFO
-    ERR_error_string_n(t.why, text, sizeof(text))
-    out_text(o, b"SSL_do_handshake() failed (SSL: ")
-    out_text(o, text)
-    out_char(o, c")")
-    return LOG_INFO
 
 
 # ---- bytes
@@ -324,6 +320,13 @@ cdef void tls_notify_close(Conn* c, Tls* t) noexcept nogil:
 cdef void tls_shutdown(Conn* c) noexcept nogil:
     tls_notify_close(c, tls_of(c))
     plain_shutdown(c)
+
+
+cdef void tls_reset(Conn* c) noexcept nogil:
+    """No close_notify before it: the peer shall see that it broke off."""
+    if tls_of(c) != NULL:
+        tls_of(c).flags |= TLS_QUIET
+    plain_reset(c)
 
 
 cdef void tls_close(Conn* c) noexcept nogil:

@@ -75,4 +75,6 @@ cdef bint up_local_fits(Conn* u, Request* r) noexcept nogil:
     cdef uint32_t n = 0 if r.peer.family == AF_UNIX else r.local_len
     if r.ups.local and u.loc != r.loc:
         return False
+    if (r.up_tls != NULL or u.io != loop.io) and not tls_fits(u, r):
+        return False
     return u.addr_len == n and (n == 0 or memcmp(u.addr, r.local, n) == 0)

@@ -12,12 +12,15 @@ cdef bint proxy_pass_url(Request* r) noexcept nogil:
     cdef uint32_t at = 0
     cdef char* low
     cdef void* found
-    if url.n < 7 or strncasecmp(url.p, b"http://", 7) != 0:
+    cdef uint32_t scheme = 8 if url.n >= 8 and strncasecmp(url.p, b"https://", 8) == 0 else 7
+    if scheme == 7 and (url.n < 7 or strncasecmp(url.p, b"http://", 7) != 0):
         proxy_pass_log_quoted(r, b"invalid URL prefix in", url)
         reply_status(r, 500)
         return False
-    host.p = url.p + 7
-    host.n = url.n - 7
+    if scheme == 7:
+        r.up_tls = NULL
+    host.p = url.p + scheme
+    host.n = url.n - scheme
     if host.n >= 5 and strncasecmp(host.p, b"unix:", 5) == 0:
         at = 5
         while at < host.n and host.p[at] != c":":
@@ -42,7 +45,7 @@ cdef bint proxy_pass_url(Request* r) noexcept nogil:
         proxy_pass_log_quoted(r, b"no host in upstream", url)
         reply_status(r, 500)
         return False
-    if proxy_pass_to(r, host, 80):
+    if proxy_pass_to(r, host, 443 if r.up_tls != NULL else 80):
         return True
     reply_status(r, r.status)
     return False
@@ -100,9 +103,12 @@ cdef bint proxy_pass_to(Request* r, Str host, uint32_t port) noexcept nogil:
     p.family = (<sockaddr*> sa).sa_family
     memcpy(p.name.p, host.p, host.n)
     p.name.n = host.n
-    if bare:
+    if bare and port == 80:
         memcpy(p.name.p + host.n, b":80", 3)
         p.name.n += 3
+    elif bare:
+        memcpy(p.name.p + host.n, b":443", 4)
+        p.name.n += 4
     p.ups = &loop.direct
     p.stats = loop.direct.rest
     p.removed = 1                       # in no table: it goes with its last user

@@ -28,6 +28,8 @@ ctypedef struct Peer:       # a server's address; outlives the tables that list 
     uint32_t nidle
     uint32_t heap           # place in the least_conn heap
     double turn             # least_conn: when its next one is due; breaks ties as weighted round robin
+    TlsSession* sessions    # of TLS, for its next connections
+    uint32_t nsessions
     ServerStats* stats      # what it has done, for the status port
 
 ctypedef struct Entry:      # one line of a table, copied into the peer when the table is swapped in

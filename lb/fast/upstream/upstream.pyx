@@ -113,13 +113,19 @@ cdef void up_connected(Conn* u) noexcept nogil:
     """connect() is through: the transport's handshake, within the same deadline, and then the request."""
     cdef Request* r = u.req
     cdef int rc
+    if r.up_tls != NULL and u.state == S_CONNECT and not up_secure(u, r):
+        up_failed(r, WHY_CONNECT)
+        return
     if u.io.handshake != NULL:
         conn_state(u, S_HANDSHAKE)
         rc = u.io.handshake(u)
         if rc == 0:
             return
         if rc < 0:
-            log_try(r, b"peer closed connection in handshake", u.io.error(u), b"while handshaking with upstream")
+            if u.io == &tls:
+                tls_log_upstream(r, u)
+            else:
+                log_try(r, b"peer closed connection in handshake", u.io.error(u), b"while handshaking with upstream")
             up_failed(r, WHY_CONNECT)
             return
     timer_clear(&u.timer)
@@ -129,6 +135,19 @@ cdef void up_connected(Conn* u) noexcept nogil:
     stats_time(u.peer.stats.connect, &u.peer.stats.connect_ms, loop.now - r.up_start)
     peer_time_seen(r, TIMED_CONNECT, loop.now - r.up_start)
     up_ready(r)
+
+
+cdef bint up_secure(Conn* u, Request* r) noexcept nogil:
+    """TLS begins; before it, as in nginx, the PROXY header. False: the connection failed, or memory is out."""
+    cdef Buf* b
+    if r.flags & RQ_TCP and r.stream.send_proxy_protocol:
+        if not proxy_protocol_send(r):
+            return False
+        b = u.out
+        while b != NULL:                # what waits of it goes out as it is
+            b.sealed = 1
+            b = b.next
+    return tls_connect(u, r)
 
 
 cdef void up_ready(Request* r) noexcept nogil:
@@ -174,7 +193,8 @@ cdef void up_timeout(Conn* u) noexcept nogil:
     if u.state == S_CONNECT:
         log_try(r, b"upstream timed out", ETIMEDOUT, b"while connecting to upstream")
     elif u.state == S_HANDSHAKE:
-        log_try(r, b"upstream timed out", ETIMEDOUT, b"while handshaking with upstream")
+        log_try(r, b"upstream timed out", ETIMEDOUT, b"while SSL handshaking to upstream" if u.io == &tls
+                else b"while handshaking with upstream")
     elif u.out != NULL or r.client.pipe != NULL:
         log_try(r, b"upstream timed out", ETIMEDOUT, b"while sending request to upstream")
     else:

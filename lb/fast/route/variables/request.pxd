@@ -350,7 +350,7 @@ cdef inline void var_proxy_port(Out* o, Request* r) noexcept nogil:
     if i and r.proxy_host.p[i - 1] == 58:
         out_put(o, r.proxy_host.p + i, r.proxy_host.n - i)
     else:
-        out_put(o, b"80", 2)
+        out_text(o, b"443" if r.up_tls != NULL else b"80")
 
 
 cdef inline uint64_t var_bytes_sent(Request* r) noexcept nogil:

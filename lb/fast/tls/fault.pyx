@@ -1,0 +1,67 @@
+"""Handshakes that failed: why, in nginx's words and at its level; counted by reason.
+
+    conn_handshake_event, conn_handshake_timeout -> tls_failed (counted) -> log_handshake: tls_explain
+"""
+
+
+cdef void tls_failed(Conn* c, bint late) noexcept nogil:
+    """The handshake of a client has failed or took too long. Counts it."""
+    cdef Tls* t = tls_of(c)
+    if late:
+        loop.st.tls_failed_timeout += 1
+    elif t == NULL or t.why == 0:
+        loop.st.tls_failed_closed += 1
+    elif t.conf.reject:
+        loop.st.tls_failed_name += 1
+    else:
+        tls_count_fault(lb_tls_group(t.why))
+
+
+cdef void tls_count_fault(int group) noexcept nogil:
+    if group == LB_TLS_CLOSED:
+        loop.st.tls_failed_closed += 1
+    elif group == LB_TLS_PROTOCOL:
+        loop.st.tls_failed_protocol += 1
+    elif group == LB_TLS_CERTIFICATE:
+        loop.st.tls_failed_certificate += 1
+    elif group == LB_TLS_NAME:
+        loop.st.tls_failed_name += 1
+    elif group == LB_TLS_GARBAGE:
+        loop.st.tls_failed_garbage += 1
+    else:
+        loop.st.tls_failed_other += 1
+
+
+cdef void tls_count_done(Tls* t) noexcept nogil:
+    """A handshake with a client is through."""
+    cdef int version = SSL_version(<SSL*> t.ssl)
+    if version == TLS1_3_VERSION:
+        loop.st.tls_handshakes_13 += 1
+    elif version == TLS1_2_VERSION:
+        loop.st.tls_handshakes_12 += 1
+    else:
+        loop.st.tls_handshakes_old += 1
+    if t.flags & TLS_REUSED:
+        loop.st.tls_resumed += 1
+
+
+cdef int tls_explain(Conn* c, Out* o) noexcept nogil:
+    """What ended the handshake, in nginx's words; its level."""
+    cdef Tls* t = tls_of(c)
+    cdef char text[256]
+    cdef int alert
+    if t == NULL and not c.flags & CF_FAILED:
+        out_text(o, b"client closed connection")
+        return LOG_INFO
+    if t == NULL or t.why == 0:
+        out_text(o, b"peer closed connection in SSL handshake")
+        return LOG_INFO
+    ERR_error_string_n(t.why, text, sizeof(text))
+    out_text(o, b"SSL_do_handshake() failed (SSL: ")
+    out_text(o, text)
+    alert = lb_tls_alert(t.why)
+    if alert >= 0:
+        out_text(o, b":SSL alert number ")
+        out_uint(o, alert)
+    out_char(o, c")")
+    return LOG_CRIT if lb_tls_ours(t.why) else LOG_INFO

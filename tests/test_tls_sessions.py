@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -92,7 +93,8 @@ def pair(world: World) -> Iterator[Pair]:
     made = Pair(world.new_lb())
     yield made
     for process in made.alive():
-        process.send_signal(signal.SIGTERM)
+        with contextlib.suppress(psutil.Error):
+            process.send_signal(signal.SIGTERM)
     assert not psutil.wait_procs(made.alive(), timeout=20)[1], made.lb.log
     made.lb.check_log()
 

@@ -29,9 +29,9 @@ from lb.config import (
     table_socket,
     table_stream,
     table_tls,
+    table_tls_operations,
     table_tls_sessions,
     table_tls_upstream,
-    table_tls_operations,
     table_upstream,
     table_upsync,
 )

@@ -62,6 +62,50 @@ def tls_crls(pem: bytes) -> tuple[bytes, ...]:
 def tls_check(conf: TlsServer | TlsClient, keys: Sequence[bytes]) -> None:
     """Does OpenSSL take it? `keys`: of its certificates, as DER. Raises ValueError."""
 
+def tls_ticket_file(name: str) -> bytes:
+    """The key in a file of ssl_session_ticket_key. Raises ValueError with nginx's words."""
+
+def tls_dh_check(pem: bytes, name: str) -> None:
+    """Are these parameters, of this file, for ssl_dhparam? Raises ValueError."""
+
+def tls_command_check(name: str, value: str) -> None:
+    """Does OpenSSL take this ssl_conf_command? Raises ValueError with nginx's words."""
+
+def tls_command_type(name: str) -> str:
+    """What the value of an ssl_conf_command names: "file", "dir" or ""."""
+
+def tls_sessions_release(pid: int) -> None:
+    """A worker is dead: locks in session caches that it held are taken from it."""
+
+TICKET_RING_SIZE: int
+
+class TlsRing:
+    """Ticket keys in memory that this process shares with those that it forks."""
+
+    fd: int  # memfd of the master's own; -1
+
+    @staticmethod
+    def own() -> TlsRing:
+        """The master's. Made with its first use."""
+    @staticmethod
+    def made() -> TlsRing | None:
+        """The master's, if it was made."""
+    @staticmethod
+    def adopt(fd: int) -> None:
+        """The master's is that of the binary before us. Raises OSError."""
+    @staticmethod
+    def of_files(names: tuple[str, ...]) -> TlsRing:
+        """Raises ValueError: a file is no key."""
+    def load(self, names: tuple[str, ...]) -> None:
+        """The keys of these files, instead of what it has. Raises ValueError: then nothing has changed."""
+    def rotate(self, now: int, every: int, keep: int) -> bool:
+        """Drop what is too old; True: there is a new key, because the first was `every` seconds old. `keep`: how long
+        tickets live. `now`: time.monotonic()."""
+    def names(self) -> tuple[bytes, ...]:
+        """Of its keys, as they stand in every ticket (no secret); the first encrypts."""
+    def due(self, every: int) -> float:
+        """time.monotonic() of the next thing that `rotate` has to do."""
+
 def tls_facts(der: bytes) -> CertificateFacts:
     """What a certificate says of itself. Raises ValueError."""
 

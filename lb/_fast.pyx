@@ -25,6 +25,8 @@ from lb.fast.tls.openssl cimport *
 from lb.fast.tls.keys cimport *
 from lb.fast.tls.record cimport *
 from lb.fast.tls.message cimport *
+from lb.fast.tls.tickets cimport *
+from lb.fast.tls.session_cache cimport *
 
 # Pure rooms
 from lb.fast.io.buf cimport *
@@ -66,6 +68,7 @@ include "fast/tls/bio.pyx"                    # OpenSSL's reads and writes
 include "fast/tls/own.pyx"                    # our own records after its handshake
 include "fast/tls/fault.pyx"                  # handshakes that failed
 include "fast/tls/transport.pyx"              # transport: TLS
+include "fast/tls/early.pyx"                  # early data of TLS 1.3
 include "fast/io/conn.pyx"                    # connections: slab, states, recv and send
 include "fast/message/h1/encode.pyx"          # HTTP/1's head, body, end, abort
 include "fast/io/handshake.pyx"               # a transport's handshake
@@ -134,6 +137,9 @@ include "fast/upstream/diff.pyx"              # where two answers of Consul diff
 include "fast/tls/load.pyx"                   # certificates and keys
 include "fast/tls/certificate.pyx"            # what certificates say of themselves
 include "fast/tls/context.pyx"                # SSL_CTX
+include "fast/tls/tickets.pyx"                # ticket keys
+include "fast/tls/session_cache.pyx"          # session ids
+include "fast/tls/settings.pyx"               # ALPN, DH parameters, commands
 include "fast/tls/lazy.pyx"                   # certificates that variables name
 include "fast/tls/renewal.pyx"                # new certificates while workers run
 include "fast/compile/arena.pyx"              # its memory

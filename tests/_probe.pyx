@@ -380,6 +380,7 @@ def ring(list old, list stays, list fresh, list orders):
 # ---------------------------------------------------------------- tls/
 
 include "_probe_tls.pyx"
+include "_probe_sessions.pyx"
 # ---------------------------------------------------------------- client_hello.pxd
 
 def hello(list parts):

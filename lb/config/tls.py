@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from lb.config import tls_keys, tls_lazy
+from lb.config import tls_keys, tls_lazy, tls_sessions
 from lb.config.errors import Refused
 from lb.config.scope import HttpServerScope, Scope, StreamServerScope
 from lb.model.tls import Certificate, TlsServer
@@ -24,6 +24,10 @@ _FIELDS = {  # field of the model -> directive
     "buffer_size": "ssl_buffer_size",
     "handshake_timeout_ms": "ssl_handshake_timeout",
     "reject_handshake": "ssl_reject_handshake",
+    "session_cache": "ssl_session_cache",
+    "session_timeout_s": "ssl_session_timeout",
+    "session_tickets": "ssl_session_tickets",
+    "early_data": "ssl_early_data",
     "record_engine": "ssl_record_engine",
     "watch": "ssl_certificate_watch",
     "lazy_cache": "ssl_certificate_cache",
@@ -114,7 +118,7 @@ def _made(scope: Scope) -> TlsServer | None:
         raise Refused(message, file=node.file, line=node.line)
     lazy = tls_lazy.pairs(scope, pairs, keys)
     certificates = () if lazy else tuple(pair(scope, *both) for both in zip(pairs, keys, strict=False))
-    values = {field: scope.inherited(name, None) for field, name in _FIELDS.items()}
+    values = {field: scope.inherited(name, None) for field, name in _FIELDS.items()} | tls_sessions.values(scope)
     given = {field: value for field, value in values.items() if value is not None}
     made = TlsServer(certificates, lazy=lazy, **given)
     if made in scope.reader.tls:

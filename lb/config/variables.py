@@ -34,6 +34,7 @@ VARIABLES: dict[str, str] = {
     "http_": "The request field of that name: lower case, dashes written as underscores.",
     "is_request_port": '":" if the client wrote a port, else empty.',
     "is_args": 'A "?" if the request has a query string, else empty.',
+    "ssl_early_data": "1 while the request came in early data of TLS 1.3 and the handshake is not done.",
     "limit_req_status": "What limit_req did: PASSED, DELAYED, REJECTED, DELAYED_DRY_RUN or REJECTED_DRY_RUN.",
     "msec": "The time now in seconds, with milliseconds.",
     "nginx_version": "The version of nginx whose behaviour lb follows.",

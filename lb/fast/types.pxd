@@ -10,6 +10,8 @@ from lb.fast.log.types cimport *
 from lb.fast.message.h1.ruleids cimport *
 from lb.fast.c.sys cimport tm
 from lb.fast.tls.keys cimport TlsRecord
+from lb.fast.tls.session_cache cimport SessionZone
+from lb.fast.tls.tickets cimport TicketRing
 from lb.fast.c.stats cimport ServerStats, WorkerStats
 from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 

@@ -24,6 +24,7 @@ from lb.master.inherit import Inherited
 from lb.master.reload import Loaded, Prepared, Reload, prepare
 from lb.master.reports import Dumps, Key, Reports, key_of
 from lb.master.systemd import Notifier, status_line
+from lb.master.ticket_keys import TicketKeys, descriptor
 from lb.master.view import make_health, make_view
 from lb.model import Upstream
 from lb.process import logfiles
@@ -83,6 +84,7 @@ class Master:
         self.started = self.generations.server_stats.started
         self.heartbeats = Heartbeats(self.generations, log)
         self.dumps = Dumps(self._loop, log)
+        self.ticket_keys = TicketKeys(log)
         self.certificates = CertificateWatch(self._loop, log, self.generations.renew)
         self._systemd = Notifier(log)
         self._announced = False  # systemd knows that the current configuration is served
@@ -121,11 +123,12 @@ class Master:
             reload = self.generations.told_by()
         stop = self._dumps_until if self.stopping is not None else None
         own = (self.generations.deadline(), self.heartbeats.deadline(), self.dumps.deadline(), self._status.deadline())
-        deadlines = (*own, self._systemd.deadline(), self.certificates.deadline(), reload, stop)
+        deadlines = (*own, self.ticket_keys.deadline(), self._systemd.deadline(), self.certificates.deadline(), reload, stop)
         return min((at for at in deadlines if at is not None), default=float("inf"))
 
     def _manage(self, now: float) -> None:
         self._step_reload(now)
+        self.ticket_keys.step(now)
         self.generations.step(now)
         self.heartbeats.step(now)
         self._tell_systemd(now)
@@ -189,6 +192,7 @@ class Master:
                 pidfile.remove(self._pid_path, os.getpid())
             self._pid_path = path
         self.generations.adopt(prepared, shm)
+        self.ticket_keys.adopt(prepared.config, has_parent=self._inherited.has_parent)
         self.certificates.follow(self.generations.current)
         self._use_logs()
         self.reports.keep_only(prepared.config)
@@ -272,7 +276,7 @@ class Master:
             return
         try:
             members = [sock for some in self.generations.sockets.values() for sock in some]
-            self._successor = upgrade.spawn(sock.fileno() for sock in members)
+            self._successor = upgrade.spawn((sock.fileno() for sock in members), descriptor())
         except OSError as error:
             self.log.alert(f"fork() failed while spawning the new binary ({error.errno}: {error.strerror})")
             os.rename(old, self._pid_path)

@@ -15,7 +15,7 @@ from lb import __version__, _fast
 from lb.config import Problem
 from lb.config.excerpt import explain
 from lb.log import Log, Target, print_error, targets
-from lb.master import child, daemon, doubts, holders, inherit, pidfile, sockets
+from lb.master import child, daemon, doubts, holders, inherit, pidfile, sockets, ticket_keys
 from lb.master.arbiter import Master
 from lb.master.inherit import Inherited
 from lb.master.reload import CHILD_NAME, Loaded, Prepared, prepare, read, read_and_compile
@@ -76,6 +76,7 @@ def start(source: Source) -> int:
     """Run a master until it ends. Returns the exit code; with `daemon on` only in the daemon."""
     log = early_log(source)
     inherited = inherit.collect()
+    ticket_keys.collect()
     prepared = _prepare(source, inherited, log)
     if prepared is None:
         return 1

@@ -236,6 +236,7 @@ class Generations:
         self.server_stats.reap(self.workers(), self.current, generation, worker)
         self.totals.reap(_fast.read_stats(generation.shm, worker.slot))
         _fast.clear_stats(generation.shm, worker.slot, generation.layout)
+        _fast.tls_sessions_release(worker.pid)
         delay = generation.reaped(worker, now)
         if delay is not None:
             self.restarts += 1

@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from typing import Final, NoReturn
 
 from lb.log import print_error
+from lb.master import ticket_keys
 from lb.master.inherit import VARIABLE
 
 OLD: Final = ".oldbin"
@@ -22,21 +23,26 @@ REFUSED: Final = (
 )
 
 
-def spawn(fds: Iterable[int]) -> int:
-    """Start the command that we were started with; it inherits `fds`. Returns its pid; raises OSError (fork)."""
+def spawn(fds: Iterable[int], keys: int = -1) -> int:
+    """Start the command that we were started with; it inherits `fds` and the ring of ticket keys.
+
+    Returns its pid; raises OSError (fork).
+    """
     inherited = list(fds)
     pid = os.fork()
     if pid == 0:
-        _execute(inherited)
+        _execute(inherited, keys)
     return pid
 
 
-def _execute(fds: list[int]) -> NoReturn:
+def _execute(fds: list[int], keys: int) -> NoReturn:
     try:
-        for fd in fds:
+        for fd in [*fds, keys] if keys >= 0 else fds:
             os.set_inheritable(fd, True)
         environ = {name: value for name, value in os.environ.items() if name != "WATCHDOG_PID"}  # which is not its pid
         environ[VARIABLE] = "".join(f"{fd};" for fd in fds)
+        if keys >= 0:
+            environ[ticket_keys.VARIABLE] = str(keys)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
         os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environ)
     except OSError as error:

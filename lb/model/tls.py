@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import hashlib
+from dataclasses import dataclass, field, fields
 from typing import Literal
 
 from lb.model.values import Value
@@ -42,6 +43,36 @@ class Certificate:
 
 
 @dataclass(frozen=True, slots=True)
+class SessionCache:
+    """ssl_session_cache. A zone is known by name and size; one of `builtin` has no name, and is each worker's own."""
+
+    kind: Literal["off", "none", "builtin", "shared"] = "none"
+    name: str = ""
+    size: int = 0  # bytes
+
+
+_NOT_OF_SESSIONS = {  # what may change, or differ on another machine, while sessions stay good
+    "certificates",
+    "buffer_size",
+    "handshake_timeout_ms",
+    "record_engine",
+    "watch",
+    "lazy_cache",
+    "ciphers",
+    "prefer_server_ciphers",
+    "groups",
+    "protocols",
+    "session_cache",
+    "session_timeout_s",
+    "session_tickets",
+    "ticket_keys",
+    "early_data",
+    "conf_commands",
+    "dh_params",
+}
+
+
+@dataclass(frozen=True, slots=True)
 class TlsServer:
     """What a server says of TLS to its clients. Equal ones share an SSL_CTX."""
 
@@ -54,10 +85,24 @@ class TlsServer:
     handshake_timeout_ms: int = 60_000
     verify_client: Literal["off", "on", "optional", "optional_no_ca"] = "off"
     reject_handshake: bool = False
+    session_cache: SessionCache = SessionCache()
+    session_timeout_s: int = 300
+    session_tickets: bool = True
+    ticket_keys: tuple[str, ...] = ()  # files; the first encrypts; (): the master's own ring
+    early_data: bool = False
+    alpn: tuple[str, ...] = ()
+    dh_params: bytes = b""  # PEM
+    conf_commands: tuple[tuple[str, str, bytes], ...] = ()  # name, value, SHA-256 of the file that it names, or empty
     record_engine: Literal["openssl", "lb"] = "lb"
     watch: bool = False  # ssl_certificate_watch
     lazy: tuple[tuple[Value, Value], ...] = ()  # in place of `certificates`: files that variables name, and their keys
     lazy_cache: tuple[int, int, int] | None = None  # ssl_certificate_cache: max, inactive and valid in ms
+
+    def session_context(self) -> bytes:
+        """32 bytes that its sessions are bound to: its certificates, and whatever says who may come in."""
+        leaves = [certificate.chain[0] for certificate in self.certificates]
+        rest = [(one.name, getattr(self, one.name)) for one in fields(self) if one.name not in _NOT_OF_SESSIONS]
+        return hashlib.sha256(repr((leaves, rest)).encode()).digest()
 
 
 @dataclass(frozen=True, slots=True)

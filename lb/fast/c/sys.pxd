@@ -53,9 +53,11 @@ cdef extern from "<errno.h>" nogil:
 cdef extern from "<sys/mman.h>" nogil:
     void* mmap(void* at, size_t n, int rights, int flags, int fd, int64_t offset) noexcept
     int munmap(void* at, size_t n) noexcept
+    int madvise(void* at, size_t n, int what) noexcept
+    int mlock(const void* at, size_t n) noexcept
     void* MAP_FAILED
     enum:
-        PROT_NONE, PROT_READ, PROT_WRITE, MAP_SHARED, MAP_PRIVATE, MAP_ANONYMOUS, MAP_FIXED, MAP_NORESERVE
+        PROT_NONE, PROT_READ, PROT_WRITE, MAP_SHARED, MAP_PRIVATE, MAP_ANONYMOUS, MAP_FIXED, MAP_NORESERVE, MADV_DONTDUMP
 
 cdef extern from "<sys/prctl.h>" nogil:
     int prctl(int what, ...) noexcept

@@ -40,7 +40,7 @@ cdef dict VARIABLE_IDS = {
     "sent_trailer_": V_SENT_TRAILER_, "upstream_trailer_": V_UPSTREAM_TRAILER_,
     "proxy_protocol_addr": V_PROXY_PROTOCOL_ADDR, "proxy_protocol_port": V_PROXY_PROTOCOL_PORT,
     "proxy_protocol_server_addr": V_PROXY_PROTOCOL_SERVER_ADDR, "proxy_protocol_server_port": V_PROXY_PROTOCOL_SERVER_PORT,
-    "proxy_protocol_tlv_": V_PROXY_PROTOCOL_TLV_, "limit_req_status": V_LIMIT_REQ_STATUS,
+    "proxy_protocol_tlv_": V_PROXY_PROTOCOL_TLV_, "limit_req_status": V_LIMIT_REQ_STATUS, "ssl_early_data": V_SSL_EARLY_DATA,
     "realip_remote_addr": V_REALIP_REMOTE_ADDR, "realip_remote_port": V_REALIP_REMOTE_PORT,
     "ssl_preread_server_name": V_SSL_PREREAD_SERVER_NAME, "ssl_preread_protocol": V_SSL_PREREAD_PROTOCOL,
     "ssl_preread_alpn_protocols": V_SSL_PREREAD_ALPN_PROTOCOLS,
@@ -67,6 +67,7 @@ cdef class Compiled:
     cdef int fd                 # the memory until then
     cdef int secrets            # private keys, until the contexts are made
     cdef dict keys              # of them, by digest
+    cdef list sessions          # TlsRing, TlsZone: memory that they refer to
     cdef list contexts          # TlsContext, one for each of Config.tls and then of Config.tls_up
     cdef int tls_servers        # how many of them are of Config.tls
     cdef Regex* next            # without machine code yet, as all behind it
@@ -86,6 +87,7 @@ cdef class Compiled:
     def __cinit__(self):
         self.fd = self.secrets = -1
         self.contexts = []
+        self.sessions = []
 
     def __init__(self):
         """Raises OSError."""
@@ -142,6 +144,8 @@ cdef class Compiled:
         made = TlsContext.get(tls[i], [self.keys[one.key_digest] for one in tls[i].certificates])
         self.contexts.append(made)
         self.conf.tls[i].ctx = (<TlsContext> made).ctx
+        if isinstance(tls[i], TlsServer):
+            self.sessions += compile_tls_sessions(&self.conf.tls[i], tls[i], [one for one in tls if isinstance(one, TlsServer)])
         if i + 1 < len(tls):
             return False
         compile_secrets_forget(self.keys)

@@ -4,7 +4,6 @@ Keys never lie in the arena: the child that has read them writes them into a mem
 contexts and forgets them (the file is emptied before it is closed, what Python held of it is wiped).
 """
 
-import hashlib
 import struct
 
 cdef dict VERIFY = {"off": TLS_VERIFY_OFF, "on": TLS_VERIFY_ON, "optional": TLS_VERIFY_OPTIONAL,
@@ -18,7 +17,7 @@ cdef int compile_tls(Compiled e, config) except -1:
     e.conf.ntls = e.tls_servers + len(config.tls_up)
     e.conf.tls = <TlsConf*> e.mem(e.conf.ntls * sizeof(TlsConf))
     for i, server in enumerate(config.tls):
-        compile_tls_clients(e, &e.conf.tls[<int> i], server)
+        compile_tls_clients(e, &e.conf.tls[<int> i], server, any(one.early_data for one in config.tls))
     for i, client in enumerate(config.tls_up):
         t = &e.conf.tls[e.tls_servers + <int> i]
         t.verify = TLS_VERIFY_ON if client.verify else TLS_VERIFY_OFF
@@ -27,7 +26,7 @@ cdef int compile_tls(Compiled e, config) except -1:
     return 0
 
 
-cdef int compile_tls_clients(Compiled e, TlsConf* t, server) except -1:
+cdef int compile_tls_clients(Compiled e, TlsConf* t, server, bint early) except -1:
     t.verify = VERIFY[server.verify_client]
     t.own = server.record_engine == "lb"
     t.reject = server.reject_handshake
@@ -35,13 +34,33 @@ cdef int compile_tls_clients(Compiled e, TlsConf* t, server) except -1:
     t.handshake_timeout = server.handshake_timeout_ms
     t.groups = e.text(server.groups)
     tls_lazy_compile(e, t, server)
-    sid = hashlib.sha256(repr(server).encode()).digest()
+    t.session_timeout = max(server.session_timeout_s, 1)
+    t.alpn = e.text(b"".join(bytes([len(name)]) + name for name in map(os.fsencode, server.alpn)))
+    t.early = early
+    sid = server.session_context()
     memcpy(t.sid, <char*> sid, sizeof(t.sid))
     return 0
 
 
 cdef const TlsConf* compile_tls_up(Compiled e, int i) noexcept:
     return &e.conf.tls[e.tls_servers + i] if i >= 0 else NULL
+
+
+cdef list compile_tls_sessions(TlsConf* t, server, servers):
+    """In the master: memory of sessions, and the context that a connection begins with. What has to live as long as `t`."""
+    cache = server.session_cache
+    ring = TlsRing.of_server(server)
+    kept = [ring]
+    t.ring = (<TlsRing> ring).ring
+    if cache.kind in ("shared", "builtin"):
+        zone = TlsZone.get(cache.name, cache.size)
+        kept.append(zone)
+        t.cache = &(<TlsZone> zone).zone
+    elif cache.kind == "off" and any(one.session_cache.kind in ("shared", "builtin") for one in servers):
+        first = TlsContext.get(TlsServer(), [])     # with `off` no callback would come, whatever the name chooses
+        kept.append(first)
+        t.first = (<TlsContext> first).ctx
+    return kept
 
 
 cdef const TlsConf* compile_tls_of(Compiled e, int i) noexcept:

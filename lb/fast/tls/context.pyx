@@ -40,9 +40,12 @@ cdef class TlsContext:
             SSL_CTX_set_options(self.ctx, SSL_OP_CIPHER_SERVER_PREFERENCE)
         if conf.lazy:
             SSL_CTX_set_cert_cb(self.ctx, tls_lazy_take, NULL)
+        tls_sessions_init(self.ctx, conf)
+        tls_settings_init(self.ctx, conf)
         SSL_CTX_set_keylog_callback(self.ctx, tls_keylog)
         SSL_CTX_set_client_hello_cb(self.ctx, tls_hello, NULL)
         SSL_CTX_set_tlsext_servername_callback(self.ctx, tls_name_taken)
+        tls_commands(self.ctx, conf.conf_commands)
 
     def __dealloc__(self):
         SSL_CTX_free(self.ctx)
@@ -216,12 +219,14 @@ cdef void tls_choose(SSL* ssl, Tls* t) noexcept nogil:
         SSL_set_max_proto_version(ssl, SSL_CTX_get_max_proto_version(ctx))
         SSL_set_verify(ssl, SSL_CTX_get_verify_mode(ctx), NULL)
         SSL_set_verify_depth(ssl, SSL_CTX_get_verify_depth(ctx))
-    SSL_set_session_id_context(ssl, <const uint8_t*> t.conf.sid, sizeof(t.conf.sid))
+        tls_sessions_choose(ssl, ctx)
+    tls_session_bind(ssl, t)
     if t.conf.groups.n:
         SSL_set1_groups_list(ssl, t.conf.groups.p)
 
 
 cdef int tls_name_taken(SSL* ssl, int* alert, void* arg) noexcept nogil:
-    """The name is acknowledged (RFC 6066 section 3)."""
+    """The name is acknowledged (RFC 6066 section 3). Comes when the session is found or made, with a name or without."""
     cdef Tls* t = <Tls*> SSL_get_ex_data(ssl, 0)
+    tls_session_time(ssl, t)
     return SSL_TLSEXT_ERR_OK if t.name.n else SSL_TLSEXT_ERR_NOACK

@@ -1,6 +1,7 @@
 """OpenSSL 3, as far as it is used: no more than AWS-LC has too, but for what c/tls.h hides."""
 
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from lb.fast.tls.evp cimport EVP_CIPHER, EVP_CIPHER_CTX, EVP_CipherInit_ex
 
 cdef extern from "<openssl/ssl.h>" nogil:
     ctypedef struct SSL
@@ -27,6 +28,12 @@ cdef extern from "<openssl/ssl.h>" nogil:
         SSL_SENT_SHUTDOWN, SSL_RECEIVED_SHUTDOWN
         SSL_SESS_CACHE_OFF, SSL_SESS_CACHE_CLIENT, SSL_SESS_CACHE_SERVER, SSL_SESS_CACHE_NO_INTERNAL
         BIO_TYPE_SOURCE_SINK, BIO_CTRL_FLUSH
+        SSL_SESS_CACHE_NO_AUTO_CLEAR, OPENSSL_NPN_NEGOTIATED
+        SSL_READ_EARLY_DATA_ERROR, SSL_READ_EARLY_DATA_SUCCESS, SSL_READ_EARLY_DATA_FINISH
+        SSL_CONF_FLAG_FILE, SSL_CONF_FLAG_SERVER, SSL_CONF_FLAG_CERTIFICATE, SSL_CONF_FLAG_SHOW_ERRORS
+        SSL_CONF_TYPE_FILE, SSL_CONF_TYPE_DIR
+    ctypedef struct SSL_CONF_CTX:
+        pass
     uint64_t SSL_OP_NO_SSLv3, SSL_OP_NO_TLSv1, SSL_OP_NO_TLSv1_1, SSL_OP_NO_TLSv1_2, SSL_OP_NO_TLSv1_3
     uint64_t SSL_OP_NO_COMPRESSION, SSL_OP_NO_RENEGOTIATION, SSL_OP_CIPHER_SERVER_PREFERENCE, SSL_OP_IGNORE_UNEXPECTED_EOF
     uint64_t SSL_OP_NO_TICKET, SSL_OP_SINGLE_ECDH_USE, SSL_OP_SINGLE_DH_USE, SSL_OP_NO_ANTI_REPLAY, SSL_OP_PRIORITIZE_CHACHA
@@ -168,6 +175,61 @@ cdef extern from "<openssl/crypto.h>" nogil:
     const char* OPENSSL_VERSION_TEXT
     void OPENSSL_cleanse(void* p, size_t n) noexcept
     void OPENSSL_free(void* p) noexcept
+
+# Sessions, tickets, early data, commands
+
+cdef extern from "<openssl/ssl.h>" nogil:
+    ctypedef struct EVP_MAC_CTX:
+        pass
+    void SSL_CTX_sess_set_new_cb(SSL_CTX* ctx, int (*cb)(SSL*, SSL_SESSION*) noexcept nogil) noexcept
+    void SSL_CTX_sess_set_get_cb(SSL_CTX* ctx, SSL_SESSION* (*cb)(SSL*, const uint8_t*, int, int*) noexcept nogil) noexcept
+    void SSL_CTX_sess_set_remove_cb(SSL_CTX* ctx, void (*cb)(SSL_CTX*, SSL_SESSION*) noexcept nogil) noexcept
+    int SSL_CTX_set_tlsext_ticket_key_evp_cb(SSL_CTX* ctx, int (*cb)(SSL*, uint8_t*, uint8_t*, EVP_CIPHER_CTX*, EVP_MAC_CTX*,
+                                                                     int) noexcept nogil) noexcept
+    int SSL_CTX_set_num_tickets(SSL_CTX* ctx, size_t n) noexcept
+    size_t SSL_CTX_get_num_tickets(const SSL_CTX* ctx) noexcept
+    int SSL_set_num_tickets(SSL* s, size_t n) noexcept
+    long SSL_SESSION_set_timeout(SSL_SESSION* s, long t) noexcept
+    const uint8_t* SSL_SESSION_get_id(const SSL_SESSION* s, unsigned int* n) noexcept
+    int i2d_SSL_SESSION(const SSL_SESSION* s, uint8_t** p) noexcept
+    SSL_SESSION* d2i_SSL_SESSION(SSL_SESSION** s, const uint8_t** p, long n) noexcept
+    int SSL_CTX_set_max_early_data(SSL_CTX* ctx, uint32_t n) noexcept
+    uint32_t SSL_CTX_get_max_early_data(const SSL_CTX* ctx) noexcept
+    uint32_t SSL_CTX_get_recv_max_early_data(const SSL_CTX* ctx) noexcept
+    int SSL_set_max_early_data(SSL* s, uint32_t n) noexcept
+    int SSL_set_recv_max_early_data(SSL* s, uint32_t n) noexcept
+    int SSL_read_early_data(SSL* s, void* p, size_t n, size_t* got) noexcept
+    int SSL_write_early_data(SSL* s, const void* p, size_t n, size_t* gone) noexcept
+    int SSL_is_init_finished(const SSL* s) noexcept
+    void SSL_CTX_set_alpn_select_cb(SSL_CTX* ctx, int (*cb)(SSL*, const uint8_t**, uint8_t*, const uint8_t*, unsigned int,
+                                                            void*) noexcept nogil, void* arg) noexcept
+    int SSL_select_next_proto(uint8_t** out, uint8_t* n, const uint8_t* ours, unsigned int ours_n, const uint8_t* theirs,
+                              unsigned int theirs_n) noexcept
+    int SSL_CTX_set0_tmp_dh_pkey(SSL_CTX* ctx, EVP_PKEY* k) noexcept
+    SSL_CONF_CTX* SSL_CONF_CTX_new() noexcept
+    void SSL_CONF_CTX_free(SSL_CONF_CTX* c) noexcept
+    unsigned int SSL_CONF_CTX_set_flags(SSL_CONF_CTX* c, unsigned int flags) noexcept
+    void SSL_CONF_CTX_set_ssl_ctx(SSL_CONF_CTX* c, SSL_CTX* ctx) noexcept
+    int SSL_CONF_CTX_finish(SSL_CONF_CTX* c) noexcept
+    int SSL_CONF_cmd(SSL_CONF_CTX* c, const char* name, const char* value) noexcept
+    int SSL_CONF_cmd_value_type(SSL_CONF_CTX* c, const char* name) noexcept
+
+cdef extern from "<openssl/pem.h>" nogil:
+    EVP_PKEY* PEM_read_bio_Parameters(BIO* b, EVP_PKEY** k) noexcept
+
+cdef extern from "<openssl/rand.h>" nogil:
+    int RAND_bytes(uint8_t* p, int n) noexcept
+
+cdef extern from "<openssl/evp.h>" nogil:
+    EVP_CIPHER* EVP_CIPHER_fetch(void* lib, const char* name, const char* properties) noexcept
+    int EVP_MAC_CTX_set_params(EVP_MAC_CTX* ctx, const OSSL_PARAM* params) noexcept
+
+cdef extern from "<openssl/params.h>" nogil:
+    ctypedef struct OSSL_PARAM:
+        pass
+    OSSL_PARAM OSSL_PARAM_construct_octet_string(const char* key, void* p, size_t n) noexcept
+    OSSL_PARAM OSSL_PARAM_construct_utf8_string(const char* key, char* p, size_t n) noexcept
+    OSSL_PARAM OSSL_PARAM_construct_end() noexcept
 
 # What a certificate says of itself (certificate.pyx)
 

@@ -15,6 +15,9 @@ cdef enum:
 
 ctypedef struct TlsConf:    # what a server says of TLS to its clients, or a location of TLS to its servers
     void* ctx               # SSL_CTX, made by the master before the fork; NULL: no certificates
+    void* first             # NULL; or the one that its connections begin with, for callbacks that its own has not
+    TicketRing* ring        # ticket keys, the master's; NULL: none
+    SessionZone* cache      # ssl_session_cache shared, builtin; or NULL
     uint8_t verify          # TlsVerify
     uint8_t reject          # ssl_reject_handshake
     uint8_t own             # ssl_record_engine: our own records after the handshake
@@ -29,6 +32,9 @@ ctypedef struct TlsConf:    # what a server says of TLS to its clients, or a loc
     int64_t lazy_valid
     void* pairs             # TlsPairs: this worker's cache
     char sid[32]            # what sessions of it are bound to
+    int64_t session_timeout # s
+    Str alpn                # protocols, each behind its length; n 0: none is chosen
+    uint8_t early           # ssl_early_data of some server: its name comes with the first bytes
 
 cdef enum TlsFlag:          # Tls.flags
     TLS_UP = 1              # the handshake is done
@@ -39,6 +45,8 @@ cdef enum TlsFlag:          # Tls.flags
     TLS_CLIENT = 32         # we are the client
     TLS_ENDED = 64          # our own records: the peer's bytes have ended, in whatever way
     TLS_REFUSED = 128       # our own records: one was bad
+    TLS_EARLY = 256         # early data was read, the handshake is not done
+    TLS_EARLY_OVER = 512    # no more early data will come
 
 ctypedef struct Tls:        # Conn.io_state of a connection with TLS
     void* ssl               # SSL; NULL: records are our own

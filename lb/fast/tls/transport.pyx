@@ -48,7 +48,7 @@ cdef Tls* tls_new(Conn* c, const TlsConf* conf) noexcept nogil:
         return NULL
     t.conn = c
     t.conf = conf
-    t.ssl = SSL_new(<SSL_CTX*> conf.ctx)
+    t.ssl = SSL_new(<SSL_CTX*> (conf.first if conf.first != NULL else conf.ctx))
     b = BIO_new(tls_bio_method)
     if t.ssl == NULL or b == NULL or SSL_set_ex_data(<SSL*> t.ssl, 0, t) != 1:
         SSL_free(<SSL*> t.ssl)
@@ -66,6 +66,8 @@ cdef void tls_free(Conn* c) noexcept nogil:
     if t == NULL:
         return
     c.io_state = NULL
+    if t.ssl != NULL:
+        SSL_set_shutdown(<SSL*> t.ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN)   # or its session would count as broken
     SSL_free(<SSL*> t.ssl)
     tls_own_forget(t)
     if t.part != NULL:
@@ -114,6 +116,8 @@ cdef int tls_handshake(Conn* c) noexcept nogil:
     if t.flags & TLS_CLIENT:
         t.flags |= TLS_HELLO
     ERR_clear_error()
+    if t.conf.early and not t.flags & TLS_CLIENT:
+        return tls_early_handshake(c, t)
     rc = SSL_do_handshake(<SSL*> t.ssl)
     if rc == 1:
         return tls_done(c, t)
@@ -215,6 +219,8 @@ cdef ssize_t tls_take(Conn* c, char* p, size_t n, bint peek) noexcept nogil:
         return IO_END
     if t.ssl == NULL:
         return tls_own_take(c, t, p, n, peek)
+    if unlikely(t.flags & TLS_EARLY):
+        return tls_early_take(c, t, p, n, peek)
     tls_enter(c, t)
     ERR_clear_error()
     if peek:
@@ -285,7 +291,7 @@ cdef ssize_t tls_send(Conn* c, const char* p, size_t n) noexcept nogil:
         if loop.tls.ngo > TLS_GO - 2 * TLS_SEALED_MOST and not tls_push(c):
             break
         ERR_clear_error()
-        if SSL_write(<SSL*> t.ssl, p + gone, <int> some) != <int> some:
+        if not tls_write(t, p + gone, some):
             t.why = ERR_peek_error()
             t.flags |= TLS_QUIET
             c.flags |= CF_FAILED

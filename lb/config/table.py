@@ -29,6 +29,7 @@ from lb.config import (
     table_socket,
     table_stream,
     table_tls,
+    table_tls_verify,
     table_tls_upstream,
     table_upstream,
     table_upsync,
@@ -61,6 +62,7 @@ DIRECTIVES: tuple[Directive, ...] = (
     *table_consul.DIRECTIVES,
     *table_stream.DIRECTIVES,
     *table_tls.DIRECTIVES,
+    *table_tls_verify.DIRECTIVES,
     *table_tls_upstream.DIRECTIVES,
     *table_ignored.DIRECTIVES,
 )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from lb.config import tls_keys
+from lb.config import tls_keys, tls_verify
 from lb.config.errors import Refused
 from lb.config.scope import HttpServerScope, Scope, StreamServerScope
 from lb.model.tls import Certificate, TlsServer
@@ -25,6 +25,8 @@ _FIELDS = {  # field of the model -> directive
     "handshake_timeout_ms": "ssl_handshake_timeout",
     "reject_handshake": "ssl_reject_handshake",
     "record_engine": "ssl_record_engine",
+    "verify_client": "ssl_verify_client",
+    "verify_depth": "ssl_verify_depth",
 }
 
 
@@ -80,6 +82,7 @@ def _made(scope: Scope) -> TlsServer | None:
         raise Refused(message, file=node.file, line=node.line)
     certificates = tuple(pair(scope, *both) for both in zip(pairs, keys, strict=False))
     values = {field: scope.inherited(name, None) for field, name in _FIELDS.items()}
+    values |= tls_verify.read(scope, certificates)
     made = TlsServer(certificates, **{field: value for field, value in values.items() if value is not None})
     if made in scope.reader.tls:
         return made

@@ -29,8 +29,8 @@ from lb.config import (
     table_socket,
     table_stream,
     table_tls,
-    table_tls_verify,
     table_tls_upstream,
+    table_tls_verify,
     table_upstream,
     table_upsync,
 )

@@ -1,4 +1,4 @@
-"""What a server says of its clients' certificates, and of the status of its own: files are read, the model's fields made."""
+"""What a server says of its clients' certificates, and of the status of its own: files become fields of the model."""
 
 from __future__ import annotations
 

@@ -108,8 +108,8 @@ bench: build  ## lb against nginx and HAProxy (NGINX=, HAPROXY=, BENCH="http_kee
 	@.ci/get-consul
 	@$(PY) -c 'import matplotlib' 2>/dev/null || $(PIP) 'matplotlib>=3.8,<4'
 	@mkdir -p build/bench
-	@for tool in load floor; do if [ bench/$$tool.c -nt build/bench/$$tool ]; then \
-		gcc -O2 -g -Wall -Wextra -o build/bench/$$tool bench/$$tool.c -lm; fi; done
+	@for tool in load floor tls; do if [ bench/$$tool.c -nt build/bench/$$tool ]; then \
+		gcc -O2 -g -Wall -Wextra -o build/bench/$$tool bench/$$tool.c -lm -lssl -lcrypto; fi; done
 	@$(PY) -m bench $(BENCH)
 
 clean:  ## remove what was built (.venv and .cache stay)

@@ -28,7 +28,8 @@ def scenarios() -> dict[str, Scenario]:
     found = []
     for info in pkgutil.iter_modules(bench.scenarios.__path__):
         module = importlib.import_module(f"bench.scenarios.{info.name}")
-        found.append((module.ORDER, module.SCENARIO))
+        many = getattr(module, "SCENARIOS", None) or (module.SCENARIO,)
+        found += [((module.ORDER, number), scenario) for number, scenario in enumerate(many)]
     chosen = [scenario for _, scenario in sorted(found, key=lambda pair: pair[0])]
     if os.environ.get("OTHER"):
         chosen = [with_other(scenario) for scenario in chosen]

@@ -24,10 +24,14 @@ def _main(kind: str, workers: int) -> str:
     return _MAIN.format(kind=kind, workers=workers, level="crit")
 
 
-def nginx_http(kind: str, *, upstream: str, location: str = "", http: str = "", workers: int = 1) -> str:
+def nginx_http(
+    kind: str, *, upstream: str, location: str = "", http: str = "", workers: int = 1, tls: str = ""
+) -> str:
     """nginx or lb, one HTTP server before one upstream `u`."""
     if kind == "nginx":
         http = _NGINX_TEMP + http
+    if tls:
+        http += f" ssl_certificate @certificate-{tls}@/cert.pem; ssl_certificate_key @certificate-{tls}@/key.pem;"
     return (
         _main(kind, workers)
         + f"""
@@ -37,7 +41,7 @@ http {{
     keepalive_timeout 600s;{http}
     upstream u {{ {upstream} }}
     server {{
-        listen 127.0.0.1:@port@ backlog=4096;
+        listen 127.0.0.1:@port@ backlog=4096{" ssl" if tls else ""};
         location / {{
             proxy_pass http://u;
             {location}
@@ -62,7 +66,7 @@ stream {{
 
 
 def haproxy(
-    mode: str, *, backend: str, defaults: str = "", threads: int = 1, maxconn: int = 2000, top: str = ""
+    mode: str, *, backend: str, defaults: str = "", threads: int = 1, maxconn: int = 2000, top: str = "", tls: str = ""
 ) -> str:
     """HAProxy, one frontend before one backend `u`."""
     return f"""
@@ -77,7 +81,7 @@ defaults
     timeout server 600s
     {defaults}
 frontend f
-    bind 127.0.0.1:@port@ backlog 4096
+    bind 127.0.0.1:@port@ backlog 4096{f" ssl crt @certificate-{tls}@/both.pem" if tls else ""}
     default_backend u
 backend u
     {backend}

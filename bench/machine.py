@@ -62,7 +62,15 @@ def version(kind: str, binary: str) -> str:
     """The first line that names a version."""
     text = _output(binary, "-v")
     match = re.search(r"(?:nginx/|HAProxy version |lb version: lb/|lb/)?\S*\d+\.\d+\S*", text)
-    return f"{kind} {match[0].rpartition('/')[2].replace('HAProxy version ', '')}" if match else kind
+    name = f"{kind} {match[0].rpartition('/')[2].replace('HAProxy version ', '')}" if match else kind
+    return f"{name}{_openssl(kind, binary)}"
+
+
+def _openssl(kind: str, binary: str) -> str:
+    """Which OpenSSL it runs with, for scenarios of TLS."""
+    text = _output(binary, {"nginx": "-V", "haproxy": "-vv"}.get(kind, "-V"))
+    match = re.search(r"(?:[Rr]unning (?:with|on OpenSSL version :)|built with|OpenSSL library version :) *(OpenSSL [\d.]+)", text)
+    return f" ({match[1]})" if match else ""
 
 
 def describe() -> dict[str, object]:

@@ -23,6 +23,7 @@ import psutil
 from bench.machine import WORKER_CORE, Cpu, cpu_of, rss_bytes, version
 
 KINDS = ("nginx", "haproxy", "lb", "floor", "other")
+RIVALS = Path(__file__).resolve().parents[1] / ".cache/rivals"  # .ci/get-rivals: the newest of Debian
 FLOOR = Path(__file__).resolve().parents[1] / "build/bench/floor"  # bench/floor.c: a bare relay, no rival
 
 
@@ -63,7 +64,8 @@ def pin(core: int) -> Callable[[], None]:
 
 
 def binary(kind: str) -> str | None:
-    """The program of a kind: NGINX= and HAPROXY= name others than PATH has, OTHER= another lb; None: not installed."""
+    """The program of a kind: NGINX= and HAPROXY= name others than .cache/rivals or PATH has, OTHER= another lb. None: not
+    installed."""
     if kind == "lb":
         own = os.environ.get("LB") or str(Path(sys.executable).with_name("lb"))
         return own if Path(own).exists() else None
@@ -71,14 +73,16 @@ def binary(kind: str) -> str | None:
         return os.environ.get("OTHER")
     if kind == "floor":
         return str(FLOOR) if FLOOR.exists() else None
-    named = os.environ.get(kind.upper()) or kind
+    newest = RIVALS / "bin" / kind
+    named = os.environ.get(kind.upper()) or (str(newest) if newest.exists() else kind)
     return shutil.which(named, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
 
 
 def stream_module(nginx: str) -> str:
     """The line that nginx needs for stream{}: Debian's has it as a module."""
     built = subprocess.run([nginx, "-V"], capture_output=True, text=True, check=False).stderr
-    module = "/usr/lib/nginx/modules/ngx_stream_module.so"
+    root = f"{RIVALS}/root" if nginx.startswith(str(RIVALS)) else ""
+    module = f"{root}/usr/lib/nginx/modules/ngx_stream_module.so"
     return f"load_module {module};\n" if "--with-stream=dynamic" in built and Path(module).exists() else ""
 
 

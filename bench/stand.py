@@ -140,12 +140,13 @@ class Stand:
         """Put the backends' addresses into a configuration: @http1@ ... @tcp_1m@ are ports."""
         if "@consul@" in config:
             self.consul_client()
+        config = re.sub(r"@certificate-(\w+)@", lambda m: self.certificate(m[1]), config)
         return re.sub(r"@(\w+)@", lambda m: str(self.ports.get(m[1], m[0])), config)
 
     # --- tools ---
 
     def wrk(
-        self, proxy: Proxy, *, connections: int, path: str = "/", headers: tuple[str, ...] = (), seconds: float = 0
+        self, proxy: Proxy, *, connections: int, path: str = "/", headers: tuple[str, ...] = (), seconds: float = 0, scheme: str = "http"
     ) -> Load:
         """Closed loop, HTTP."""
         command = [
@@ -157,7 +158,7 @@ class Stand:
             "--timeout=10s",
         ]
         command += [f"-H{header}" for header in headers]
-        out = self._tool([*command, f"http://127.0.0.1:{proxy.port}{path}"])
+        out = self._tool([*command, f"{scheme}://127.0.0.1:{proxy.port}{path}"])
         return parse_wrk(out)
 
     def drive(self, proxy: Proxy, *arguments: str, connections: int, seconds: float = 0, warm: float = 0) -> Load:
@@ -167,6 +168,24 @@ class Stand:
         out = json.loads(self._tool(command))
         errors = out["bad_status"] + out["socket_errors"]
         return Load(out["requests"], out["per_second"], out["p50_us"], out["p99_us"], errors, out)
+
+    def tls(self, proxy: Proxy, what: str, *arguments: str, seconds: float = 0) -> Load:
+        """bench/tls.c."""
+        command = [str(LOAD.with_name("tls")), what, f"--port={proxy.port}", f"--seconds={seconds or self.seconds:g}", *arguments]
+        out = json.loads(self._tool(command))
+        return Load(out["requests"], out["per_second"], out["p50_us"], out["p99_us"], out["errors"], out)
+
+    def certificate(self, kind: str) -> str:
+        """A directory with cert.pem, key.pem and both in one (both.pem): `p256` or `rsa`, made once."""
+        directory = self.directory / f"certificate-{kind}"
+        if not directory.exists():
+            directory.mkdir(mode=0o755)
+            key = ["-newkey", "rsa:2048"] if kind == "rsa" else ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
+            command = ["openssl", "req", "-x509", *key, "-nodes", "-days", "30", "-subj", "/CN=localhost"]
+            names = [str(directory / name) for name in ("cert.pem", "key.pem")]
+            subprocess.run([*command, "-out", names[0], "-keyout", names[1]], check=True, capture_output=True)
+            (directory / "both.pem").write_text("".join(Path(name).read_text() for name in names))
+        return str(directory)
 
     def _tool(self, command: list[str]) -> str:
         def place() -> None:

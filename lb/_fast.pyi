@@ -4,7 +4,8 @@ import mmap
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
-from lb.model import Config, ErrorLog, Server
+from lb.model import Config, ErrorLog, Server, TlsServer
+from lb.model.tls import CertificateFacts
 from lb.upsync.merge import Change
 
 T = TypeVar("T")
@@ -43,6 +44,11 @@ class Compiled:
 
         `tls`: Config.tls. Raises OSError, and ValueError when nothing has filled it, or OpenSSL refuses a certificate.
         """
+    def renew(self, place: int, conf: TlsServer, keys: Sequence[bytes]) -> None:
+        """After `step`, in the master: workers that are forked from now on use this at that place of Config.tls.
+
+        Raises ValueError.
+        """
 
 def tls_certificates(pem: bytes, trusted: bool = True) -> tuple[bytes, ...]:
     """All certificates of a PEM text, as DER, in its order. Raises ValueError with nginx's words."""
@@ -61,6 +67,26 @@ def tls_has_responder(der: bytes) -> bool:
 
 def tls_check(conf: TlsServer | TlsClient, keys: Sequence[bytes]) -> None:
     """Does OpenSSL take it? `keys`: of its certificates, as DER. Raises ValueError."""
+
+def tls_facts(der: bytes) -> CertificateFacts:
+    """What a certificate says of itself. Raises ValueError."""
+
+def tls_missing_issuer(chain: Sequence[bytes]) -> tuple[int, str, bool] | None:
+    """(place in the chain, issuer, does it say where that is to be had) of the first certificate whose issuer is neither
+    in the chain nor trusted by this machine; None: there is none such. `chain`: DER of each. Raises ValueError.
+    """
+
+def tls_security_level(ciphers: str) -> int:
+    """OpenSSL's, as these ssl_ciphers leave it."""
+
+def tls_renewal_write(fd: int, renewals: Sequence[tuple[int, TlsServer, Sequence[bytes]]]) -> None:
+    """Of each a place in Config.tls, what is there from now on, and its keys as DER: for `tls_renewal_read`."""
+
+def tls_renewal_read(fd: int) -> list[tuple[int, TlsServer, list[bytes]]]:
+    """Any number of times."""
+
+def tls_forget(secret: bytes) -> None:
+    """Wipe it. It must have no other user."""
 
 def arena_bytes() -> int:
     """Memory of all `Compiled` of this process."""
@@ -103,6 +129,11 @@ class Engine:
 
         Takes SIGTERM, SIGINT (STOP_NOW) and SIGQUIT (STOP_QUIT) by signalfd: the worker blocks these three, and
         SIGUSR1, SIGHUP, SIGWINCH, in its main thread before it starts any other thread.
+        """
+    def renew(self, place: int, conf: TlsServer, keys: Sequence[bytes]) -> None:
+        """One thread, beside the loop: handshakes that begin after the present turn use this at that place of Config.tls.
+
+        Raises ValueError.
         """
     def stop(self, mode: int) -> None:
         """Any thread."""

@@ -133,7 +133,10 @@ include "fast/upstream/stats_read.pyx"        # counters of servers, as the mast
 include "fast/upstream/state.pyx"             # what an old worker tells a new one
 include "fast/upstream/diff.pyx"              # where two answers of Consul differ
 include "fast/tls/load.pyx"                   # certificates and keys
+include "fast/tls/certificate.pyx"            # what certificates say of themselves
 include "fast/tls/context.pyx"                # SSL_CTX
+include "fast/tls/lazy.pyx"                   # certificates that variables name
+include "fast/tls/renewal.pyx"                # new certificates while workers run
 include "fast/compile/arena.pyx"              # its memory
 include "fast/compile/compiled.pyx"           # the configuration, once for all workers
 include "fast/compile/access.pyx"             # who may come in

@@ -154,10 +154,17 @@ def _build() -> str:
     return (
         f"built with {platform.python_implementation()} {platform.python_version()}, {platform.python_compiler()}\n"
         f"engine built by {_compiler()}, Cython {_fast.BUILT['cython']}\n"
+        f"built with {_fast.BUILT['openssl']}{_other_openssl()}\n"
         f"extension mode: {_fast.BUILD}, flags: {_fast.BUILT['flags']}\n"
         f"libraries: {libraries}\n"
         f"configure arguments: --prefix={PREFIX} --conf-path={CONF} --error-log-path={ERROR_LOG}"
     )
+
+
+def _other_openssl() -> str:
+    """As nginx: said only where another one runs."""
+    runs = _fast.BUILT["openssl_runs"]
+    return "" if runs == _fast.BUILT["openssl"] else f" (running with {runs})"
 
 
 def _compiler() -> str:

@@ -172,7 +172,7 @@ class Line:
         self.opened: list[dict[str, int]] = []
         self.lists: list[int] = []
         self.control = Control(
-            theirs, Orders(self.stops.append, self.opened.append, lambda: [[[1, 0], {}]], self.lists.append), self.log
+            theirs, Orders(self.stops.append, self.opened.append, lambda: [[[1, 0], {}]], os.close, self.lists.append), self.log
         )
         self.control.start()
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import threading
 import time
 from collections.abc import Iterator
 
@@ -171,7 +172,6 @@ def test_unless_non_idempotent_says_so(start, raw_backend, how):
     assert post(client).body == b"good" and good.requests[0].body == b"xxxxx"
 
 
-@pytest.mark.plain("what is unread at a reset is lost; what waits for the client when its server breaks is dropped")
 @pytest.mark.parametrize("how", CUT)
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_an_answer_that_breaks_off_is_shown_as_broken(start, raw_backend, how, method):
@@ -272,3 +272,34 @@ def test_failures_add_up_until_a_success_that_counts(pair, http_backend):
                 assert [client.request(target="/ok").body for _ in range(3)] == [b"flaky"] * 3
                 assert client.request(target="/fail").body == b"good"
             assert client.request(target="/ok").body == b"good"
+
+
+@pytest.mark.parametrize("how", ["Content-Length: 9000000\r\n", "Transfer-Encoding: chunked\r\n"])
+def test_what_came_before_a_break_reaches_a_slow_client(run_lb, raw_backend, how):
+    """All that lb had read of the answer when its server broke off, though the client took none of it yet."""
+    body = b"0123456789abcdef" * 4096
+    sent = threading.Event()
+
+    def script(connection):
+        connection.recv_head()
+        connection.send(b"HTTP/1.1 200 OK\r\n" + how.encode() + b"\r\n")
+        connection.send((b"10000\r\n" + body + b"\r\n" if "chunked" in how else body) * 6)
+        sent.wait(60)
+
+    backend = raw_backend(script)
+    lb = run_lb(
+        "http { access_log access.log; send_timeout 20s; server { listen 127.0.0.1:@http@ sndbuf=32k;"
+        " location / { proxy_buffers 4 4k; proxy_buffer_size 4k; proxy_pass http://@back@; } } }",
+        back=backend.address,
+    )
+    lb.expect_log("upstream prematurely closed connection")
+    client = Client(lb.port("http"), rcvbuf=4096)
+    client.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+    client.recv_until(b"\r\n\r\n")
+    sent.set()
+    lb.wait_log("upstream prematurely closed connection")
+    with contextlib.suppress(ConnectionResetError):
+        rest = client.recv_to_end()
+    assert rest.count(b"0123456789abcdef") > 5 * 4096
+    assert not rest.endswith(b"0\r\n\r\n")
+    client.close()

@@ -191,6 +191,7 @@ def build(reader: Reader) -> Config:
         maps=tuple(reader.maps),
         tls=tuple(reader.tls),
         tls_up=tuple(reader.tls_up),
+        tls_users=tls.users(reader),
         limit_zones=tuple(zone for zone, _ in reader.limit_zones.values()),
         transparent=reader.transparent,
         status_listen=tuple(address for address, _ in main.status_listen),

@@ -7,6 +7,7 @@ from pathlib import Path
 from lb.config.directive import AS_NGINX, LB_ONLY, Context, Directive, enum, flag, full_path, msec, once, size
 from lb.config.errors import Refused
 from lb.config.scope import Scope
+from lb.config.tls_lazy import named
 from lb.config.tree import Node
 
 _WHERE: tuple[Context, ...] = ("http", "server", "stream", "stream server")
@@ -17,7 +18,7 @@ _PROTOCOLS = ("SSLv2", "SSLv3", "TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3")
 
 def file_of_pair(scope: Scope, node: Node) -> None:
     """One of several, in file order."""
-    scope.values.setdefault(node.name, []).append((full_path(scope, node.args[0]), node))
+    scope.values.setdefault(node.name, []).append((named(scope, node.args[0]), node))
 
 
 def password_file(scope: Scope, node: Node) -> None:
@@ -28,6 +29,7 @@ def password_file(scope: Scope, node: Node) -> None:
     except OSError as error:
         raise Refused(f'open() "{name}" failed ({error.errno}: {error.strerror})') from None
     scope.values[node.name] = [line for line in lines if line]
+    scope.values[f"{node.name} name"] = name
 
 
 def protocols(scope: Scope, node: Node) -> None:
@@ -36,6 +38,7 @@ def protocols(scope: Scope, node: Node) -> None:
         if word not in _PROTOCOLS:
             raise Refused(f'invalid value "{word}"')
     scope.values[node.name] = tuple(sorted(set(node.args), key=_PROTOCOLS.index))
+    scope.values["ssl_protocols node"] = node
 
 
 def text(scope: Scope, node: Node) -> None:
@@ -52,18 +55,18 @@ DIRECTIVES = (
     Directive(
         "ssl_certificate",
         _WHERE,
-        "FILE",
+        "FILE | data:TEXT",
         (1, 1),
         "",
         "The server's certificate in PEM, with its intermediate certificates behind it; several for several kinds of "
-        "keys.",
+        "keys. With variables: loaded during the handshake, with the worker's rights; data:TEXT is the PEM itself.",
         AS_NGINX,
         file_of_pair,
     ),
     Directive(
         "ssl_certificate_key",
         _WHERE,
-        "FILE",
+        "FILE | data:TEXT",
         (1, 1),
         "",
         "The private key of the certificate of the same place in the order.",

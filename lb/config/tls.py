@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from lb.config import tls_keys, tls_verify
+from lb.config import tls_keys, tls_lazy, tls_verify
 from lb.config.errors import Refused
 from lb.config.scope import HttpServerScope, Scope, StreamServerScope
 from lb.model.tls import Certificate, TlsServer
@@ -27,6 +27,8 @@ _FIELDS = {  # field of the model -> directive
     "record_engine": "ssl_record_engine",
     "verify_client": "ssl_verify_client",
     "verify_depth": "ssl_verify_depth",
+    "watch": "ssl_certificate_watch",
+    "lazy_cache": "ssl_certificate_cache",
 }
 
 
@@ -44,6 +46,38 @@ def check(reader: Reader) -> None:
         if default.tls < 0 and not reader.problems:
             message = 'no "ssl_certificate" is defined for the "listen ... ssl" directive'
             reader.refuse(message, default.node if default.node else draft.node)
+    if reader.tls and not reader.problems:
+        _warn(reader)
+
+
+def _warn(reader: Reader) -> None:
+    from lb.config import tls_warnings  # here, because the engine itself imports lb.model
+
+    models = list(reader.tls)
+    tls_warnings.check(reader, [(scope, models[scope.tls]) for scope in _scopes(reader) if scope.tls >= 0])
+
+
+def _scopes(reader: Reader) -> list[HttpServerScope | StreamServerScope]:
+    """Every server behind an `ssl` address, once."""
+    found: dict[int, HttpServerScope | StreamServerScope] = {}
+    for draft in reader.listeners.drafts.values():
+        if draft.ssl:
+            found |= {id(scope): scope for scope in draft.servers}
+            if draft.stream is not None:
+                found[id(draft.stream)] = draft.stream
+    return list(found.values())
+
+
+def users(reader: Reader) -> tuple[tuple[str, ...], ...]:
+    """Config.tls_users: for the page."""
+    found: list[dict[str, None]] = [{} for _ in reader.tls]
+    for draft in reader.listeners.drafts.values():
+        for scope in draft.servers if draft.ssl else ():
+            if scope.tls >= 0:
+                found[scope.tls].update(dict.fromkeys([name for name in scope.names if name] or [draft.text]))
+        if draft.ssl and draft.stream is not None and draft.stream.tls >= 0:
+            found[draft.stream.tls][draft.text] = None
+    return tuple(map(tuple, found))
 
 
 def _server(reader: Reader, scope: HttpServerScope | StreamServerScope) -> None:
@@ -80,46 +114,45 @@ def _made(scope: Scope) -> TlsServer | None:
         name, node = pairs[-1]
         message = f'no "ssl_certificate_key" is defined for certificate "{name}"'
         raise Refused(message, file=node.file, line=node.line)
-    certificates = tuple(pair(scope, *both) for both in zip(pairs, keys, strict=False))
+    lazy = tls_lazy.pairs(scope, pairs, keys)
+    certificates = () if lazy else tuple(pair(scope, *both) for both in zip(pairs, keys, strict=False))
     values = {field: scope.inherited(name, None) for field, name in _FIELDS.items()}
-    values |= tls_verify.read(scope, certificates)
-    made = TlsServer(certificates, **{field: value for field, value in values.items() if value is not None})
+    given = {field: value for field, value in values.items() if value is not None}
+    given |= tls_verify.read(scope, certificates)
+    made = TlsServer(certificates, lazy=lazy, **given)
     if made in scope.reader.tls:
         return made
     try:
         tls_check(made, [tls_keys.kept[one.key_digest] for one in certificates])
     except ValueError as error:
-        node = pairs[0][1] if pairs else None
-        raise Refused(str(error), file=node.file if node else "", line=node.line if node else 0) from None
+        place = _place(str(error), pairs, keys)
+        raise Refused(str(error), file=place.file if place else "", line=place.line if place else 0) from None
     return made
+
+
+def _place(message: str, pairs: list[tuple[str, Node]], keys: list[tuple[str, Node]]) -> Node | None:
+    """Of the pair whose file a message of OpenSSL is about; a key that does not fit is the key's fault."""
+    for name, node in [*keys, *pairs]:
+        if f'"{name}"' in message:
+            return node
+    return pairs[0][1] if pairs else None
 
 
 def pair(
     scope: Scope, certificate: tuple[str, Node], key: tuple[str, Node], passwords_of: str = "ssl_password_file"
 ) -> Certificate:
     """Read a certificate with its chain, and its key. Raises Refused with the place of the directive."""
-    from lb._fast import tls_certificates, tls_key
+    from lb.config.tls_files import BadFile, read_pair
 
     file, node = certificate
     known = scope.reader.tls_files.get((file, key[0]))
     if known is not None:
         return known
-    chain = read_file(f'cannot load certificate "{file}"', file, node, tls_certificates)
-    passwords = tuple(scope.inherited(passwords_of, ()))
-    complaint = f'cannot load certificate key "{key[0]}"'
-    der = read_file(complaint, key[0], key[1], lambda pem: tls_key(pem, passwords))
-    made = Certificate(file, key[0], chain, tls_keys.keep(der))
+    passwords = scope.inherited(passwords_of, ())
+    try:
+        made = read_pair(file, key[0], scope.inherited(f"{passwords_of} name", ""), passwords, node.where)
+    except BadFile as bad:
+        place = key[1] if bad.key else node
+        raise Refused(str(bad), bad.hint, file=place.file, line=place.line) from None
     scope.reader.tls_files[file, key[0]] = made
     return made
-
-
-def read_file(complaint: str, file: str, node: Node, parse: Any) -> Any:
-    try:
-        with open(file, "rb") as stream:
-            return parse(stream.read())
-    except OSError as error:
-        raise Refused(
-            f"{complaint}: open() failed ({error.errno}: {error.strerror})", file=node.file, line=node.line
-        ) from None
-    except ValueError as error:
-        raise Refused(f"{complaint}: {error}", file=node.file, line=node.line) from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from lb.config import tls, tls_keys
@@ -67,8 +68,13 @@ def _made(scope: Scope) -> TlsClient:
     return made
 
 
-def _read(file: tuple[str, Node] | None, parse: object) -> tuple[bytes, ...]:
+def _read(file: tuple[str, Node] | None, parse: Callable[[bytes], tuple[bytes, ...]]) -> tuple[bytes, ...]:
+    from lb.config.tls_files import BadFile, read
+
     if file is None:
         return ()
-    found: tuple[bytes, ...] = tls.read_file(f'cannot load certificates "{file[0]}"', file[0], file[1], parse)
-    return found
+    name, node = file
+    try:
+        return read(name, f'cannot load certificates "{name}"', parse)
+    except BadFile as bad:
+        raise Refused(str(bad), bad.hint, file=node.file, line=node.line) from None

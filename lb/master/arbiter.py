@@ -16,6 +16,7 @@ from typing import Final
 from lb import _fast
 from lb.log import Log, targets
 from lb.master import pidfile, sockets, upgrade, worker_stats
+from lb.master.certificates import CertificateWatch
 from lb.master.generation import Worker
 from lb.master.generations import Generations, exit_text
 from lb.master.heartbeat import Heartbeats
@@ -82,6 +83,7 @@ class Master:
         self.started = self.generations.server_stats.started
         self.heartbeats = Heartbeats(self.generations, log)
         self.dumps = Dumps(self._loop, log)
+        self.certificates = CertificateWatch(self._loop, log, self.generations.renew)
         self._systemd = Notifier(log)
         self._announced = False  # systemd knows that the current configuration is served
         self._status = StatusServer(self._loop, self.view, self.health, log)
@@ -119,7 +121,7 @@ class Master:
             reload = self.generations.told_by()
         stop = self._dumps_until if self.stopping is not None else None
         own = (self.generations.deadline(), self.heartbeats.deadline(), self.dumps.deadline(), self._status.deadline())
-        deadlines = (*own, self._systemd.deadline(), reload, stop)
+        deadlines = (*own, self._systemd.deadline(), self.certificates.deadline(), reload, stop)
         return min((at for at in deadlines if at is not None), default=float("inf"))
 
     def _manage(self, now: float) -> None:
@@ -128,6 +130,7 @@ class Master:
         self.heartbeats.step(now)
         self._tell_systemd(now)
         self.dumps.step(now)
+        self.certificates.step(now)
         self._status.step(now)
 
     # Signals
@@ -186,6 +189,7 @@ class Master:
                 pidfile.remove(self._pid_path, os.getpid())
             self._pid_path = path
         self.generations.adopt(prepared, shm)
+        self.certificates.follow(self.generations.current)
         self._use_logs()
         self.reports.keep_only(prepared.config)
         self._followed = {key_of(one): one for one in prepared.config.upstreams if one.upsync is not None}
@@ -375,6 +379,7 @@ class Master:
     def _end(self) -> None:
         self._status.close()
         self.dumps.close()
+        self.certificates.close()
         sockets.close(self.generations.sockets, self._alone())
         pidfile.remove(self._pid_path + (upgrade.OLD if self._successor is not None else ""), os.getpid())
         self.log.notice("exit")
@@ -385,5 +390,6 @@ class Master:
         self._signals.close()
         self._status.close()
         self.dumps.close_copy()
+        self.certificates.close_copies()
         if self._reload is not None:
             self._reload.close_copies()

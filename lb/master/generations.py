@@ -315,6 +315,17 @@ class Generations:
             self._loop.forget(worker.channel)
             worker.channel.close()
 
+    # Certificates
+
+    def renew(self, generation: Generation, fd: int) -> None:
+        """Give what lb.master.certificates has read to the workers that serve with it; those to come have it."""
+        for worker in generation:
+            try:
+                worker.channel.send({"cmd": "certificates"}, [fd])
+                self._watch(generation, worker)
+            except (OSError, ChannelError) as error:
+                self._log.alert(f"worker process {worker.pid} cannot be given new certificates: {error}")
+
     # Logs
 
     def reopen(self) -> None:

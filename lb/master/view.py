@@ -13,6 +13,7 @@ from lb import _fast
 from lb.master.generation import Generation, Worker
 from lb.master.heartbeat import MISSED_DOUBT
 from lb.model import Upstream
+from lb.status.certificates import CertificateView
 from lb.status.pages import BackOff, Death, UpstreamView, View, WorkerView
 
 if TYPE_CHECKING:
@@ -40,7 +41,29 @@ def make_health(master: Master) -> View:
         restarts=generations.restarts,
         deaths=tuple(Death(*one) for one in generations.deaths),
         dump_failures=master.dumps.failures,
+        certificates=_certificates(master),
+        certificate_renewals=master.certificates.renewals,
+        certificate_failures=master.certificates.failures,
     )
+
+
+def _certificates(master: Master) -> tuple[CertificateView, ...]:
+    """Each certificate of a file once, with all servers that use it."""
+    config = master.generations.current.config
+    found: dict[tuple[str, str], CertificateView] = {}
+    for place, server in enumerate(config.tls):
+        error, since = master.certificates.error(place)
+        for one in server.certificates:
+            key = (one.file, one.facts.fingerprint)
+            watch = server.watch
+            before = found.get(key)
+            users = config.tls_users[place]
+            if before is not None:
+                users = tuple(dict.fromkeys((*before.servers, *users)))
+                error, since = (error, since) if error else (before.error, before.error_since)
+                watch = watch or before.watch
+            found[key] = CertificateView(one, users, watch, error, since)
+    return tuple(found.values())
 
 
 def make_view(master: Master) -> View:

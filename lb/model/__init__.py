@@ -489,5 +489,6 @@ class Config:
     limit_zones: tuple[LimitZone, ...] = ()
     tls: tuple[TlsServer, ...] = ()  # what servers say of TLS to clients; empty in what lies with `compiled`
     tls_up: tuple[TlsClient, ...] = ()  # the same of TLS to servers
+    tls_users: tuple[tuple[str, ...], ...] = ()  # of each: the names (or addresses) of the servers that use it
     transparent: bool = False  # some proxy_bind is: workers keep CAP_NET_RAW
     warnings: tuple[str, ...] = field(default=())  # complete lines for the log, without "lb: [warn] "

@@ -2,8 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
+
+from lb.model.values import Value
+
+Stamp = tuple[int, ...]  # of a file: device, inode, mtime and ctime in ns, size; (): it is not there
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateFacts:
+    """What a certificate says of itself (X.509). Times are Unix seconds."""
+
+    names: tuple[str, ...] = ()  # DNS and IP of its SAN, else its CN; lower case
+    subject: str = ""  # RFC 2253, as the issuer
+    issuer: str = ""
+    serial: str = ""  # hexadecimal
+    not_before: int = 0
+    not_after: int = 0
+    key_type: str = ""  # RSA, EC, ED25519, ...
+    key_bits: int = 0
+    signed_with: str = ""  # the hash of its signature: SHA256, ...; "": it has none of its own
+    self_signed: bool = False
+    fingerprint: str = ""  # SHA-256 of its DER, hexadecimal
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,6 +35,10 @@ class Certificate:
     key_file: str
     chain: tuple[bytes, ...]  # DER, the server's own first
     key_digest: bytes  # SHA-256 of the key's DER: another key is another certificate
+    facts: CertificateFacts = field(default=CertificateFacts(), compare=False, repr=False)
+    password_file: str = field(default="", compare=False, repr=False)
+    stamps: tuple[Stamp, ...] = field(default=(), compare=False, repr=False)  # of both files, as they were read
+    where: str = field(default="", compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +60,9 @@ class TlsServer:
     ocsp_response: bytes = b""  # DER, of ssl_stapling_file
     reject_handshake: bool = False
     record_engine: Literal["openssl", "lb"] = "lb"
+    watch: bool = False  # ssl_certificate_watch
+    lazy: tuple[tuple[Value, Value], ...] = ()  # in place of `certificates`: files that variables name, and their keys
+    lazy_cache: tuple[int, int, int] | None = None  # ssl_certificate_cache: max, inactive and valid in ms
 
 
 @dataclass(frozen=True, slots=True)

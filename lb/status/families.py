@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from lb import __version__, _fast
+from lb.status import certificates
 from lb.status.snapshot import STATES
 from lb.upsync.report import Report
 
@@ -170,6 +171,11 @@ def _last_reload_ok(view: View) -> Samples:
         yield (), float(not view.last_reload[1])
 
 
+def _renewals(view: View) -> Samples:
+    yield (("result", "ok"),), view.certificate_renewals
+    yield (("result", "failed"),), view.certificate_failures
+
+
 def _dumps(view: View) -> Samples:
     for path in view.dump_errors:
         yield (("path", path),), 1
@@ -291,6 +297,41 @@ FEW: Final = (
         "Entries that are skipped or taken with defaults.",
         BY_SYNC,
         _of_reports(lambda _, said: len(said.skipped)),
+    ),
+    Family(
+        "lb_tls_certificate_not_after_timestamp_seconds",
+        "gauge",
+        "Unix time at which a certificate expires.",
+        "file, name, serial",
+        certificates.not_after,
+    ),
+    Family(
+        "lb_tls_certificate_not_before_timestamp_seconds",
+        "gauge",
+        "Unix time from which on a certificate is valid.",
+        "file, name, serial",
+        certificates.not_before,
+    ),
+    Family(
+        "lb_tls_certificate_info",
+        "gauge",
+        "Always 1.",
+        "file, name, serial, issuer, key, fingerprint, watch",
+        certificates.info,
+    ),
+    Family(
+        "lb_tls_certificate_watch_failing",
+        "gauge",
+        "1: the files of a watched certificate have changed and cannot be used; the old one serves.",
+        "file",
+        certificates.failing,
+    ),
+    Family(
+        "lb_tls_certificate_renewals",
+        "counter",
+        "Changed files of watched certificates: taken into use (ok), or not usable (failed).",
+        "result",
+        _renewals,
     ),
     Family("lb_dump_failures", "counter", "Writes of dump files that failed.", "", _single(lambda v: v.dump_failures)),
     Family("lb_dump_failing", "gauge", "1: this dump file cannot be written now.", "path", _dumps),

@@ -21,6 +21,7 @@ from typing import Any, Final
 from lb.model import Server, Upstream
 from lb.status import metrics, page, state
 from lb.status.accept import prefers
+from lb.status.certificates import CertificateView
 from lb.status.snapshot import Snapshot
 from lb.upstream_show import page as show_page
 from lb.upsync import source, start
@@ -119,6 +120,9 @@ class View:
     restarts: int = 0  # workers that died and had to be replaced
     deaths: tuple[Death, ...] = ()  # the last ones, oldest first
     dump_failures: int = 0  # writes of dump files that failed
+    certificates: tuple[CertificateView, ...] = ()  # of the current configuration, each file once
+    certificate_renewals: int = 0  # ssl_certificate_watch: new files taken into use since the start
+    certificate_failures: int = 0  # and those that could not be used
     snapshot: Callable[[], Snapshot] = lambda: Snapshot(0.0)  # what servers have counted
 
 

@@ -13,6 +13,12 @@ Times are Unix seconds (float) unless a name says otherwise; ages and delays are
     workers_wanted                          as the configuration has it
     back_off    [{slot, deaths, next}]      slots that wait for their next worker; next: seconds until then
     dump_errors {path: why}
+    certificates [{file, names, subject, issuer, serial, fingerprint, not_before, not_after, days_left, state,
+                  self_signed, chain, key_type, key_bits, servers, servers_count, watch, error, error_since}]
+                what clients are shown; names: DNS names and addresses; fingerprint: SHA-256; state: ok, soon (less than
+                21 days), very soon (less than 7), expired, not yet valid; chain: certificates in the file; servers: the
+                first 20 names of those that use it; watch: ssl_certificate_watch; error: why what the files are now is
+                not used, "": it is
     direct      COUNTS of the servers that proxy_pass with variables named by address
     workers     [{slot, pid, generation, state, age, heartbeat_age, cpu_seconds, rss_bytes, counters {name: number},
                   connections, accepted, handled, requests}]
@@ -46,6 +52,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from lb import __version__
+from lb.status import certificates
 from lb.status.families import GLITCHES
 from lb.status.servers import Shown, cells, count, quantile, total
 from lb.status.servers import shown as servers_shown
@@ -96,6 +103,7 @@ def _master(view: View, snapshot: Snapshot, now: float) -> dict[str, Any]:
         "back_off": [{"slot": one.slot, "deaths": one.deaths, "next": one.next_in_s} for one in view.waiting],
         "dump_errors": dict(view.dump_errors),
         "workers": [_worker(worker) for worker in view.workers],
+        "certificates": certificates.all_to_json(view),
         "direct": _counts(total(DIRECT, snapshot)),
     }
 

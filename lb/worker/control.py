@@ -30,6 +30,7 @@ class Orders:
     stop: Callable[[int], None]  # STOP_*
     reopen: Callable[[dict[str, int]], None]  # path -> descriptor, which the callee owns
     tell: Callable[[], list[Any]]  # what the engine has learned, for the next generation
+    renew: Callable[[int], None]  # new certificates, from a descriptor that the callee owns
     send_list: Callable[[int], None]  # report this upstream again, with its servers
 
 
@@ -161,6 +162,10 @@ class Control(threading.Thread):
             self._orders.send_list(int(frame.body["upstream"]))
         elif command == "reopen" and not frame.lost_fds:
             self._orders.reopen(dict(zip(frame.body["paths"], frame.fds, strict=True)))
+        elif command == "certificates" and not frame.lost_fds:
+            self._orders.renew(frame.fds[0])
+        elif command == "certificates":
+            self._log.alert("new certificates are not used: too many open files")
         elif command == "reopen":
             self._log.alert("logs are not reopened: too many open files")
         else:

@@ -105,7 +105,7 @@ class Worker:
         )
         self._control = Control(
             job.channel,
-            Orders(self._stop, self._reopen, self._engine.learned, self._send_list),
+            Orders(self._stop, self._reopen, self._engine.learned, self._renew, self._send_list),
             job.log,
             job.config.worker_orphan_timeout_ms / 1000,
         )
@@ -208,6 +208,19 @@ class Worker:
         self._log.targets = targets(self._job.error_logs, self._job.files)
         access, error_fd = self._files_of_engine()
         self._engine.reopen(access, error_fd)
+
+    def _renew(self, fd: int) -> None:
+        try:
+            renewals = _fast.tls_renewal_read(fd)
+        finally:
+            os.close(fd)
+        for place, server, keys in renewals:
+            try:
+                self._engine.renew(place, server, keys)
+            except ValueError as error:
+                self._log.alert(f"a new certificate is not used: {error}")
+            while keys:
+                _fast.tls_forget(keys.pop())
 
     # Logs and handles
 

@@ -41,9 +41,21 @@ def reset(sock: socket.socket) -> None:
 class Client:
     """One TCP connection. Bytes that came and were not used yet stay in `buffer`."""
 
-    def __init__(self, port: int, host: str = "127.0.0.1", *, timeout: float = DEADLINE, source: str = "") -> None:
+    def __init__(
+        self, port: int, host: str = "127.0.0.1", *, timeout: float = DEADLINE, source: str = "", rcvbuf: int = 0
+    ) -> None:
         self.host, self.port = host, port
-        self.sock = socket.create_connection((host, port), timeout, (source, 0) if source else None)
+        self.sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+        self.sock.settimeout(timeout)
+        if source:
+            self.sock.bind((source, 0))
+        if rcvbuf:
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, rcvbuf)
+        try:
+            self.sock.connect((host, port))
+        except OSError:
+            self.sock.close()
+            raise
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if port in tls_socket.PORTS:
             self.sock = tls_socket.TlsSocket(self.sock)  # type: ignore[assignment]

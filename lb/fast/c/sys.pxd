@@ -57,6 +57,10 @@ cdef extern from "<sys/mman.h>" nogil:
     enum:
         PROT_NONE, PROT_READ, PROT_WRITE, MAP_SHARED, MAP_PRIVATE, MAP_ANONYMOUS, MAP_FIXED, MAP_NORESERVE
 
+cdef extern from "<sys/prctl.h>" nogil:
+    int prctl(int what, ...) noexcept
+    int PR_SET_DUMPABLE
+
 cdef extern from "<time.h>" nogil:
     ctypedef long time_t
     struct timespec:

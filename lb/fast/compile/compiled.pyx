@@ -157,6 +157,11 @@ cdef class Compiled:
         compile_secrets_forget(self.keys)
         return self.next == NULL
 
+    def renew(self, int place, conf, keys):
+        tls_renewal_context(self.contexts, place, conf, keys)
+        SSL_CTX_free(<SSL_CTX*> (<TlsContext> self.contexts[place]).ctx)    # here it is `contexts` that holds it
+        self.conf.tls[place].ctx = (<TlsContext> self.contexts[place]).ctx
+
     cdef int take(self) except -1:
         """The memory becomes this process's own."""
         global arenas

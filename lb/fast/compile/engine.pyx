@@ -18,6 +18,8 @@ BUILT = {
     "mode": BUILD,
     "flags": (<bytes> LB_BUILD_FLAGS).decode(),
     "compiler": (<bytes> LB_COMPILER).decode(),
+    "openssl": (<bytes> OPENSSL_VERSION_TEXT).decode(),         # whose headers; and the one that runs
+    "openssl_runs": (<bytes> OpenSSL_version(0)).decode(),
     "cython": f"{CYTHON_HEX_VERSION >> 24}.{CYTHON_HEX_VERSION >> 16 & 255}.{CYTHON_HEX_VERSION >> 8 & 255}",
 }
 
@@ -51,6 +53,7 @@ cdef class Engine:
         loop.stop_most = config.worker_shutdown_timeout_ms
         self.logs_bind(logs, error_fd)
         self.zones_bind()
+        tls_renewal_hold(compiled.conf.tls, compiled.conf.ntls)
         self.upstreams_bind(config.upstreams)
         for i, fd in enumerate(listeners):
             self.listener_bind(&loop.listeners[i], fd)
@@ -94,6 +97,10 @@ cdef class Engine:
         lb_atomic_store(&loop.inbox.reopen, 1)
         self.wake()
 
+    def renew(self, int place, conf, keys):
+        tls_renewal_post(&self.compiled.conf.tls[place], tls_renewal_context(self.compiled.contexts, place, conf, keys))
+        self.wake()
+
     def consul(self, int upstream, bint good):
         table_sweep()
         stats_consul(upstream, good)
@@ -133,6 +140,7 @@ cdef class Engine:
             return
         lb_beacon.itself = NULL
         loop_take_inbox()
+        tls_renewal_release(self.compiled.conf.tls, self.compiled.conf.ntls)
         for i in range(loop.nups):
             if loop.ups[i].table != NULL:
                 table_free(loop.ups[i].table)

@@ -40,6 +40,7 @@ cdef int compile_tls_clients(Compiled e, TlsConf* t, server) except -1:
     t.buffer = min(max(server.buffer_size, 1), 16384)
     t.handshake_timeout = server.handshake_timeout_ms
     t.groups = e.text(server.groups)
+    tls_lazy_compile(e, t, server)
     sid = hashlib.sha256(repr(server).encode()).digest()
     memcpy(t.sid, <char*> sid, sizeof(t.sid))
     return 0

@@ -285,6 +285,9 @@ cdef void request_answered(Request* r) noexcept nogil:
 
 cdef void request_done(Request* r) noexcept nogil:
     """Everything was sent: log it, and see what becomes of the connection."""
+    if r.flags & RQ_CUT:
+        client_cut(r)
+        return
     if debug_on(r.client):
         debug_number(r.client, b"http finalize request: status", r.status)
     request_log(r)
@@ -367,9 +370,41 @@ cdef void client_show_break(Request* r) noexcept nogil:
         r.client.enc.abort(&m)
 
 
-cdef void client_cut(Request* r) noexcept nogil:
-    """The answer breaks off: close without completing it, so that the client sees the break."""
+cdef bint client_takes_rest(Request* r) noexcept nogil:
+    """Bytes of an answer that has broken off wait for a client that may still take them: request_done ends it, or send_timeout."""
     cdef Conn* c = r.client
+    if not r.flags & RQ_STARTED or c.flags & CF_FAILED or c.ready & R_ERR or loop.done:
+        return False
+    if r.up != NULL:
+        client_pipe_back(r.up.pipe, c)
+    if c.flags & CF_FAILED or not response_held(r) or (c.out == NULL and r.response_file.ours):
+        return False
+    up_abandon(r)
+    if r.peer != NULL:                  # it may be gone before the client has read all: keep its name only
+        up_try_add(r, r.peer)
+    r.flags |= RQ_CUT
+    r.flags &= ~RQ_KEEP
+    request_phase(r, PH_ANSWERED)
+    timer_set(&loop.wheel, &c.timer, loop.now + r.loc.send_timeout)
+    if c.ready & R_WRITE:
+        loop_post(c)
+    return True
+
+
+cdef void client_pipe_back(Pipe* p, Conn* c) noexcept nogil:
+    """What was on its way past this process waits for the client here."""
+    cdef ssize_t got
+    while p != NULL and p.filled:
+        got = splice_pipe_read(p, loop.scratch, SCRATCH)
+        if got <= 0 or not conn_send(c, loop.scratch, got):
+            return
+
+
+cdef void client_cut(Request* r) noexcept nogil:
+    """The answer breaks off: close without completing it, so that the client sees the break; what had come of it goes first."""
+    cdef Conn* c = r.client
+    if not r.flags & RQ_CUT and client_takes_rest(r):
+        return
     client_show_break(r)
     up_abandon(r)
     request_log(r)

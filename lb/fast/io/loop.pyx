@@ -144,6 +144,8 @@ cdef void loop_take_inbox() noexcept nogil:
     if lb_atomic_load(&loop.inbox.reopen):
         lb_atomic_store(&loop.inbox.reopen, 0)
         log_reopen_all()
+    if loop.inbox.contexts != NULL:
+        tls_renewed()
 
 
 cdef int loop_wait() noexcept nogil:

@@ -64,6 +64,7 @@ ctypedef struct Inbox:      # what Python threads leave for the loop; each with 
     void* spent             # Table*, the other way: replaced, freed by the next publisher
     uint64_t stop           # Stop
     uint64_t reopen         # new log fds wait in LogFile.fresh
+    void* contexts          # TlsRenewal*, newest first
 
 ctypedef struct Loop:       # one per worker; the only state of the machine rooms
     int32_t ep

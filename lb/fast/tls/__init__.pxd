@@ -12,6 +12,8 @@ transport.pyx  the operations                   bio.pyx      OpenSSL's reads and
 own.pyx        the operations on our own records    structs.pxd  Tls, TlsConf, TlsWorker
 record.pxd     the record layer, sealed and opened in place: pure, and all of it     keys.pxd   keys out of secrets, their life
 message.pxd    what may come in records after the handshake: messages, alerts        evp.pxd    the calls of libcrypto that these use
+lazy.pyx       certificates that variables name, loaded during the handshake
+certificate.pyx  what a certificate says of itself          renewal.pyx   new certificates while workers run
 context.pyx    SSL_CTX from the model; the ClientHello     load.pyx  certificates and keys from files     openssl.pxd   OpenSSL
 
 Others call: tls_context_*, tls_pair, the row `tls`.

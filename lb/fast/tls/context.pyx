@@ -33,6 +33,8 @@ cdef class TlsContext:
         tls_context_basics(self.ctx, conf)
         for certificate, key in zip(conf.certificates, keys):
             tls_context_pair(self.ctx, certificate, key)
+        if keys or (server and conf.lazy):  # a core of this process, and of all that it forks, would have them in it
+            prctl(PR_SET_DUMPABLE, 0)
         if not server:
             tls_context_client(self.ctx, conf)
             return
@@ -45,6 +47,8 @@ cdef class TlsContext:
             self.staple.n = len(self.response)
             SSL_CTX_set_tlsext_status_cb(self.ctx, tls_staple)
             SSL_CTX_set_tlsext_status_arg(self.ctx, &self.staple)
+        if conf.lazy:
+            SSL_CTX_set_cert_cb(self.ctx, tls_lazy_take, NULL)
         SSL_CTX_set_keylog_callback(self.ctx, tls_keylog)
         SSL_CTX_set_client_hello_cb(self.ctx, tls_hello, NULL)
         SSL_CTX_set_tlsext_servername_callback(self.ctx, tls_name_taken)

@@ -22,7 +22,7 @@ cdef void tls_info_take(Tls* t, X509* x) noexcept nogil:
         return
     memset(texts, 0, sizeof(texts))
     out_init(&o, room, TLS_INFO_MOST)
-    for var in range(V_TLS + 1, V_TLS_KEPT):
+    for var in range(V_TLS + 1, <int> V_TLS_KEPT):
         if t.conf.uses & var_tls_bit(var):
             texts[var - V_TLS].p = o.p
             tls_info_write(&o, t, x, var)

@@ -208,6 +208,57 @@ cdef extern from "<openssl/x509.h>" nogil:
     EVP_PKEY* d2i_AutoPrivateKey(EVP_PKEY** k, const uint8_t** p, long n) noexcept
 
 cdef extern from "<openssl/crypto.h>" nogil:
+    const char* OpenSSL_version(int what) noexcept
+    const char* OPENSSL_VERSION_TEXT
     void OPENSSL_cleanse(void* p, size_t n) noexcept
     void OPENSSL_free(void* p) noexcept
     void* OPENSSL_malloc(size_t n) noexcept
+
+# What a certificate says of itself (certificate.pyx)
+
+cdef extern from "<openssl/x509v3.h>" nogil:
+    ctypedef struct ASN1_STRING
+    ctypedef struct ASN1_OBJECT
+    ctypedef struct X509_NAME_ENTRY
+    ctypedef struct GENERAL_NAME
+    ctypedef struct GENERAL_NAMES
+    ctypedef struct OPENSSL_STACK "STACK_OF(X509)"
+    enum:
+        GEN_DNS, GEN_IPADD, NID_subject_alt_name, NID_commonName, NID_info_access, NID_undef
+        EVP_PKEY_RSA, EVP_PKEY_RSA_PSS, EVP_PKEY_EC, EVP_PKEY_DSA, EVP_PKEY_ED25519
+    unsigned long ASN1_STRFLGS_ESC_MSB
+    int X509_NAME_cmp(const X509_NAME* a, const X509_NAME* b) noexcept
+    int X509_NAME_get_index_by_NID(X509_NAME* name, int nid, int last) noexcept
+    X509_NAME_ENTRY* X509_NAME_get_entry(const X509_NAME* name, int at) noexcept
+    ASN1_STRING* X509_NAME_ENTRY_get_data(const X509_NAME_ENTRY* entry) noexcept
+    int ASN1_STRING_to_UTF8(uint8_t** p, const ASN1_STRING* s) noexcept
+    int ASN1_STRING_length(const ASN1_STRING* s) noexcept
+    const uint8_t* ASN1_STRING_get0_data(const ASN1_STRING* s) noexcept
+    int ASN1_TIME_to_tm(const ASN1_TIME* t, void* out) noexcept
+    int X509_get_signature_nid(const X509* x) noexcept
+    int X509_get_ext_by_NID(const X509* x, int nid, int last) noexcept
+    void* X509_get_ext_d2i(const X509* x, int nid, int* critical, int* at) noexcept
+    int sk_GENERAL_NAME_num(const GENERAL_NAMES* names) noexcept
+    GENERAL_NAME* sk_GENERAL_NAME_value(const GENERAL_NAMES* names, int at) noexcept
+    void GENERAL_NAMES_free(GENERAL_NAMES* names) noexcept
+    void* GENERAL_NAME_get0_value(const GENERAL_NAME* name, int* kind) noexcept
+    EVP_PKEY* X509_get0_pubkey(const X509* x) noexcept
+    int EVP_PKEY_id(const EVP_PKEY* k) noexcept
+    int EVP_PKEY_bits(const EVP_PKEY* k) noexcept
+    int X509_check_issued(X509* issuer, X509* subject) noexcept
+    X509_STORE* X509_STORE_new() noexcept
+    int X509_STORE_set_default_paths(X509_STORE* store) noexcept
+    X509_STORE_CTX* X509_STORE_CTX_new() noexcept
+    void X509_STORE_CTX_free(X509_STORE_CTX* c) noexcept
+    int X509_STORE_CTX_init(X509_STORE_CTX* c, X509_STORE* store, X509* x, OPENSSL_STACK* chain) noexcept
+    int X509_STORE_CTX_get1_issuer(X509** issuer, X509_STORE_CTX* c, X509* x) noexcept
+    int BIO_read(BIO* b, void* p, int n) noexcept
+    int OBJ_find_sigid_algs(int nid, int* hash, int* key) noexcept
+    const char* OBJ_nid2sn(int nid) noexcept
+    int SSL_CTX_get_security_level(const SSL_CTX* ctx) noexcept
+    void SSL_CTX_set_cert_cb(SSL_CTX* ctx, int (*cb)(SSL*, void*) noexcept nogil, void* arg) noexcept
+    void SSL_certs_clear(SSL* s) noexcept
+    int SSL_use_certificate(SSL* s, X509* x) noexcept
+    int SSL_use_PrivateKey(SSL* s, EVP_PKEY* k) noexcept
+    long SSL_add1_chain_cert(SSL* s, X509* x) noexcept
+    int SSL_CTX_up_ref(SSL_CTX* ctx) noexcept

@@ -6,6 +6,13 @@ cdef enum TlsVerify:        # ssl_verify_client
     TLS_VERIFY_OPTIONAL = 2
     TLS_VERIFY_OPTIONAL_NO_CA = 3
 
+ctypedef struct TlsLazy:    # ssl_certificate and its key with variables (lazy.pyx)
+    Value file
+    Value key
+
+cdef enum:
+    V_TLS_NAME = 999        # Piece.var of these: SNI, before there is a request
+
 ctypedef struct TlsConf:    # what a server says of TLS to its clients, or a location of TLS to its servers
     void* ctx               # SSL_CTX, made by the master before the fork; NULL: no certificates
     uint8_t verify          # TlsVerify
@@ -16,6 +23,12 @@ ctypedef struct TlsConf:    # what a server says of TLS to its clients, or a loc
     uint8_t reuse           # to servers: proxy_ssl_session_reuse
     Str groups              # ssl_ecdh_curve; n 0: OpenSSL's
     uint64_t uses           # clients: $ssl_ variables of the whole configuration (var_tls_bit)
+    TlsLazy* lazy           # in place of certificates in `ctx`
+    uint32_t nlazy
+    uint32_t lazy_max       # ssl_certificate_cache; 0: off
+    int64_t lazy_inactive   # ms
+    int64_t lazy_valid
+    void* pairs             # TlsPairs: this worker's cache
     char sid[32]            # what sessions of it are bound to
 
 cdef enum TlsFlag:          # Tls.flags

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from lb.model import Config, ErrorLog, Server, TlsServer
-from lb.model.tls import CertificateFacts
+from lb.model.tls import CertificateFacts, TlsClient
 from lb.upsync.merge import Change
 
 T = TypeVar("T")

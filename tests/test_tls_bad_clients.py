@@ -1,4 +1,4 @@
-"""Clients that hang up, send garbage, half a hello or nothing: closed with nginx's line, counted, nobody else disturbed."""
+"""Clients that hang up, send garbage, half a hello or nothing: closed with nginx's line, counted."""
 
 from __future__ import annotations
 

@@ -21,8 +21,8 @@ DIRECTIVES = (
         "on | off | optional | optional_no_ca",
         (1, 1),
         "off",
-        "Asks clients for a certificate. on: one that is good, or 400 (495, 496 for error_page), in stream{} the end of "
-        "the session; optional: good if there is one; optional_no_ca: whoever issued it ($ssl_client_verify tells).",
+        "Asks clients for a certificate. on: one that is good, or 400 (495, 496 for error_page), in stream{} the end "
+        "of the session; optional: good if there is one; optional_no_ca: whoever issued it ($ssl_client_verify tells).",
         AS_NGINX,
         enum("on", "off", "optional", "optional_no_ca"),
     ),

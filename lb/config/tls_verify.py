@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from lb.config import tls_files
 from lb.config.errors import Refused
 from lb.config.scope import Scope
 
@@ -32,24 +33,29 @@ def read(scope: Scope, certificates: tuple[Certificate, ...]) -> dict[str, Any]:
 
 
 def _files(file: tuple[str, Node] | None, call: str, parse: Any) -> tuple[bytes, ...]:
-    from lb.config.tls import read_file
-
     if file is None:
         return ()
-    found: tuple[bytes, ...] = read_file(f'{call}("{file[0]}") failed', file[0], file[1], parse)
+    found: tuple[bytes, ...] = _read(file, call, parse)
     return found
+
+
+def _read(file: tuple[str, Node], call: str, parse: Any) -> Any:
+    name, node = file
+    try:
+        return tls_files.read(name, f'{call}("{name}") failed', parse)
+    except tls_files.BadFile as error:
+        raise Refused(str(error), error.hint, file=node.file, line=node.line) from None
 
 
 def _stapled(scope: Scope, certificates: tuple[Certificate, ...]) -> bytes:
     """The response to staple; none where the certificate has no responder, which is nginx's warning too."""
     from lb._fast import tls_has_responder, tls_ocsp_response
-    from lb.config.tls import read_file
 
     if not scope.inherited("ssl_stapling", False) or not certificates:
         return b""
     file: tuple[str, Node] | None = scope.inherited("ssl_stapling_file", None)
     if file is not None:
-        made: bytes = read_file(f'd2i_OCSP_RESPONSE_bio("{file[0]}") failed', file[0], file[1], tls_ocsp_response)
+        made: bytes = _read(file, "d2i_OCSP_RESPONSE_bio", tls_ocsp_response)
         return made
     first = certificates[0]
     if tls_has_responder(first.chain[0]):

@@ -144,7 +144,8 @@ cdef int client_tls_status(Request* r, int status) noexcept nogil:
         log_request(LOG_INFO, r, b"client sent plain HTTP request to HTTPS port", 0, b"while reading client request headers")
         return 497
     if r.srv != t.srv and (client_tls_guarded(r.srv) or client_tls_guarded(t.srv)):
-        log_request(LOG_INFO, r, b"client attempted to request the server name different from the one that was negotiated", 0, b"")
+        log_request(LOG_INFO, r, b"client attempted to request the server name different from the one that was negotiated", 0,
+                    b"while reading client request headers")
         return 421
     if status == 0 and r.srv.tls != NULL and r.srv.tls.verify:
         return client_certificate_status(r, t)

@@ -52,8 +52,9 @@ cdef inline void header_write_origin(Out* o, Request* r) noexcept nogil:
     """http[s]://HOST[:PORT] of lb: what a Location that is a path is put behind (server_name_in_redirect, port_in_redirect)."""
     cdef Location* l = r.loc
     cdef Str port = r.client.lst.port
-    cdef bint usual = (port.n == 3 and memcmp(port.p, b"443", 3) == 0) if r.client.secure else (port.n == 2 and memcmp(port.p, b"80", 2) == 0)
+    cdef bint usual = port.n == 2 and memcmp(port.p, b"80", 2) == 0
     if r.client.secure:
+        usual = port.n == 3 and memcmp(port.p, b"443", 3) == 0
         out_put(o, b"https://", 8)
     else:
         out_put(o, b"http://", 7)

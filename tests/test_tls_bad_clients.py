@@ -19,8 +19,8 @@ http { access_log access.log; client_header_timeout 1s;
     ssl_certificate @cert@; ssl_certificate_key @key@;
     server { listen 127.0.0.1:@http@ ssl; server_name a.test; return 200 ok; }
     server { listen 127.0.0.1:@http@ ssl; server_name no.test; ssl_reject_handshake on; } }
-stream { server { listen 127.0.0.1:@tcp@ ssl; ssl_certificate @cert@; ssl_certificate_key @key@; ssl_handshake_timeout 1s;
-    return ok; } }
+stream { server { listen 127.0.0.1:@tcp@ ssl; ssl_certificate @cert@; ssl_certificate_key @key@;
+    ssl_handshake_timeout 1s; return ok; } }
 """
 
 
@@ -77,7 +77,7 @@ def test_a_client_that_fails(run_lb, where, case):
     data, then, counter, in_http, in_stream = CASES[case]
     lb = run_lb(CONFIG, **authority().values())
     with connect_tls(lb.port("http"), "a.test") as beside:
-        beside.sendall(b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n")    # an idle client has more time than a new one
+        beside.sendall(b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n")  # an idle client has more time than a new one
         assert beside.recv(65536).startswith(b"HTTP/1.1 200 ")
         before = counters(lb)
         send(lb.port(where), data, then)

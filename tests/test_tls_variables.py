@@ -6,9 +6,29 @@ import pytest
 
 from tests.tls_authority import authority, connect_tls, get, read_all
 
-NAMES = """protocol cipher ciphers curve curves session_reused server_name client_verify client_cert client_escaped_cert
-client_raw_cert client_s_dn client_i_dn client_s_dn_legacy client_i_dn_legacy client_serial client_fingerprint client_v_start
-client_v_end client_v_remain early_data""".split()
+NAMES = [
+    "protocol",
+    "cipher",
+    "ciphers",
+    "curve",
+    "curves",
+    "session_reused",
+    "server_name",
+    "client_verify",
+    "client_cert",
+    "client_escaped_cert",
+    "client_raw_cert",
+    "client_s_dn",
+    "client_i_dn",
+    "client_s_dn_legacy",
+    "client_i_dn_legacy",
+    "client_serial",
+    "client_fingerprint",
+    "client_v_start",
+    "client_v_end",
+    "client_v_remain",
+    "early_data",
+]
 CONFIG = """
 http { access_log access.log;
     ssl_certificate @cert@; ssl_certificate_key @key@; ssl_protocols TLSv1.2 TLSv1.3;

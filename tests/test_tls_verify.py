@@ -53,7 +53,9 @@ def test_what_a_server_asks_for(run_lb, engine, version):
         answer = get(lb.port("tls"), name, client=client, version=version)
         assert answer.startswith(b"HTTP/1.1 %d " % status) and text in answer, (name, client, answer)
     lb.wait_log(r"client sent no required SSL certificate while reading client request headers, client: .*on.test")
-    lb.wait_log(r"client SSL certificate verify error: \(18:self-signed certificate\) while reading client request headers")
+    lb.wait_log(
+        r"client SSL certificate verify error: \(18:self-signed certificate\) while reading client request headers"
+    )
     lb.wait_log(r"client SSL certificate verify error: \(23:certificate revoked\)")
 
 

@@ -1,4 +1,4 @@
-"""An authority, certificates of it and of a stranger, its list of revoked ones: files for tests, made once in a process."""
+"""An authority, certificates of it and of a stranger, its list of revoked ones: files for tests."""
 
 from __future__ import annotations
 
@@ -61,7 +61,9 @@ def authority() -> Authority:
     return Authority()
 
 
-def connect_tls(port: int, name: str = "", client: str = "", version: str = "1.3", timeout: float = 30) -> ssl.SSLSocket:
+def connect_tls(
+    port: int, name: str = "", client: str = "", version: str = "1.3", timeout: float = 30
+) -> ssl.SSLSocket:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     context.minimum_version = context.maximum_version = VERSIONS[version]

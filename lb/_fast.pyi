@@ -59,6 +59,12 @@ def tls_key(pem: bytes, passwords: Sequence[bytes] = ()) -> bytes:
 def tls_crls(pem: bytes) -> tuple[bytes, ...]:
     """All lists of revoked certificates of a PEM text, as DER. Raises ValueError."""
 
+def tls_ocsp_response(der: bytes) -> bytes:
+    """The same bytes, if they are an OCSP response in DER. Raises ValueError."""
+
+def tls_has_responder(der: bytes) -> bool:
+    """Does the certificate (DER) name an OCSP responder? Raises ValueError."""
+
 def tls_check(conf: TlsServer | TlsClient, keys: Sequence[bytes]) -> None:
     """Does OpenSSL take it? `keys`: of its certificates, as DER. Raises ValueError."""
 

@@ -44,6 +44,7 @@ from lb.fast.route.limit_req cimport *
 from lb.fast.stream.proxy_protocol cimport PROXY_PROTOCOL_MOST, proxy_protocol_write, proxy_protocol_parse
 from lb.fast.route.variables.client cimport *
 from lb.fast.stream.client_hello cimport hello_alpn, hello_begin, hello_copy, hello_parse
+from lb.fast.route.variables.tls cimport *
 from lb.fast.route.variables.upstream cimport *
 from lb.fast.c.simd cimport LB_NAME, LB_VALUE, lb_class, lb_hex
 from lb.fast.route.names cimport *
@@ -66,6 +67,8 @@ include "fast/io/plain.pyx"                   # transport: plain sockets
 include "fast/io/cutting.pyx"                 # transport: of the tests
 include "fast/tls/bio.pyx"                    # OpenSSL's reads and writes
 include "fast/tls/own.pyx"                    # our own records after its handshake
+include "fast/tls/verify.pyx"                 # certificates of clients
+include "fast/tls/info.pyx"                   # what variables tell of TLS
 include "fast/tls/fault.pyx"                  # handshakes that failed
 include "fast/tls/transport.pyx"              # transport: TLS
 include "fast/tls/early.pyx"                  # early data of TLS 1.3

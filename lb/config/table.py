@@ -32,6 +32,7 @@ from lb.config import (
     table_tls_operations,
     table_tls_sessions,
     table_tls_upstream,
+    table_tls_verify,
     table_upstream,
     table_upsync,
 )
@@ -64,6 +65,7 @@ DIRECTIVES: tuple[Directive, ...] = (
     *table_stream.DIRECTIVES,
     *table_tls.DIRECTIVES,
     *table_tls_sessions.DIRECTIVES,
+    *table_tls_verify.DIRECTIVES,
     *table_tls_upstream.DIRECTIVES,
     *table_tls_operations.DIRECTIVES,
     *table_ignored.DIRECTIVES,

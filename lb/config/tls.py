@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from lb.config import tls_keys, tls_lazy, tls_sessions
+from lb.config import tls_keys, tls_lazy, tls_sessions, tls_verify
 from lb.config.errors import Refused
 from lb.config.scope import HttpServerScope, Scope, StreamServerScope
 from lb.model.tls import Certificate, TlsServer
@@ -29,6 +29,8 @@ _FIELDS = {  # field of the model -> directive
     "session_tickets": "ssl_session_tickets",
     "early_data": "ssl_early_data",
     "record_engine": "ssl_record_engine",
+    "verify_client": "ssl_verify_client",
+    "verify_depth": "ssl_verify_depth",
     "watch": "ssl_certificate_watch",
     "lazy_cache": "ssl_certificate_cache",
 }
@@ -120,6 +122,7 @@ def _made(scope: Scope) -> TlsServer | None:
     certificates = () if lazy else tuple(pair(scope, *both) for both in zip(pairs, keys, strict=False))
     values = {field: scope.inherited(name, None) for field, name in _FIELDS.items()} | tls_sessions.values(scope)
     given = {field: value for field, value in values.items() if value is not None}
+    given |= tls_verify.read(scope, certificates)
     made = TlsServer(certificates, lazy=lazy, **given)
     if made in scope.reader.tls:
         return made

@@ -84,6 +84,11 @@ class TlsServer:
     buffer_size: int = 16 << 10
     handshake_timeout_ms: int = 60_000
     verify_client: Literal["off", "on", "optional", "optional_no_ca"] = "off"
+    verify_depth: int = 1
+    client_authorities: tuple[bytes, ...] = ()  # DER, of ssl_client_certificate: their names are sent
+    trusted: tuple[bytes, ...] = ()  # DER, of ssl_trusted_certificate
+    crls: tuple[bytes, ...] = ()  # DER of lists of revoked certificates
+    ocsp_response: bytes = b""  # DER, of ssl_stapling_file
     reject_handshake: bool = False
     session_cache: SessionCache = SessionCache()
     session_timeout_s: int = 300

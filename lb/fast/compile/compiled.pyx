@@ -40,7 +40,18 @@ cdef dict VARIABLE_IDS = {
     "sent_trailer_": V_SENT_TRAILER_, "upstream_trailer_": V_UPSTREAM_TRAILER_,
     "proxy_protocol_addr": V_PROXY_PROTOCOL_ADDR, "proxy_protocol_port": V_PROXY_PROTOCOL_PORT,
     "proxy_protocol_server_addr": V_PROXY_PROTOCOL_SERVER_ADDR, "proxy_protocol_server_port": V_PROXY_PROTOCOL_SERVER_PORT,
-    "proxy_protocol_tlv_": V_PROXY_PROTOCOL_TLV_, "limit_req_status": V_LIMIT_REQ_STATUS, "ssl_early_data": V_SSL_EARLY_DATA,
+    "proxy_protocol_tlv_": V_PROXY_PROTOCOL_TLV_, "limit_req_status": V_LIMIT_REQ_STATUS,
+    "https": V_HTTPS, "ssl_protocol": V_SSL_PROTOCOL, "ssl_cipher": V_SSL_CIPHER, "ssl_ciphers": V_SSL_CIPHERS,
+    "ssl_curve": V_SSL_CURVE, "ssl_curves": V_SSL_CURVES, "ssl_session_id": V_SSL_SESSION_ID,
+    "ssl_session_reused": V_SSL_SESSION_REUSED, "ssl_server_name": V_SSL_SERVER_NAME,
+    "ssl_early_data": V_SSL_EARLY_DATA, "ssl_alpn_protocol": V_SSL_ALPN_PROTOCOL, "ssl_sigalg": V_SSL_SIGALG,
+    "ssl_client_sigalg": V_SSL_CLIENT_SIGALG, "ssl_client_verify": V_SSL_CLIENT_VERIFY,
+    "ssl_client_cert": V_SSL_CLIENT_CERT, "ssl_client_escaped_cert": V_SSL_CLIENT_ESCAPED_CERT,
+    "ssl_client_raw_cert": V_SSL_CLIENT_RAW_CERT, "ssl_client_s_dn": V_SSL_CLIENT_S_DN,
+    "ssl_client_i_dn": V_SSL_CLIENT_I_DN, "ssl_client_s_dn_legacy": V_SSL_CLIENT_S_DN_LEGACY,
+    "ssl_client_i_dn_legacy": V_SSL_CLIENT_I_DN_LEGACY, "ssl_client_serial": V_SSL_CLIENT_SERIAL,
+    "ssl_client_fingerprint": V_SSL_CLIENT_FINGERPRINT, "ssl_client_v_start": V_SSL_CLIENT_V_START,
+    "ssl_client_v_end": V_SSL_CLIENT_V_END, "ssl_client_v_remain": V_SSL_CLIENT_V_REMAIN,
     "realip_remote_addr": V_REALIP_REMOTE_ADDR, "realip_remote_port": V_REALIP_REMOTE_PORT,
     "ssl_preread_server_name": V_SSL_PREREAD_SERVER_NAME, "ssl_preread_protocol": V_SSL_PREREAD_PROTOCOL,
     "ssl_preread_alpn_protocols": V_SSL_PREREAD_ALPN_PROTOCOLS,
@@ -80,6 +91,7 @@ cdef class Compiled:
     cdef dict slots             # user variable -> place in Conf.vars
     cdef dict log_index         # path -> place in Conf.logs
     cdef dict log_caches        # open_log_file_cache -> LogCache*: equal ones are one
+    cdef uint64_t tls_uses      # $ssl_ variables of all values: var_tls_bit
     cdef uint32_t map_uses      # Uses of all maps
     cdef uint32_t uses          # Uses of the values compiled since it was cleared
     cdef void* regex_context    # PCRE2's: its memory is ours
@@ -201,6 +213,7 @@ cdef class Compiled:
         conf.listeners = <Listener*> self.mem(conf.nlisteners * sizeof(Listener))
         for i, listener in enumerate(config.listeners):
             self.listener_init(&conf.listeners[i], listener)
+        compile_tls_uses(self)
         return 0
 
     # ---- memory
@@ -398,6 +411,8 @@ cdef class Compiled:
                 name, rest = family, name[len(family):]
                 piece.text = self.text(rest)
             piece.var = VARIABLE_IDS[name]
+            if piece.var > V_TLS:
+                self.tls_uses |= var_tls_bit(piece.var)
             if piece.var == V_SENT_HTTP_:
                 self.uses |= USES_SENT_HEAD
             elif piece.var == V_UPSTREAM_HTTP_ or piece.var == V_UPSTREAM_COOKIE_:

@@ -26,6 +26,12 @@ cdef int compile_tls(Compiled e, config) except -1:
     return 0
 
 
+cdef void compile_tls_uses(Compiled e) noexcept:
+    """All values are compiled: what handshakes must keep for them."""
+    for i in range(e.tls_servers):
+        e.conf.tls[<int> i].uses = e.tls_uses
+
+
 cdef int compile_tls_clients(Compiled e, TlsConf* t, server, bint early) except -1:
     t.verify = VERIFY[server.verify_client]
     t.own = server.record_engine == "lb"

@@ -144,8 +144,23 @@ cdef int client_tls_status(Request* r, int status) noexcept nogil:
         log_request(LOG_INFO, r, b"client sent plain HTTP request to HTTPS port", 0, b"while reading client request headers")
         return 497
     if r.srv != t.srv and (client_tls_guarded(r.srv) or client_tls_guarded(t.srv)):
-        log_request(LOG_INFO, r, b"client attempted to request the server name different from the one that was negotiated", 0, b"")
+        log_request(LOG_INFO, r, b"client attempted to request the server name different from the one that was negotiated", 0,
+                    b"while reading client request headers")
         return 421
+    if status == 0 and r.srv.tls != NULL and r.srv.tls.verify:
+        return client_certificate_status(r, t)
+    return status
+
+
+cdef int client_certificate_status(Request* r, Tls* t) noexcept nogil:
+    """ssl_verify_client of the request's server."""
+    cdef char text[256]
+    cdef Out o
+    cdef int status = tls_verify_status(t, r.srv.tls.verify)
+    if status:
+        out_init(&o, text, sizeof(text) - 1)
+        tls_verify_why(t, status, &o)
+        log_request(LOG_INFO, r, text, 0, b"while reading client request headers")
     return status
 
 

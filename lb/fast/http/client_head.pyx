@@ -89,7 +89,7 @@ cdef void client_head_room(Conn* c, Head* h) noexcept nogil:
     h.fields = loop.fields
     h.max_fields = c.lst.fields_most
     h.max_target = c.lst.line_most
-    h.lenient = c.lst.lenient
+    h.lenient = c.lst.lenient | (LX_HTTPS if c.secure else 0)
 
 
 cdef bint client_parse(Conn* c, char* p, uint32_t n) noexcept nogil:
@@ -261,7 +261,7 @@ cdef int client_lax_refused(Request* r, int status) noexcept nogil:
     """Another server of this address is lenient, this one is not: as its parser says. `status`, or that of the refusal."""
     cdef Head h
     client_head_room(r.client, &h)
-    h.lenient = r.srv.lenient
+    h.lenient = r.srv.lenient | (LX_HTTPS if r.client.secure else 0)
     if head_parse_request(r.head, r.h.size, &h) != P_BAD:
         return status
     loop.st.refused += 1

@@ -49,17 +49,22 @@ cdef inline void header_write_local_address(Out* o, Request* r) noexcept nogil:
 
 
 cdef inline void header_write_origin(Out* o, Request* r) noexcept nogil:
-    """http://HOST[:PORT] of lb: what a Location that is a path is put behind (server_name_in_redirect, port_in_redirect)."""
+    """http[s]://HOST[:PORT] of lb: what a Location that is a path is put behind (server_name_in_redirect, port_in_redirect)."""
     cdef Location* l = r.loc
     cdef Str port = r.client.lst.port
-    out_put(o, b"http://", 7)
+    cdef bint usual = port.n == 2 and memcmp(port.p, b"80", 2) == 0
+    if r.client.secure:
+        usual = port.n == 3 and memcmp(port.p, b"443", 3) == 0
+        out_put(o, b"https://", 8)
+    else:
+        out_put(o, b"http://", 7)
     if l.server_name_in_redirect and r.srv.name.n:
         out_str(o, r.srv.name)
     elif r.h.host_len:
         var_host(o, r)
     else:
         header_write_local_address(o, r)
-    if l.port_in_redirect and not r.client.lst.local and not (port.n == 2 and memcmp(port.p, b"80", 2) == 0):
+    if l.port_in_redirect and not r.client.lst.local and not usual:
         out_char(o, 58)
         out_str(o, port)
 

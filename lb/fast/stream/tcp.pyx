@@ -27,6 +27,10 @@ cdef void tcp_begin(Conn* c) noexcept nogil:
     r.status = 200
     loop.st.sessions += 1
     log_connected(r, c)
+    if c.lst.tls != NULL and not tls_verify_session(c):
+        r.status = 500
+        tcp_end(r)
+        return
     if r.stream.plain:
         up_start(r)
     else:

@@ -74,6 +74,8 @@ cdef ssize_t tls_pull(Conn* c) noexcept nogil:
     """Read the socket into the worker's buffer, behind what is not used. As plain_recv; IO_AGAIN also where R_READ is down."""
     cdef TlsWorker* w = &loop.tls
     cdef ssize_t got
+    if c.flags & CF_EOF:
+        return IO_END
     if not c.ready & R_READ:
         return IO_AGAIN
     if w.off == w.end:
@@ -87,6 +89,8 @@ cdef ssize_t tls_pull(Conn* c) noexcept nogil:
     got = plain_recv(c, w.come + w.end, min(TLS_COME - w.end, <uint32_t> TLS_READ))
     if got > 0:
         w.end += <uint32_t> got
+    elif got == IO_FAILED:
+        tls_of(c).error = errno
     return got
 
 

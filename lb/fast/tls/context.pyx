@@ -18,6 +18,8 @@ cdef class TlsContext:
     """An SSL_CTX, freed with the last configuration that uses it."""
 
     cdef SSL_CTX* ctx
+    cdef Str staple             # ssl_stapling_file: in `response`
+    cdef bytes response
     cdef object __weakref__
 
     def __init__(self, conf, keys):
@@ -38,6 +40,13 @@ cdef class TlsContext:
             return
         if conf.prefer_server_ciphers:
             SSL_CTX_set_options(self.ctx, SSL_OP_CIPHER_SERVER_PREFERENCE)
+        tls_context_verify(self.ctx, conf)
+        if conf.ocsp_response:
+            self.response = conf.ocsp_response
+            self.staple.p = <char*> self.response
+            self.staple.n = len(self.response)
+            SSL_CTX_set_tlsext_status_cb(self.ctx, tls_staple)
+            SSL_CTX_set_tlsext_status_arg(self.ctx, &self.staple)
         if conf.lazy:
             SSL_CTX_set_cert_cb(self.ctx, tls_lazy_take, NULL)
         tls_sessions_init(self.ctx, conf)
@@ -217,7 +226,7 @@ cdef void tls_choose(SSL* ssl, Tls* t) noexcept nogil:
         SSL_set_options(ssl, options)
         SSL_set_min_proto_version(ssl, SSL_CTX_get_min_proto_version(ctx))
         SSL_set_max_proto_version(ssl, SSL_CTX_get_max_proto_version(ctx))
-        SSL_set_verify(ssl, SSL_CTX_get_verify_mode(ctx), NULL)
+        SSL_set_verify(ssl, SSL_CTX_get_verify_mode(ctx), tls_verify_any)
         SSL_set_verify_depth(ssl, SSL_CTX_get_verify_depth(ctx))
         tls_sessions_choose(ssl, ctx)
     tls_session_bind(ssl, t)

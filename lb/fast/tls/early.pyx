@@ -34,6 +34,7 @@ cdef int tls_early_begin(Conn* c, Tls* t, char* data, uint32_t n) noexcept nogil
     """The connection is used from here on, though its handshake is not done."""
     t.flags |= TLS_EARLY | TLS_MORE
     c.secure = 1
+    tls_verify_taken(t)                     # of the session: whoever has its secret has shown this certificate once
     c.ready |= R_READ
     if not tls_leave(c, t):
         return IO_FAILED
@@ -77,6 +78,7 @@ cdef void tls_early_end(Tls* t) noexcept nogil:
     t.flags = (t.flags & ~TLS_EARLY) | TLS_UP
     if SSL_session_reused(<SSL*> t.ssl):
         t.flags |= TLS_REUSED
+    tls_count_done(t)
     tls_own_forget(t)
 
 

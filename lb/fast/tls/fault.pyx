@@ -50,11 +50,11 @@ cdef int tls_explain(Conn* c, Out* o) noexcept nogil:
     cdef Tls* t = tls_of(c)
     cdef char text[256]
     cdef int alert
-    if t == NULL and not c.flags & CF_FAILED:
-        out_text(o, b"client closed connection")
-        return LOG_INFO
     if t == NULL or t.why == 0:
-        out_text(o, b"peer closed connection in SSL handshake")
+        tls_explain_gone(c, t, o)
+        return LOG_INFO
+    if t.conf.reject:
+        out_text(o, b"handshake rejected")
         return LOG_INFO
     ERR_error_string_n(t.why, text, sizeof(text))
     out_text(o, b"SSL_do_handshake() failed (SSL: ")
@@ -65,3 +65,19 @@ cdef int tls_explain(Conn* c, Out* o) noexcept nogil:
         out_uint(o, alert)
     out_char(o, c")")
     return LOG_CRIT if lb_tls_ours(t.why) else LOG_INFO
+
+
+cdef void tls_explain_gone(Conn* c, Tls* t, Out* o) noexcept nogil:
+    """The client has left, before its first byte (http says so) or later."""
+    cdef char text[128]
+    cdef int e = t.error if t != NULL else c.io.error(c)
+    if c.lst == NULL or c.lst.tcp or (t != NULL and t.flags & TLS_HELLO):
+        out_text(o, b"peer closed connection in SSL handshake")
+    else:
+        out_text(o, b"recv() failed" if e else b"client closed connection")
+    if e:
+        out_text(o, b" (")
+        out_uint(o, e)
+        out_text(o, b": ")
+        out_text(o, strerror_r(e, text, sizeof(text)))
+        out_char(o, c")")

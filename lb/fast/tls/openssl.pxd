@@ -141,6 +141,50 @@ cdef extern from "tls_reasons.h" nogil:
     int lb_tls_group(unsigned long e) noexcept
     int lb_tls_ours(unsigned long e) noexcept
 
+cdef extern from "tls_names.h" nogil:
+    const char* lb_tls_group_name(int nid, unsigned int* number) noexcept
+    int lb_tls_group_used(SSL* s) noexcept
+    size_t lb_tls_ciphers(SSL* s, const uint8_t** p) noexcept
+    int lb_tls_has_responder(X509* x) noexcept
+    const char* lb_tls_signature(SSL* s, int peer) noexcept
+    const char* SSL_get_version(const SSL* s) noexcept
+    const char* SSL_CIPHER_get_name(const SSL_CIPHER* c) noexcept
+    const SSL_CIPHER* SSL_CIPHER_find(SSL* s, const uint8_t* p) noexcept
+    const uint8_t* SSL_SESSION_get_id(const SSL_SESSION* s, unsigned int* n) noexcept
+    const char* SSL_get_servername(const SSL* s, int kind) noexcept
+    void SSL_get0_alpn_selected(const SSL* s, const uint8_t** p, unsigned int* n) noexcept
+    int SSL_get1_curves(SSL* s, int* nids) noexcept
+    int SSL_CTX_add_client_CA(SSL_CTX* ctx, X509* x) noexcept
+    long SSL_CTX_set_tlsext_status_cb(SSL_CTX* ctx, int (*cb)(SSL*, void*) noexcept nogil) noexcept
+    long SSL_CTX_set_tlsext_status_arg(SSL_CTX* ctx, void* arg) noexcept
+    long SSL_set_tlsext_status_ocsp_resp(SSL* s, void* p, long n) noexcept
+    ctypedef struct EVP_MD
+    ctypedef struct ASN1_TIME
+    ctypedef struct ASN1_INTEGER
+    const EVP_MD* EVP_sha1() noexcept
+    int X509_digest(const X509* x, const EVP_MD* md, uint8_t* out, unsigned int* n) noexcept
+    X509_NAME* X509_get_subject_name(const X509* x) noexcept
+    X509_NAME* X509_get_issuer_name(const X509* x) noexcept
+    ASN1_INTEGER* X509_get_serialNumber(X509* x) noexcept
+    const ASN1_TIME* X509_get0_notBefore(const X509* x) noexcept
+    const ASN1_TIME* X509_get0_notAfter(const X509* x) noexcept
+    int ASN1_TIME_print(BIO* b, const ASN1_TIME* t) noexcept
+    int ASN1_TIME_diff(int* days, int* seconds, const ASN1_TIME* a, const ASN1_TIME* b) noexcept
+    int i2a_ASN1_INTEGER(BIO* b, const ASN1_INTEGER* n) noexcept
+    int X509_NAME_print_ex(BIO* b, const X509_NAME* name, int indent, unsigned long flags) noexcept
+    char* X509_NAME_oneline(const X509_NAME* name, char* p, int n) noexcept
+    int PEM_write_bio_X509(BIO* b, X509* x) noexcept
+    const BIO_METHOD* BIO_s_mem() noexcept
+    long BIO_get_mem_data(BIO* b, char** p) noexcept
+    unsigned long XN_FLAG_RFC2253
+    int X509_V_OK, X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT, X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN
+    int X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY, X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE, X509_V_ERR_CERT_UNTRUSTED
+
+cdef extern from "<openssl/ocsp.h>" nogil:
+    ctypedef struct OCSP_RESPONSE
+    OCSP_RESPONSE* d2i_OCSP_RESPONSE(OCSP_RESPONSE** r, const uint8_t** p, long n) noexcept
+    void OCSP_RESPONSE_free(OCSP_RESPONSE* r) noexcept
+
 cdef extern from "<openssl/pem.h>" nogil:
     BIO* BIO_new_mem_buf(const void* p, int n) noexcept
     X509* PEM_read_bio_X509_AUX(BIO* b, X509** x, int (*cb)(char*, int, int, void*) noexcept, void* u) noexcept
@@ -175,6 +219,7 @@ cdef extern from "<openssl/crypto.h>" nogil:
     const char* OPENSSL_VERSION_TEXT
     void OPENSSL_cleanse(void* p, size_t n) noexcept
     void OPENSSL_free(void* p) noexcept
+    void* OPENSSL_malloc(size_t n) noexcept
 
 # Sessions, tickets, early data, commands
 
@@ -235,31 +280,22 @@ cdef extern from "<openssl/params.h>" nogil:
 
 cdef extern from "<openssl/x509v3.h>" nogil:
     ctypedef struct ASN1_STRING
-    ctypedef struct ASN1_INTEGER
-    ctypedef struct ASN1_TIME
     ctypedef struct ASN1_OBJECT
     ctypedef struct X509_NAME_ENTRY
     ctypedef struct GENERAL_NAME
     ctypedef struct GENERAL_NAMES
     ctypedef struct OPENSSL_STACK "STACK_OF(X509)"
     enum:
-        GEN_DNS, GEN_IPADD, NID_subject_alt_name, NID_commonName, NID_info_access, NID_undef, X509_V_OK
+        GEN_DNS, GEN_IPADD, NID_subject_alt_name, NID_commonName, NID_info_access, NID_undef
         EVP_PKEY_RSA, EVP_PKEY_RSA_PSS, EVP_PKEY_EC, EVP_PKEY_DSA, EVP_PKEY_ED25519
-    unsigned long XN_FLAG_RFC2253, ASN1_STRFLGS_ESC_MSB
-    X509_NAME* X509_get_subject_name(const X509* x) noexcept
-    X509_NAME* X509_get_issuer_name(const X509* x) noexcept
+    unsigned long ASN1_STRFLGS_ESC_MSB
     int X509_NAME_cmp(const X509_NAME* a, const X509_NAME* b) noexcept
-    int X509_NAME_print_ex(BIO* b, const X509_NAME* name, int indent, unsigned long flags) noexcept
     int X509_NAME_get_index_by_NID(X509_NAME* name, int nid, int last) noexcept
     X509_NAME_ENTRY* X509_NAME_get_entry(const X509_NAME* name, int at) noexcept
     ASN1_STRING* X509_NAME_ENTRY_get_data(const X509_NAME_ENTRY* entry) noexcept
     int ASN1_STRING_to_UTF8(uint8_t** p, const ASN1_STRING* s) noexcept
     int ASN1_STRING_length(const ASN1_STRING* s) noexcept
     const uint8_t* ASN1_STRING_get0_data(const ASN1_STRING* s) noexcept
-    ASN1_INTEGER* X509_get_serialNumber(X509* x) noexcept
-    int i2a_ASN1_INTEGER(BIO* b, const ASN1_INTEGER* n) noexcept
-    const ASN1_TIME* X509_get0_notBefore(const X509* x) noexcept
-    const ASN1_TIME* X509_get0_notAfter(const X509* x) noexcept
     int ASN1_TIME_to_tm(const ASN1_TIME* t, void* out) noexcept
     int X509_get_signature_nid(const X509* x) noexcept
     int X509_get_ext_by_NID(const X509* x, int nid, int last) noexcept
@@ -278,7 +314,6 @@ cdef extern from "<openssl/x509v3.h>" nogil:
     void X509_STORE_CTX_free(X509_STORE_CTX* c) noexcept
     int X509_STORE_CTX_init(X509_STORE_CTX* c, X509_STORE* store, X509* x, OPENSSL_STACK* chain) noexcept
     int X509_STORE_CTX_get1_issuer(X509** issuer, X509_STORE_CTX* c, X509* x) noexcept
-    const BIO_METHOD* BIO_s_mem() noexcept
     int BIO_read(BIO* b, void* p, int n) noexcept
     int OBJ_find_sigid_algs(int nid, int* hash, int* key) noexcept
     const char* OBJ_nid2sn(int nid) noexcept

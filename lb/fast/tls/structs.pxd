@@ -25,6 +25,7 @@ ctypedef struct TlsConf:    # what a server says of TLS to its clients, or a loc
     int64_t handshake_timeout
     uint8_t reuse           # to servers: proxy_ssl_session_reuse
     Str groups              # ssl_ecdh_curve; n 0: OpenSSL's
+    uint64_t uses           # clients: $ssl_ variables of the whole configuration (var_tls_bit)
     TlsLazy* lazy           # in place of certificates in `ctx`
     uint32_t nlazy
     uint32_t lazy_max       # ssl_certificate_cache; 0: off
@@ -48,6 +49,10 @@ cdef enum TlsFlag:          # Tls.flags
     TLS_EARLY = 256         # early data was read, the handshake is not done
     TLS_EARLY_OVER = 512    # no more early data will come
 
+ctypedef struct TlsInfo:    # what variables tell of a client's TLS, as text (tls/info.pyx); what is not used has n 0
+    int64_t until           # Unix seconds: the end of its certificate's validity; 0: none
+    Str texts[25]           # by number of the variable, behind V_TLS
+
 ctypedef struct Tls:        # Conn.io_state of a connection with TLS
     void* ssl               # SSL; NULL: records are our own
     Conn* conn
@@ -59,6 +64,10 @@ ctypedef struct Tls:        # Conn.io_state of a connection with TLS
     Str name                # SNI, lower case; p NULL: none
     uint16_t flags          # TlsFlag
     uint8_t nsecret         # bytes of each secret
+    uint8_t shown           # the client has shown a certificate
+    int16_t verified        # of clients: X509_V_*
+    int32_t error           # errno of the socket that ended the handshake, or 0
+    TlsInfo* info           # for variables, or NULL
     uint64_t why            # OpenSSL's error of what ended it
     int64_t refused         # to servers: X509_V_* of its certificate; -1: of another name
 

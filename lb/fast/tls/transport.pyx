@@ -75,6 +75,7 @@ cdef void tls_free(Conn* c) noexcept nogil:
     if t.plain != NULL:
         tls_buf_free(t.plain)
     free(t.name.p)
+    free(t.info)
     free(t)
 
 
@@ -112,6 +113,9 @@ cdef int tls_handshake(Conn* c) noexcept nogil:
         return 0
     tls_enter(c, t)
     if not t.flags & (TLS_HELLO | TLS_CLIENT) and not tls_first(c, t):
+        if c.flags & (CF_EOF | CF_FAILED):
+            tls_leave(c, t)
+            return IO_FAILED
         return tls_not_tls(c, t)
     if t.flags & TLS_CLIENT:
         t.flags |= TLS_HELLO
@@ -139,10 +143,10 @@ cdef bint tls_too_many(Conn* c, Tls* t) noexcept nogil:
 
 
 cdef bint tls_first(Conn* c, Tls* t) noexcept nogil:
-    """The first bytes: False: no handshake (22), and no hello of SSLv2, which OpenSSL refuses: HTTP?"""
+    """The first bytes: False: no handshake (22), and no hello of SSLv2, which OpenSSL refuses: HTTP? Or the client has gone."""
     cdef TlsWorker* w = &loop.tls
     if w.end == 0 and tls_pull(c) <= 0:
-        return True
+        return not c.flags & (CF_EOF | CF_FAILED)
     t.flags |= TLS_HELLO
     return c.lst.tcp or w.come[0] == 22 or <uint8_t> w.come[0] & 128
 
@@ -172,6 +176,8 @@ cdef int tls_done(Conn* c, Tls* t) noexcept nogil:
     if t.flags & TLS_CLIENT and not tls_server_verified(c, t):
         tls_leave(c, t)
         return IO_FAILED
+    if not t.flags & TLS_CLIENT:
+        tls_verify_taken(t)
     tls_own_begin(t)
     good = tls_leave(c, t)
     if t.part != NULL or (t.ssl != NULL and SSL_has_pending(<SSL*> t.ssl)):

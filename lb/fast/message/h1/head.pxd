@@ -26,7 +26,7 @@ from lb.fast.c.simd cimport (
 )
 from lb.fast.c.sys cimport memcpy, memset, unlikely
 from lb.fast.types cimport (
-    H_TARGET_QUOTED, Head, LX_EMPTY,
+    H_TARGET_QUOTED, Head, LX_EMPTY, LX_HTTPS,
     M_CONNECT, M_COPY, M_DELETE, M_GET, M_HEAD, M_LOCK, M_MKCOL, M_MOVE, M_OPTIONS, M_OTHER, M_PATCH,
     M_POST, M_PROPFIND, M_PROPPATCH, M_PUT, M_TRACE, M_UNLOCK,
     P_BAD, P_DONE, P_MORE, R_EMPTY_LINES, R_LINE_CR, R_LINE_LF, R_METHOD_BYTE, R_METHOD_LONG, R_METHOD_REFUSED, R_NONE,
@@ -271,13 +271,17 @@ cdef inline const uint8_t* head_path_and_query(
 cdef inline const uint8_t* head_absolute_form(
     const uint8_t* p, const uint8_t* s, const uint8_t* end, Head* h,
 ) noexcept nogil:
-    """ "http://" authority; returns where the path begins. https is refused: what comes here came without TLS."""
+    """ "http://" authority, "https://" too where TLS is spoken (LX_HTTPS); returns where the path begins."""
     cdef const char* scheme = b"http://"
     cdef const uint8_t* start
     cdef uint32_t i
     for i in range(7):
         if s == end:
             return NULL
+        if i == 4 and h.lenient & LX_HTTPS and s[0] | 32 == c"s":
+            s += 1
+            if s == end:
+                return NULL
         if s[0] != scheme[i] and (i > 3 or (s[0] | 32) != scheme[i]):
             return field_refuse(h, p, s, R_TARGET_FORM)
         s += 1

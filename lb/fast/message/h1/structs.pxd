@@ -73,6 +73,7 @@ cdef enum Lax:              # Head.lenient: what is taken though the grammar for
     LX_BYTES = 2            # control bytes in a value or reason phrase, but CR, LF, NUL
     LX_CODING = 4           # Transfer-Encoding in HTTP/1.0
     LX_EMPTY = 8            # an empty line before the status line
+    LX_HTTPS = 16           # a target https://..., which is no fault where TLS is spoken
     LX_REQUEST = 1          # lenient_requests
     LX_ANSWER = 15          # proxy_lenient
 

@@ -5,7 +5,6 @@ that realip has replaced, what limit_req did, what ssl_preread saw.
 from libc.stdint cimport uint8_t, uint32_t
 from lb.fast.io.sockaddr cimport sockaddr_write, sockaddr_write_port
 from lb.fast.io.buf cimport buf_data
-from lb.fast.types cimport Tls, TLS_EARLY
 from lb.fast.types cimport Conn, ProxyProtocol, LIMIT_DELAYED, LIMIT_NONE, LIMIT_PASSED, LIMIT_REJECTED, Out, Piece, Request, Str
 from lb.fast.stream.proxy_protocol cimport proxy_protocol_tlv
 from lb.fast.stream.client_hello cimport hello_version
@@ -16,7 +15,7 @@ from lb.fast.c.sys cimport memcmp, ntohs, sockaddr_in
 cdef enum Origin:           # Variable numbers of their own, behind those of route/variables/upstream.pxd
     V_ORIGIN = 2000
     V_PROXY_PROTOCOL_ADDR, V_PROXY_PROTOCOL_PORT, V_PROXY_PROTOCOL_SERVER_ADDR, V_PROXY_PROTOCOL_SERVER_PORT
-    V_PROXY_PROTOCOL_TLV_, V_REALIP_REMOTE_ADDR, V_REALIP_REMOTE_PORT, V_LIMIT_REQ_STATUS, V_SSL_EARLY_DATA
+    V_PROXY_PROTOCOL_TLV_, V_REALIP_REMOTE_ADDR, V_REALIP_REMOTE_PORT, V_LIMIT_REQ_STATUS
     V_SSL_PREREAD_SERVER_NAME, V_SSL_PREREAD_PROTOCOL, V_SSL_PREREAD_ALPN_PROTOCOLS
 
 
@@ -33,11 +32,6 @@ cdef inline void var_client(Out* o, Request* r, Piece* v) noexcept nogil:
         sockaddr_write_port(o, sa, n)
     elif v.var == V_LIMIT_REQ_STATUS:
         var_limit_status(o, r.limited)
-    elif v.var == V_SSL_EARLY_DATA:
-        if r.client.secure and (<Tls*> r.client.io_state).flags & TLS_EARLY:
-            out_text(o, b"1")
-        else:
-            var_missing(o)
     elif v.var >= V_SSL_PREREAD_SERVER_NAME:
         var_hello(o, r, v.var)
     else:

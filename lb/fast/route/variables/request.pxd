@@ -11,6 +11,7 @@ from lb.fast.types cimport (Conn, Env, F_AUTHORIZATION, F_CONTENT_TYPE, F_X_FORW
 from lb.fast.io.writer cimport (out_char, out_int, out_iso, out_local, out_padded, out_put, out_seconds, out_str, out_text,
                                out_uint)
 from lb.fast.route.variables.client cimport V_ORIGIN, var_client
+from lb.fast.route.variables.tls cimport V_TLS, var_tls
 from lb.fast.route.variables.upstream cimport (V_OUTCOME, var_missing, var_request_body, var_request_body_file, var_tries,
                                                var_upstream)
 from lb.fast.message.h1.uri cimport uri_escape_args
@@ -445,7 +446,9 @@ cdef inline bint var_was_quoted(Request* r) noexcept nogil:
 
 cdef inline void var_write(Out* o, Request* r, Env* env, Piece* v) noexcept nogil:
     cdef int var = v.var
-    if var > V_ORIGIN:
+    if var > V_TLS:
+        var_tls(o, r.client, env.wall // 1000, var)
+    elif var > V_ORIGIN:
         var_client(o, r, v)
     elif var > V_OUTCOME:
         var_upstream(o, r, env, v)

@@ -347,7 +347,7 @@ def test_no_certificate_for_a_name(run_lb: Callable[..., Lb], shelf: dict[str, P
             input=b"", capture_output=True, check=False,
         ).stderr  # fmt: skip
         assert b"alert internal error" in said, said
-        line = next(line for line in lb.log.splitlines() if text in line)
+        line = wait_for(lambda text=text: next((line for line in lb.log.splitlines() if text in line), None))
         assert "[error]" in line and "while SSL handshaking, client: 127.0.0.1, server: " in line, line
     assert shown(lb.port("http"), "a.test") == shelf["a.test"].der()
 

@@ -169,10 +169,11 @@ cdef ssize_t cutting_send(Conn* c, const char* p, size_t n) noexcept nogil:
 
 
 cdef int cutting_handshake(Conn* c) noexcept nogil:
-    """So many rounds; it fails when the connection is gone."""
+    """So many rounds; it fails when the connection is gone. Of a unix socket that is told as soon as both ends are closed, though
+    bytes may wait."""
     cdef Cutting* s = cutting_of(c)
     cdef bint stalled = loop.stalled == c.kind
-    if c.ready & R_ERR or (stalled and c.ready & R_HUP):
+    if (c.ready & R_ERR and not c.flags & CF_UNIX) or (stalled and c.ready & R_HUP):
         return IO_FAILED
     if stalled:
         return 0

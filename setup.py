@@ -6,7 +6,8 @@ makes lies in `build/<mode>/`; a build in place then puts the result into the tr
 keeps the file it has mapped.  What Cython said is in `build/cython.log`; the mode in the tree is in `build/mode`.
 
 Environment: LB_BUILD = release | dev | debug | asan | profile | coverage;  LB_MARCH = native for the machine at hand;
-LB_TLS = PREFIX links to the OpenSSL that is installed there; LB_NO_EXT = 1 leaves the extensions out (the editable install: `make build` makes them).
+LB_NO_EXT = 1 leaves the extensions out (the editable install: `make build` makes them);  LB_TLS = PREFIX links to the
+OpenSSL that is installed there.
 """
 
 from __future__ import annotations
@@ -132,7 +133,9 @@ def tls_places() -> dict[str, list[str]]:
     if not prefix:
         return {}
     include = Path(prefix, "include")
-    library = next((path for path in (Path(prefix, "lib64"), Path(prefix, "lib")) if (path / "libssl.so").exists()), None)
+    library = next(
+        (path for path in (Path(prefix, "lib64"), Path(prefix, "lib")) if (path / "libssl.so").exists()), None
+    )
     if not (include / "openssl/ssl.h").exists() or library is None:
         sys.exit(f"setup.py: LB_TLS={prefix}: no include/openssl/ssl.h or no lib/libssl.so in it")
     return {"include_dirs": [str(include)], "library_dirs": [str(library)], "runtime_library_dirs": [str(library)]}

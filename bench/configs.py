@@ -24,9 +24,7 @@ def _main(kind: str, workers: int) -> str:
     return _MAIN.format(kind=kind, workers=workers, level="crit")
 
 
-def nginx_http(
-    kind: str, *, upstream: str, location: str = "", http: str = "", workers: int = 1, tls: str = ""
-) -> str:
+def nginx_http(kind: str, *, upstream: str, location: str = "", http: str = "", workers: int = 1, tls: str = "") -> str:
     """nginx or lb, one HTTP server before one upstream `u`."""
     if kind == "nginx":
         http = _NGINX_TEMP + http

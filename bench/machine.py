@@ -69,7 +69,9 @@ def version(kind: str, binary: str) -> str:
 def _openssl(kind: str, binary: str) -> str:
     """Which OpenSSL it runs with, for scenarios of TLS."""
     text = _output(binary, {"nginx": "-V", "haproxy": "-vv"}.get(kind, "-V"))
-    match = re.search(r"(?:[Rr]unning (?:with|on OpenSSL version :)|built with|OpenSSL library version :) *(OpenSSL [\d.]+)", text)
+    match = re.search(
+        r"(?:[Rr]unning (?:with|on OpenSSL version :)|built with|OpenSSL library version :) *(OpenSSL [\d.]+)", text
+    )
     return f" ({match[1]})" if match else ""
 
 

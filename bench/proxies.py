@@ -64,8 +64,10 @@ def pin(core: int) -> Callable[[], None]:
 
 
 def binary(kind: str) -> str | None:
-    """The program of a kind: NGINX= and HAPROXY= name others than .cache/rivals or PATH has, OTHER= another lb. None: not
-    installed."""
+    """The program of a kind: NGINX= and HAPROXY= name others than .cache/rivals or PATH has, OTHER= another lb.
+
+    None: not installed.
+    """
     if kind == "lb":
         own = os.environ.get("LB") or str(Path(sys.executable).with_name("lb"))
         return own if Path(own).exists() else None

@@ -146,7 +146,14 @@ class Stand:
     # --- tools ---
 
     def wrk(
-        self, proxy: Proxy, *, connections: int, path: str = "/", headers: tuple[str, ...] = (), seconds: float = 0, scheme: str = "http"
+        self,
+        proxy: Proxy,
+        *,
+        connections: int,
+        path: str = "/",
+        headers: tuple[str, ...] = (),
+        seconds: float = 0,
+        scheme: str = "http",
     ) -> Load:
         """Closed loop, HTTP."""
         command = [
@@ -171,7 +178,13 @@ class Stand:
 
     def tls(self, proxy: Proxy, what: str, *arguments: str, seconds: float = 0) -> Load:
         """bench/tls.c."""
-        command = [str(LOAD.with_name("tls")), what, f"--port={proxy.port}", f"--seconds={seconds or self.seconds:g}", *arguments]
+        command = [
+            str(LOAD.with_name("tls")),
+            what,
+            f"--port={proxy.port}",
+            f"--seconds={seconds or self.seconds:g}",
+            *arguments,
+        ]
         out = json.loads(self._tool(command))
         return Load(out["requests"], out["per_second"], out["p50_us"], out["p99_us"], out["errors"], out)
 

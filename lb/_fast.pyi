@@ -34,7 +34,7 @@ class Compiled:
         """Reserves addresses and a descriptor. Raises OSError."""
     def descriptors(self) -> tuple[int, int]:
         """Which descriptors a child must keep to `fill` it; -1 after the first `step`."""
-    def fill(self, config: Config, error_logs: Sequence[ErrorLog], keys: dict[bytes, bytes] = {}) -> None:
+    def fill(self, config: Config, error_logs: Sequence[ErrorLog], keys: dict[bytes, bytes] | None = None) -> None:
         """Compile `config`; in this process, or in a child of the one that calls `step`. `error_logs`: of the main
         context, one at least; `keys`: private keys as DER, by the SHA-256 of it. Raises MemoryError for one that is
         larger than what is reserved: 1 GiB.

@@ -381,6 +381,8 @@ def ring(list old, list stays, list fresh, list orders):
 
 include "_probe_tls.pyx"
 include "_probe_sessions.pyx"
+
+
 # ---------------------------------------------------------------- client_hello.pxd
 
 def hello(list parts):

@@ -37,7 +37,9 @@ ON_BOTH = {"test_traffic_http", "test_traffic_tcp", "test_websocket", "test_file
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--cutting", metavar="SEED", type=int, help="lb on the cutting transport (builds with checks)")
-    parser.addoption("--tls", metavar="ENGINE", choices=("lb", "openssl"), help="clients of lb speak TLS: which ssl_record_engine")
+    parser.addoption(
+        "--tls", metavar="ENGINE", choices=("lb", "openssl"), help="clients of lb speak TLS: which ssl_record_engine"
+    )
 
 
 def has_cutting() -> bool:

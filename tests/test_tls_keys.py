@@ -100,6 +100,7 @@ def test_a_label_beyond_its_bounds() -> None:
 
 # ---- life of keys
 
+
 @pytest.mark.parametrize("suite", SUITES)
 @pytest.mark.parametrize("version13", [True, False])
 def test_wiped(suite: int, version13: bool) -> None:
@@ -190,6 +191,7 @@ def test_a_record_is_small() -> None:
 
 
 # ---- messages
+
 
 def deliver(receiver: _probe.TlsLayer, sender: _probe.TlsLayer, *pieces: bytes) -> list[str]:
     """The pieces, each in a record; the sender's keys follow."""

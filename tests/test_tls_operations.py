@@ -90,7 +90,9 @@ def test_chains(tmp_path: Path, warnings: Callable[..., list[str]]) -> None:
     leaf.pem.write_bytes(lone + middle.pem.read_bytes() + root.pem.read_bytes())
     assert warnings(leaf) == []
     # one that says where its issuer is to be had is no client's own
-    told = make(tmp_path, "told", signer=root, is_ca=True, extra="authorityInfoAccess = caIssuers;URI:http://x/root.crt")
+    told = make(
+        tmp_path, "told", signer=root, is_ca=True, extra="authorityInfoAccess = caIssuers;URI:http://x/root.crt"
+    )
     deep = make(tmp_path, "deep", "a.test", signer=told)
     deep.pem.write_bytes(deep.pem.read_bytes() + told.pem.read_bytes())
     (said,) = warnings(deep)

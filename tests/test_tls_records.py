@@ -76,6 +76,7 @@ def only_messages(layer: _probe.TlsLayer, wire: bytes) -> list[str]:
 
 # ---- with OpenSSL
 
+
 def test_every_aead_is_there() -> None:
     assert _probe.TLS_WORKS == 7
 
@@ -295,6 +296,7 @@ def test_padding_is_stripped() -> None:
 
 
 # ---- every byte
+
 
 @pytest.mark.parametrize("suite", SUITES)
 @pytest.mark.parametrize("version13", [True, False])

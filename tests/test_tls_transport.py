@@ -1,7 +1,7 @@
 """TLS as a transport: records however they come and go, on our own record layer and on OpenSSL's.
 
-Bytes are cut and joined between OpenSSL (the client's, in memory) and the socket; what must not be seen through TLS at all is
-in the tests of traffic, which run over it with --tls.
+Bytes are cut and joined between OpenSSL (the client's, in memory) and the socket; what must not be seen through TLS at
+all is in the tests of traffic, which run over it with --tls.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ def test_a_hello_and_requests_in_pieces(serve, engine, version, size):
 @BOTH
 @VERSIONS
 def test_many_records_in_one_segment(serve, engine, version):
-    """Pipelined requests, one record each, all in one segment: the last is answered without another byte from the client."""
+    """Pipelined requests, one record each, all in one segment: the last is answered, too."""
     client = Cut(serve(engine), version, 0)
     for number in range(40):
         client.sendall(ASK % number)

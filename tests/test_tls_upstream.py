@@ -76,7 +76,10 @@ def tls_server(world) -> Iterator[Callable[..., TlsServer]]:
 
 def test_https_with_its_port_and_host(run_lb, tls_server, connect):
     server = tls_server()
-    lb = run_lb(HEAD + " server { listen 127.0.0.1:@http@; location / { proxy_pass https://127.0.0.1:@up@; } } }", up=server.port)
+    lb = run_lb(
+        HEAD + " server { listen 127.0.0.1:@http@; location / { proxy_pass https://127.0.0.1:@up@; } } }",
+        up=server.port,
+    )
     answer = connect(lb.port("http")).request(target="/x")
     assert answer.status == 200 and answer.body == b"hello"
     assert b"GET /x HTTP/1.1" in server.heads[0] and b"Host: 127.0.0.1:%d" % server.port in server.heads[0]
@@ -87,8 +90,9 @@ def test_https_with_its_port_and_host(run_lb, tls_server, connect):
 def test_the_pool_outlives_tickets_and_sessions_are_used_again(run_lb, tls_server, connect, version):
     server = tls_server(version=version)
     lb = run_lb(
-        HEAD + """ upstream u { server 127.0.0.1:@up@; keepalive 4; }
-        server { listen 127.0.0.1:@http@; location / { proxy_pass https://u; } location /close { proxy_pass https://u; proxy_set_header Connection close; } } }""",
+        HEAD
+        + """ upstream u { server 127.0.0.1:@up@; keepalive 4; }
+        server { listen 127.0.0.1:@http@; location / { proxy_pass https://u; } } }""",
         up=server.port,
     )
     client = connect(lb.port("http"))
@@ -103,7 +107,8 @@ def test_the_pool_outlives_tickets_and_sessions_are_used_again(run_lb, tls_serve
 def test_sessions(run_lb, tls_server, connect):
     server = tls_server()
     lb = run_lb(
-        HEAD + """ upstream u { server 127.0.0.1:@up@; keepalive 0; }
+        HEAD
+        + """ upstream u { server 127.0.0.1:@up@; keepalive 0; }
         server { listen 127.0.0.1:@http@; location / { proxy_pass https://u; }
                  location /off { proxy_pass https://u; proxy_ssl_session_reuse off; } } }""",
         up=server.port,
@@ -120,7 +125,8 @@ def test_sessions(run_lb, tls_server, connect):
 def test_names(run_lb, tls_server, connect):
     server = tls_server()
     lb = run_lb(
-        HEAD + """ upstream u { server 127.0.0.1:@up@; keepalive 4; } proxy_ssl_server_name on;
+        HEAD
+        + """ upstream u { server 127.0.0.1:@up@; keepalive 4; } proxy_ssl_server_name on;
         server { listen 127.0.0.1:@http@; location / { proxy_pass https://u; }
             location /name { proxy_pass https://u; proxy_ssl_name $arg_n:8443; } } }""",
         up=server.port,
@@ -137,7 +143,8 @@ def test_names(run_lb, tls_server, connect):
 def test_plain_and_tls_of_one_upstream_keep_apart(run_lb, tls_server, connect):
     server = tls_server()
     lb = run_lb(
-        HEAD + """ upstream u { server 127.0.0.1:@up@; keepalive 4; }
+        HEAD
+        + """ upstream u { server 127.0.0.1:@up@; keepalive 4; }
         server { listen 127.0.0.1:@http@; location / { proxy_pass $arg_s://u; proxy_read_timeout 1s; } } }""",
         up=server.port,
     )
@@ -152,11 +159,14 @@ def test_verification(run_lb, tls_server, connect):
     server = tls_server()
     certificate, _ = material()
     lb = run_lb(
-        HEAD + """ proxy_ssl_verify on; upstream u { server 127.0.0.1:@up@ max_fails=0; server 127.0.0.1:@other@ backup max_fails=0; }
+        HEAD
+        + """ proxy_ssl_verify on;
+        upstream u { server 127.0.0.1:@up@ max_fails=0; server 127.0.0.1:@other@ backup max_fails=0; }
         server { listen 127.0.0.1:@http@;
             location /good { proxy_pass https://u; proxy_ssl_name localhost; proxy_ssl_trusted_certificate @cert@; }
             location /name { proxy_pass https://u; proxy_ssl_name other.test; proxy_ssl_trusted_certificate @cert@; }
-            location /ca { proxy_pass https://u; proxy_ssl_name localhost; proxy_ssl_trusted_certificate /etc/ssl/certs/ca-certificates.crt; } } }""",
+            location /ca { proxy_pass https://u; proxy_ssl_name localhost;
+                           proxy_ssl_trusted_certificate /etc/ssl/certs/ca-certificates.crt; } } }""",
         up=server.port,
         other=server.port,
         cert=certificate,
@@ -166,21 +176,28 @@ def test_verification(run_lb, tls_server, connect):
     assert client.request(target="/name").status == 502
     lb.wait_log(r'upstream SSL certificate does not match "other.test" while SSL handshaking to upstream, client: ')
     assert client.request(target="/ca").status == 502
-    lb.wait_log(r"upstream SSL certificate verify error: \(\d+:[\w -]+\) while SSL handshaking to upstream.*upstream: \"https://127")
+    lb.wait_log(
+        r"upstream SSL certificate verify error: \(\d+:[\w -]+\) while SSL handshaking to upstream.*upstream: \"https://127"
+    )
     assert re.search(r"502 127.0.0.1:\d+, 127.0.0.1:\d+ 502, 502", (lb.directory / "access.log").read_text())
 
 
 def test_one_that_speaks_no_tls(run_lb, raw_backend, connect):
     backend = raw_backend(lambda connection: connection.send(b"HTTP/1.0 400 no\r\n\r\n"))
-    lb = run_lb(HEAD + " server { listen 127.0.0.1:@http@; location / { proxy_pass https://@up@; } } }", up=backend.address)
+    lb = run_lb(
+        HEAD + " server { listen 127.0.0.1:@http@; location / { proxy_pass https://@up@; } } }", up=backend.address
+    )
     assert connect(lb.port("http")).request().status == 502
-    lb.wait_log(r"SSL_do_handshake\(\) failed \(SSL: error:.*wrong version number.*\) while SSL handshaking to upstream")
+    lb.wait_log(
+        r"SSL_do_handshake\(\) failed \(SSL: error:.*wrong version number.*\) while SSL handshaking to upstream"
+    )
 
 
 def test_one_that_is_silent(run_lb, raw_backend, connect):
     backend = raw_backend(lambda connection: connection.recv_to_end())
     lb = run_lb(
-        HEAD + " server { listen 127.0.0.1:@http@; location / { proxy_connect_timeout 300ms; proxy_pass https://@up@; } } }",
+        HEAD
+        + " server { listen 127.0.0.1:@http@; location / { proxy_connect_timeout 300ms; proxy_pass https://@up@; } } }",
         up=backend.address,
     )
     assert connect(lb.port("http")).request().status == 504
@@ -218,8 +235,10 @@ def test_a_client_certificate(run_lb, connect, tls_server):
     server.context.verify_mode = ssl.CERT_REQUIRED
     server.context.load_verify_locations(certificate)
     lb = run_lb(
-        HEAD + """ server { listen 127.0.0.1:@http@;
-            location / { proxy_pass https://127.0.0.1:@up@; proxy_ssl_certificate @cert@; proxy_ssl_certificate_key @key@; }
+        HEAD
+        + """ server { listen 127.0.0.1:@http@;
+            location / { proxy_pass https://127.0.0.1:@up@;
+                         proxy_ssl_certificate @cert@; proxy_ssl_certificate_key @key@; }
             location /none { proxy_pass https://127.0.0.1:@up@; } } }""",
         up=server.port,
         cert=certificate,

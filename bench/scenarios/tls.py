@@ -103,7 +103,9 @@ def _scenario(name: str, title: str, run, **options) -> Scenario:  # type: ignor
 
 
 SCENARIOS = (
-    _scenario("tls_keepalive", "HTTPS, keep-alive, 64 connections, 128-byte body", keepalive, ratios=against(0.75, 0.65)),
+    _scenario(
+        "tls_keepalive", "HTTPS, keep-alive, 64 connections, 128-byte body", keepalive, ratios=against(0.75, 0.65)
+    ),
     _scenario("tls_1m", "HTTPS, 1 MiB a response, 8 connections", long_answers, ratios=against(0.80, 0.80)),
     _scenario(
         "tls_handshake",

@@ -149,8 +149,8 @@ DIRECTIVES = (
         "lb | openssl",
         (1, 1),
         "lb",
-        "Who seals and opens records after the handshake: lb itself (AES-GCM and ChaCha20-Poly1305 of TLS 1.2 and 1.3; 13 kB "
-        "less for an idle connection), or OpenSSL, as for all other suites.",
+        "Who seals and opens records after the handshake: lb itself (AES-GCM and ChaCha20-Poly1305 of TLS 1.2 and 1.3; "
+        "13 kB less for an idle connection), or OpenSSL, as for all other suites.",
         LB_ONLY,
         enum("lb", "openssl"),
     ),

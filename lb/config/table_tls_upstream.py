@@ -34,7 +34,9 @@ def _flag(directive: str, default: str, doc: str, where: tuple[Context, ...] = _
 DIRECTIVES = (
     _flag("proxy_ssl", "off", "Connections to servers speak TLS.", _STREAM),
     _flag("proxy_ssl_server_name", "off", "Tells servers the name that they are asked for (SNI)."),
-    _flag("proxy_ssl_verify", "off", "The server's certificate must be of a trusted authority, and of its name; else 502."),
+    _flag(
+        "proxy_ssl_verify", "off", "The server's certificate must be of a trusted authority, and of its name; else 502."
+    ),
     _flag("proxy_ssl_session_reuse", "on", "Sessions of a server are used for its next connections."),
     Directive(
         "proxy_ssl_name",
@@ -42,7 +44,8 @@ DIRECTIVES = (
         "VALUE",
         (1, 1),
         "$proxy_host",
-        "The name that proxy_ssl_verify looks for and proxy_ssl_server_name tells; a port is left out. In stream{} its default is the host of proxy_pass.",
+        "The name that proxy_ssl_verify looks for and proxy_ssl_server_name tells; a port is left out. "
+        "In stream{} its default is the host of proxy_pass.",
         AS_NGINX,
         name,
     ),

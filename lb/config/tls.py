@@ -1,6 +1,7 @@
 """What the servers of `listen ... ssl` say of TLS: files are read, pairs checked, the model made.
 
-Everything is tried with OpenSSL itself when the file is checked, so that `lb -t` and a reload refuse what a worker could not use.
+Everything is tried with OpenSSL itself when the file is checked, so that `lb -t` and a reload refuse what a worker
+could not use.
 """
 
 from __future__ import annotations

@@ -51,7 +51,9 @@ def _made(scope: Scope) -> TlsClient:
         raise Refused(message, file=pair[1].file, line=pair[1].line)
     if scope.inherited("proxy_ssl_verify", False) and trusted is None:
         raise Refused("no proxy_ssl_trusted_certificate for proxy_ssl_verify")
-    certificates = (tls.pair(scope, pair, key, "proxy_ssl_password_file"),) if pair is not None and key is not None else ()
+    certificates = (
+        (tls.pair(scope, pair, key, "proxy_ssl_password_file"),) if pair is not None and key is not None else ()
+    )
     values = {field: scope.inherited(name, None) for field, name in _FIELDS.items()}
     made = TlsClient(
         certificates,

@@ -1,9 +1,9 @@
 """What is doubtful about certificates and keys that work: `lb -t`, a start and a reload warn of it.
 
-    of_certificate   time, strength, chain: whatever the servers are
-    of_names         certificate and `server_name` that have nothing to do with each other
-    of_key_file      a private key that others can read
-    of_protocols     versions that OpenSSL will not speak
+of_certificate   time, strength, chain: whatever the servers are
+of_names         certificate and `server_name` that have nothing to do with each other
+of_key_file      a private key that others can read
+of_protocols     versions that OpenSSL will not speak
 """
 
 from __future__ import annotations

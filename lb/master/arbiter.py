@@ -123,7 +123,14 @@ class Master:
             reload = self.generations.told_by()
         stop = self._dumps_until if self.stopping is not None else None
         own = (self.generations.deadline(), self.heartbeats.deadline(), self.dumps.deadline(), self._status.deadline())
-        deadlines = (*own, self.ticket_keys.deadline(), self._systemd.deadline(), self.certificates.deadline(), reload, stop)
+        deadlines = (
+            *own,
+            self.ticket_keys.deadline(),
+            self._systemd.deadline(),
+            self.certificates.deadline(),
+            reload,
+            stop,
+        )
         return min((at for at in deadlines if at is not None), default=float("inf"))
 
     def _manage(self, now: float) -> None:

@@ -30,7 +30,7 @@ class CertificateFacts:
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """A certificate with its chain, and where its key is. The key itself is beside the model: it must be in no text of it."""
+    """A certificate with its chain, and where its key is. The key is beside the model: in no text of it."""
 
     file: str
     key_file: str

@@ -1,6 +1,7 @@
 """TLS for the harness: a client's socket that speaks it, and the configuration of any test with `ssl` on its listeners.
 
-With --tls the tests of traffic run over TLS (`make over-tls`): what they say of HTTP and of TCP sessions must hold there, too.
+With --tls the tests of traffic run over TLS (`make over-tls`): what they say of HTTP and of TCP
+sessions must hold there, too.
 """
 
 from __future__ import annotations
@@ -26,7 +27,20 @@ def material() -> tuple[str, str]:
     """Files of a certificate and its key, made once in a process."""
     directory = Path(tempfile.mkdtemp(prefix="lb-tls-"))
     certificate, key = directory / "cert.pem", directory / "key.pem"
-    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "30", "-subj", "/CN=localhost"]
+    command = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:P-256",
+        "-nodes",
+        "-days",
+        "30",
+        "-subj",
+        "/CN=localhost",
+    ]
     subprocess.run([*command, "-out", certificate, "-keyout", key], check=True, capture_output=True)
     directory.chmod(0o755)
     return str(certificate), str(key)

@@ -114,7 +114,7 @@ cdef class Compiled:
         """Those that a child which fills it must not close; -1 when nothing has to be filled any more."""
         return self.fd, self.secrets
 
-    def fill(self, config, error_logs, dict keys={}):
+    def fill(self, config, error_logs, dict keys=None):
         """`error_logs` of the main context, the first one at least; `keys`: private keys by their digest.
 
         Raises ValueError for what the engine does not take.
@@ -130,7 +130,7 @@ cdef class Compiled:
         finally:
             self.zones = self.texts = self.servers = self.types = self.log_index = self.log_caches = self.slots = None
         compile_arena_seal(self.conf, self.fd)
-        compile_secrets_write(self.secrets, keys)
+        compile_secrets_write(self.secrets, keys or {})
 
     def step(self, tls=()):
         """After `fill`: a bounded part of what is left to be done. `tls`: Config.tls and Config.tls_up. True: that was all.

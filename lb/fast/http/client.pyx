@@ -372,7 +372,7 @@ cdef void client_show_break(Request* r) noexcept nogil:
 
 
 cdef bint client_takes_rest(Request* r) noexcept nogil:
-    """Bytes of an answer that has broken off wait for a client that may still take them: request_done ends it, or send_timeout."""
+    """Bytes of an answer that has broken off wait for a client that may take them: request_done ends it, or send_timeout."""
     cdef Conn* c = r.client
     if not r.flags & RQ_STARTED or c.flags & CF_FAILED or c.ready & R_ERR or loop.done:
         return False

@@ -11,7 +11,7 @@ suite is one of ours, and the records are sealed and opened here (ssl_record_eng
 transport.pyx  the operations                   bio.pyx      OpenSSL's reads and writes
 own.pyx        the operations on our own records    structs.pxd  Tls, TlsConf, TlsWorker
 record.pxd     the record layer, sealed and opened in place: pure, and all of it     keys.pxd   keys out of secrets, their life
-message.pxd    what may come in records after the handshake: messages, alerts        evp.pxd    the calls of libcrypto that these use
+message.pxd    what else records hold: messages, alerts    evp.pxd      what these call in libcrypto
 tickets.pxd, tickets.pyx        ticket keys in shared memory
 session_cache.pxd, session_cache.pyx   session ids in shared memory
 early.pyx      early data                settings.pyx      ALPN, DH parameters, ssl_conf_command

@@ -25,7 +25,7 @@ cdef void tls_own_drop() noexcept nogil:
 # ---- from the handshake
 
 cdef void tls_keylog(const SSL* ssl, const char* line) noexcept nogil:
-    """LABEL client-random secret, in hexadecimal (the format of NSS): the two secrets of data in TLS 1.3 are kept for tls_own_begin."""
+    """LABEL client-random secret, in hexadecimal (NSS): the two secrets of data in TLS 1.3 are kept for tls_own_begin."""
     cdef Tls* t = <Tls*> SSL_get_ex_data(ssl, 0)
     cdef const char* hex
     cdef bint server = strncmp(line, b"SERVER_TRAFFIC_SECRET_0 ", 24) == 0

@@ -2,15 +2,15 @@
 
     tls_handshake: 0 ... 1 -> tls_recv, tls_peek, tls_send -> tls_shutdown (close_notify) -> tls_close
 
-All plaintext that is given to tls_send is taken as long as nothing sealed waits; sealed bytes that the kernel did not take wait in
-Conn.out and are never sealed again. Splice and sendfile there are none.
+All plaintext that is given to tls_send is taken as long as nothing sealed waits; sealed bytes that the kernel did not take wait
+in Conn.out and are never sealed again. Splice and sendfile there are none.
 
 A client that speaks HTTP on a port of TLS becomes one of plain sockets (`Conn.secure` stays 0): it gets nginx's 400 (497).
 """
 
 cdef enum:
     TLS_SEALED_MOST = 16384 + 512   # a record as it is sent
-    TLS_STEPS = 8               # of handshakes in one turn of the loop: the others wait for the next, clients with a connection do not
+    TLS_STEPS = 8               # of handshakes in one turn of the loop: the others wait for the next, other clients do not
 
 cdef Transport tls
 

@@ -1,8 +1,8 @@
 """Sessions in memory that all workers share: `ssl_session_cache shared:NAME:SIZE`. Sets of 8 KiB, each with its lock.
 
 A set is its entries, one behind the other, oldest first; a new one that finds no room pushes the oldest out. A lock is the
-pid of who holds it, for a few hundred nanoseconds. Who does not get it has no session: a full handshake. That of a worker that was
-killed is taken from it by the master, which forgets the set (tls_cache_release). Times are seconds of CLOCK_MONOTONIC.
+pid of who holds it, for a few hundred nanoseconds. Who does not get it has no session: a full handshake. That of a worker that
+was killed is taken from it by the master, which forgets the set (tls_cache_release). Times are seconds of CLOCK_MONOTONIC.
 """
 
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t

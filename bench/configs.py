@@ -29,6 +29,7 @@ def nginx_http(kind: str, *, upstream: str, location: str = "", http: str = "", 
     if kind == "nginx":
         http = _NGINX_TEMP + http
     if tls:
+        http += " ssl_protocols TLSv1.2 TLSv1.3;"  # nginx 1.22 has no 1.3 by default
         http += f" ssl_certificate @certificate-{tls}@/cert.pem; ssl_certificate_key @certificate-{tls}@/key.pem;"
     return (
         _main(kind, workers)

@@ -51,7 +51,6 @@ cdef class TlsContext:
             SSL_CTX_set_cert_cb(self.ctx, tls_lazy_take, NULL)
         tls_sessions_init(self.ctx, conf)
         tls_settings_init(self.ctx, conf)
-        SSL_CTX_set_keylog_callback(self.ctx, tls_keylog)
         SSL_CTX_set_client_hello_cb(self.ctx, tls_hello, NULL)
         SSL_CTX_set_tlsext_servername_callback(self.ctx, tls_name_taken)
         tls_commands(self.ctx, conf.conf_commands)
@@ -229,6 +228,8 @@ cdef void tls_choose(SSL* ssl, Tls* t) noexcept nogil:
         SSL_set_verify(ssl, SSL_CTX_get_verify_mode(ctx), tls_verify_any)
         SSL_set_verify_depth(ssl, SSL_CTX_get_verify_depth(ctx))
         tls_sessions_choose(ssl, ctx)
+    if t.conf.own:
+        SSL_set_msg_callback(ssl, tls_own_message_seen)
     tls_session_bind(ssl, t)
     if t.conf.groups.n:
         SSL_set1_groups_list(ssl, t.conf.groups.p)

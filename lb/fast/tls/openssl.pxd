@@ -96,6 +96,9 @@ cdef extern from "<openssl/ssl.h>" nogil:
     long SSL_get_verify_result(const SSL* s) noexcept
     int SSL_client_hello_get0_ext(SSL* s, uint32_t type, const uint8_t** p, size_t* n) noexcept
 
+    void SSL_set_msg_callback(SSL* s, void (*cb)(int, int, int, const void*, size_t, SSL*, void*) noexcept nogil) noexcept
+    enum:
+        SSL3_RT_HANDSHAKE, SSL3_MT_FINISHED
     void SSL_CTX_set_keylog_callback(SSL_CTX* ctx, void (*cb)(const SSL*, const char*) noexcept nogil) noexcept
     const SSL_CIPHER* SSL_get_current_cipher(const SSL* s) noexcept
     uint32_t SSL_CIPHER_get_id(const SSL_CIPHER* c) noexcept

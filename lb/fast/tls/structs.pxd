@@ -64,6 +64,7 @@ ctypedef struct Tls:        # Conn.io_state of a connection with TLS
     Str name                # SNI, lower case; p NULL: none
     uint16_t flags          # TlsFlag
     uint8_t nsecret         # bytes of each secret
+    uint8_t secrets         # how many of the two are here
     uint8_t shown           # the client has shown a certificate
     int16_t verified        # of clients: X509_V_*
     int32_t error           # errno of the socket that ended the handshake, or 0

@@ -122,7 +122,9 @@ cdef int tls_handshake(Conn* c) noexcept nogil:
     ERR_clear_error()
     if t.conf.early and not t.flags & TLS_CLIENT:
         return tls_early_handshake(c, t)
+    tls_own_listen(t, True)
     rc = SSL_do_handshake(<SSL*> t.ssl)
+    tls_own_listen(t, False)
     if rc == 1:
         return tls_done(c, t)
     return tls_not_done(c, t, SSL_get_error(<SSL*> t.ssl, rc))

@@ -30,7 +30,7 @@ cdef extern from "<openssl/ssl.h>" nogil:
         BIO_TYPE_SOURCE_SINK, BIO_CTRL_FLUSH
         SSL_SESS_CACHE_NO_AUTO_CLEAR, OPENSSL_NPN_NEGOTIATED
         SSL_READ_EARLY_DATA_ERROR, SSL_READ_EARLY_DATA_SUCCESS, SSL_READ_EARLY_DATA_FINISH
-        SSL_CONF_FLAG_FILE, SSL_CONF_FLAG_SERVER, SSL_CONF_FLAG_CERTIFICATE, SSL_CONF_FLAG_SHOW_ERRORS
+        SSL_CONF_FLAG_FILE, SSL_CONF_FLAG_CLIENT, SSL_CONF_FLAG_SERVER, SSL_CONF_FLAG_CERTIFICATE, SSL_CONF_FLAG_SHOW_ERRORS
         SSL_CONF_TYPE_FILE, SSL_CONF_TYPE_DIR
     ctypedef struct SSL_CONF_CTX:
         pass
@@ -96,6 +96,8 @@ cdef extern from "<openssl/ssl.h>" nogil:
     long SSL_get_verify_result(const SSL* s) noexcept
     int SSL_client_hello_get0_ext(SSL* s, uint32_t type, const uint8_t** p, size_t* n) noexcept
 
+    int SSL_in_init(const SSL* s) noexcept
+    int SSL_CTX_set_alpn_protos(SSL_CTX* ctx, const uint8_t* p, unsigned int n) noexcept
     void SSL_CTX_set_keylog_callback(SSL_CTX* ctx, void (*cb)(const SSL*, const char*) noexcept nogil) noexcept
     const SSL_CIPHER* SSL_get_current_cipher(const SSL* s) noexcept
     uint32_t SSL_CIPHER_get_id(const SSL_CIPHER* c) noexcept

@@ -29,7 +29,7 @@ def proxy_pass(scope: LocationScope, node: Node) -> None:
     scope.values["proxy_pass"] = target
     if "$" in target:
         scope.content = ProxyPass(-1, "", None, url=compile_value(target))
-        if secure or target.startswith("$"):
+        if not target.lower().startswith("http://"):
             scope.reader.tls_proxies.append((scope, node))
         return
     if not secure and target[:7].lower() != "http://":

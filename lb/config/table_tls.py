@@ -38,7 +38,7 @@ def protocols(scope: Scope, node: Node) -> None:
         if word not in _PROTOCOLS:
             raise Refused(f'invalid value "{word}"')
     scope.values[node.name] = tuple(sorted(set(node.args), key=_PROTOCOLS.index))
-    scope.values["ssl_protocols node"] = node
+    scope.values[f"{node.name} node"] = node
 
 
 def text(scope: Scope, node: Node) -> None:

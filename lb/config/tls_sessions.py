@@ -37,14 +37,17 @@ def values(scope: Scope) -> dict[str, Any]:
     params = scope.inherited("ssl_dhparam", None)
     if params is not None:
         found["dh_params"] = _tried(params[1], partial(_dh_params, params[0]))
-    found["conf_commands"] = tuple(
-        _tried(node, partial(_command, scope, name, value))
-        for name, value, node in scope.inherited("ssl_conf_command", [])
-    )
+    found["conf_commands"] = commands(scope, "ssl_conf_command")
     groups = [value for name, value, _ in found["conf_commands"] if name.lower() in _GROUPS]
     if groups:
         found["groups"] = groups[-1]
     return found
+
+
+def commands(scope: Scope, directive: str) -> tuple[tuple[str, str, bytes], ...]:
+    """What OpenSSL's commands of this directive come to. Raises Refused with the place of the one that is wrong."""
+    found = scope.inherited(directive, [])
+    return tuple(_tried(node, partial(_command, scope, name, value)) for name, value, node in found)
 
 
 def _tried(node: Node, make: Callable[[], Any]) -> Any:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from lb.config import tls, tls_keys
+from lb.config import tls, tls_keys, tls_sessions
 from lb.config.errors import Problem, Refused
 from lb.config.scope import Scope, StreamServerScope
+from lb.config.tls_lazy import DATA
 from lb.config.tree import Node
-from lb.model.tls import TlsClient
+from lb.model import Value
+from lb.model.tls import Certificate, TlsClient
 
 if TYPE_CHECKING:
     from lb.config.reader import Reader
@@ -20,6 +22,9 @@ _FIELDS = {  # field of the model -> directive
     "verify": "proxy_ssl_verify",
     "verify_depth": "proxy_ssl_verify_depth",
     "session_reuse": "proxy_ssl_session_reuse",
+    "alpn": "proxy_ssl_alpn",
+    "key_log": "proxy_ssl_key_log",
+    "lazy_cache": "proxy_ssl_certificate_cache",
 }
 
 
@@ -42,32 +47,44 @@ def check(reader: Reader) -> None:
 def _made(scope: Scope) -> TlsClient:
     from lb._fast import tls_certificates, tls_check, tls_crls  # here, because the engine itself imports lb.model
 
-    pair: tuple[str, Node] | None = scope.inherited("proxy_ssl_certificate", None)
-    key: tuple[str, Node] | None = scope.inherited("proxy_ssl_certificate_key", None)
     trusted: tuple[str, Node] | None = scope.inherited("proxy_ssl_trusted_certificate", None)
     crl: tuple[str, Node] | None = scope.inherited("proxy_ssl_crl", None)
-    if pair is not None and key is None:
-        message = f'no "proxy_ssl_certificate_key" is defined for certificate "{pair[0]}"'
-        raise Refused(message, file=pair[1].file, line=pair[1].line)
     if scope.inherited("proxy_ssl_verify", False) and trusted is None:
         raise Refused("no proxy_ssl_trusted_certificate for proxy_ssl_verify")
-    certificates = (
-        (tls.pair(scope, pair, key, "proxy_ssl_password_file"),) if pair is not None and key is not None else ()
-    )
+    certificates, lazy = _pair(scope)
     values = {field: scope.inherited(name, None) for field, name in _FIELDS.items()}
     made = TlsClient(
         certificates,
         trusted=_read(trusted, tls_certificates),
         crls=_read(crl, tls_crls),
+        conf_commands=tls_sessions.commands(scope, "proxy_ssl_conf_command"),
+        lazy=lazy,
         in_stream=isinstance(scope, StreamServerScope),
         **{field: value for field, value in values.items() if value is not None},
     )
+    if made.key_log:
+        scope.reader.log_paths.add(made.key_log)
     if made not in scope.reader.tls_up:
         try:
             tls_check(made, [tls_keys.kept[one.key_digest] for one in certificates])
         except ValueError as error:
             raise Refused(str(error)) from None
     return made
+
+
+def _pair(scope: Scope) -> tuple[tuple[Certificate, ...], tuple[tuple[Value, Value], ...]]:
+    """proxy_ssl_certificate and its key: loaded now, or, with variables, for each handshake."""
+    pair: tuple[str, Node] | None = scope.inherited("proxy_ssl_certificate", None)
+    key: tuple[str, Node] | None = scope.inherited("proxy_ssl_certificate_key", None)
+    if pair is None or not pair[0]:
+        return (), ()
+    if key is None or not key[0]:
+        message = f'no "proxy_ssl_certificate_key" is defined for certificate "{pair[0]}"'
+        raise Refused(message, file=pair[1].file, line=pair[1].line)
+    if not any("$" in text or text.startswith(DATA) for text, _ in (pair, key)):
+        return (tls.pair(scope, pair, key, "proxy_ssl_password_file"),), ()
+    values = (scope.inherited(f"{name} value", ()) for name in ("proxy_ssl_certificate", "proxy_ssl_certificate_key"))
+    return (), (tuple(values),)  # type: ignore[return-value]
 
 
 def _read(file: tuple[str, Node] | None, parse: Callable[[bytes], tuple[bytes, ...]]) -> tuple[bytes, ...]:

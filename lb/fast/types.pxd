@@ -31,6 +31,7 @@ ctypedef struct Settings
 ctypedef struct Location
 ctypedef struct TlsConf
 ctypedef struct TlsSession
+ctypedef struct LogFile
 ctypedef struct Server
 ctypedef struct StreamServer
 ctypedef struct ClientHello

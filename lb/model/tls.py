@@ -122,4 +122,9 @@ class TlsClient:
     trusted: tuple[bytes, ...] = ()  # DER of authorities
     crls: tuple[bytes, ...] = ()  # DER of lists of revoked certificates
     session_reuse: bool = True
+    conf_commands: tuple[tuple[str, str, bytes], ...] = ()  # as TlsServer's
+    alpn: tuple[str, ...] = ()
+    key_log: str = ""  # path
+    lazy: tuple[tuple[Value, Value], ...] = ()  # one or none, in place of `certificates`: files that variables name
+    lazy_cache: tuple[int, int, int] | None = None
     in_stream: bool = False

@@ -64,6 +64,16 @@
     X(tls_failed_name, counter, "lb_tls_failed reason=name", "", "Handshakes with clients that failed.")               \
     X(tls_failed_garbage, counter, "lb_tls_failed reason=garbage", "", "Handshakes with clients that failed.")         \
     X(tls_failed_other, counter, "lb_tls_failed reason=other", "", "Handshakes with clients that failed.")             \
+    X(up_tls_handshakes, counter, "lb_tls_to_servers_handshakes", "", "Handshakes with servers.")                      \
+    X(up_tls_resumed, counter, "lb_tls_to_servers_resumed", "", "Handshakes with servers that resumed a session.")     \
+    X(up_tls_failed_closed, counter, "lb_tls_to_servers_failed reason=closed", "", "Handshakes with servers that failed.") \
+    X(up_tls_failed_timeout, counter, "lb_tls_to_servers_failed reason=timeout", "", "Handshakes with servers that failed.") \
+    X(up_tls_failed_protocol, counter, "lb_tls_to_servers_failed reason=protocol", "", "Handshakes with servers that failed.") \
+    X(up_tls_failed_certificate, counter, "lb_tls_to_servers_failed reason=certificate", "", "Handshakes with servers that failed.") \
+    X(up_tls_failed_verify, counter, "lb_tls_to_servers_failed reason=verify", "", "Handshakes with servers that failed.") \
+    X(up_tls_failed_name, counter, "lb_tls_to_servers_failed reason=name", "", "Handshakes with servers that failed.") \
+    X(up_tls_failed_garbage, counter, "lb_tls_to_servers_failed reason=garbage", "", "Handshakes with servers that failed.") \
+    X(up_tls_failed_other, counter, "lb_tls_to_servers_failed reason=other", "", "Handshakes with servers that failed.") \
     X(glitch_epoll_add, glitch, "", "", "The kernel did not take a socket into epoll: its connection was closed.")     \
     X(glitch_epoll_wait, glitch, "", "", "epoll_wait() failed.")                                                       \
     X(glitch_close, glitch, "", "", "close() of a connection failed: its descriptor was not the worker's any more.")   \
@@ -85,6 +95,10 @@
     X(retries, counter, "retries", "Requests that a server failed and the next one got.")                              \
     X(failures, counter, "failures", "Failed tries that count for max_fails.")                                         \
     X(connects, counter, "connects", "Connections begun.")                                                             \
+    X(tls_handshakes, counter, "tls_handshakes", "TLS handshakes done.")                                               \
+    X(tls_resumed, counter, "tls_resumed", "Of them those that resumed a session.")                                    \
+    X(tls_failed, counter, "tls_failed reason=handshake", "TLS handshakes that failed.")                               \
+    X(tls_failed_verify, counter, "tls_failed reason=verify", "TLS handshakes that failed.")                           \
     U(no_live, counter, "no_live", "Requests for which no server could be chosen.")                                    \
     X(connect_ms, sum, "", "Of connect.")                                                                              \
     X(header_ms, sum, "", "Of header.")                                                                                \
@@ -125,11 +139,11 @@ typedef union {
         LB_SERVER_COUNTERS(LB_FIELD, LB_FIELDS, LB_FIELD)
         uint64_t consul_answer;     /* Unix ms of Consul's last good answer; 0: none yet */
     };
-    uint64_t block[80];
+    uint64_t block[88];
 } ServerStats;
 
 _Static_assert(sizeof(WorkerStats) == 64 * 8, "counters of a worker: make its block a cache line longer");
-_Static_assert(sizeof(ServerStats) == 80 * 8, "counters of a server: make its block a cache line longer");
+_Static_assert(sizeof(ServerStats) == 88 * 8, "counters of a server: make its block a cache line longer");
 
 enum { LB_COUNTERS_N = 0 LB_COUNTERS(LB_ONE), LB_SERVER_COUNTERS_N = 0 LB_SERVER_COUNTERS(LB_ONE, LB_MANY, LB_ONE) };
 

@@ -23,6 +23,8 @@ cdef int compile_tls(Compiled e, config) except -1:
         t.verify = TLS_VERIFY_ON if client.verify else TLS_VERIFY_OFF
         t.buffer = 16384
         t.reuse = client.session_reuse
+        t.key_log = &e.conf.logs[<int> e.log_index[client.key_log]] if client.key_log else NULL
+        compile_tls_pair(e, t, client)
     return 0
 
 
@@ -45,6 +47,18 @@ cdef int compile_tls_clients(Compiled e, TlsConf* t, server, bint early) except 
     t.early = early
     sid = server.session_context()
     memcpy(t.sid, <char*> sid, sizeof(t.sid))
+    return 0
+
+
+cdef int compile_tls_pair(Compiled e, TlsConf* t, client) except -1:
+    """proxy_ssl_certificate with variables."""
+    t.nlazy = len(client.lazy)
+    t.lazy = <TlsLazy*> e.mem(t.nlazy * sizeof(TlsLazy))
+    for i, (file, key) in enumerate(client.lazy):
+        t.lazy[<int> i].file = e.value(file)
+        t.lazy[<int> i].key = e.value(key)
+    if client.lazy_cache is not None:
+        t.lazy_max, t.lazy_inactive, t.lazy_valid = client.lazy_cache
     return 0
 
 

@@ -108,6 +108,8 @@ ctypedef struct Request:    # one exchange of a client with an upstream; lies at
     StreamServer* stream    # tcp
     Upstream* ups
     const TlsConf* up_tls   # of TLS to its servers; NULL: none
+    Str up_name             # the name that they are asked for, and that their certificate must have
+    Str up_pair             # proxy_ssl_certificate and its key, where variables name them: FILE NUL KEY NUL
     Peer* peer              # chosen server; its `active` counts us
     Buf* mem                # this request's memory: blocks, newest first
     char* head              # copy of the client's head

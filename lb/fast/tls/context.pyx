@@ -33,10 +33,11 @@ cdef class TlsContext:
         tls_context_basics(self.ctx, conf)
         for certificate, key in zip(conf.certificates, keys):
             tls_context_pair(self.ctx, certificate, key)
-        if keys or (server and conf.lazy):  # a core of this process, and of all that it forks, would have them in it
+        if keys or conf.lazy:  # a core of this process, and of all that it forks, would have them in it
             prctl(PR_SET_DUMPABLE, 0)
         if not server:
             tls_context_client(self.ctx, conf)
+            tls_commands(self.ctx, conf.conf_commands)
             return
         if conf.prefer_server_ciphers:
             SSL_CTX_set_options(self.ctx, SSL_OP_CIPHER_SERVER_PREFERENCE)
@@ -118,7 +119,13 @@ cdef int tls_context_pair(SSL_CTX* ctx, certificate, bytes key) except -1:
 
 
 cdef int tls_context_client(SSL_CTX* ctx, conf) except -1:
-    """To servers: whom we trust, and that sessions come to tls_session_came."""
+    """To servers: whom we trust, what we speak, and that sessions come to tls_session_came. They may renegotiate, as with nginx."""
+    cdef bytes alpn = b"".join(bytes([len(one)]) + one for one in map(os.fsencode, conf.alpn))
+    SSL_CTX_clear_options(ctx, SSL_OP_NO_RENEGOTIATION)
+    if alpn and SSL_CTX_set_alpn_protos(ctx, <const uint8_t*> <char*> alpn, <unsigned int> len(alpn)) != 0:
+        raise ValueError("SSL_CTX_set_alpn_protos() failed")
+    if conf.key_log:
+        SSL_CTX_set_keylog_callback(ctx, tls_up_keylog)
     if conf.trusted or conf.crls:
         tls_context_trust(ctx, conf.trusted, conf.crls)
     SSL_CTX_set_verify_depth(ctx, conf.verify_depth)

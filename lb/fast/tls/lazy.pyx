@@ -70,12 +70,14 @@ cdef void tls_lazy_request(Request* r, Tls* t) noexcept nogil:
 
 
 cdef bint tls_lazy_one(SSL* ssl, Tls* t, Request* r, TlsLazy* lazy) noexcept nogil:
+    return tls_lazy_put(ssl, t, tls_lazy_text(t, r, &lazy.file), tls_lazy_text(t, r, &lazy.key))
+
+
+cdef bint tls_lazy_put(SSL* ssl, Tls* t, Str file, Str key) noexcept nogil:
+    """Out of the cache, or of the files. False: the log has said why not."""
     cdef char names[2 * TLS_LAZY_NAME]
-    cdef Str file, key
     cdef TlsPair* pair
     cdef bint kept = False, good
-    file = tls_lazy_text(t, r, &lazy.file)
-    key = tls_lazy_text(t, r, &lazy.key)
     if file.n + key.n + 2 <= sizeof(names) and not tls_lazy_is_data(file) and not tls_lazy_is_data(key):
         memcpy(names, file.p, file.n + 1)
         memcpy(names + file.n + 1, key.p, key.n + 1)
@@ -131,9 +133,13 @@ cdef bint tls_lazy_complain(Tls* t, const char* what, Str name, const char* call
         out_text(&o, b" failed (SSL: ")
         out_text(&o, said)
         out_text(&o, b")")
+    ERR_clear_error()
+    if t.flags & TLS_CLIENT:
+        o.p[0] = 0
+        log_request(LOG_ERR, t.conn.req, text, 0, b"")
+        return False
     out_text(&o, b" while SSL handshaking")
     o.p[0] = 0
-    ERR_clear_error()
     log_client(LOG_ERR, t.conn, text)
     return False
 

@@ -30,7 +30,7 @@ cdef extern from "<openssl/ssl.h>" nogil:
         BIO_TYPE_SOURCE_SINK, BIO_CTRL_FLUSH
         SSL_SESS_CACHE_NO_AUTO_CLEAR, OPENSSL_NPN_NEGOTIATED
         SSL_READ_EARLY_DATA_ERROR, SSL_READ_EARLY_DATA_SUCCESS, SSL_READ_EARLY_DATA_FINISH
-        SSL_CONF_FLAG_FILE, SSL_CONF_FLAG_SERVER, SSL_CONF_FLAG_CERTIFICATE, SSL_CONF_FLAG_SHOW_ERRORS
+        SSL_CONF_FLAG_FILE, SSL_CONF_FLAG_CLIENT, SSL_CONF_FLAG_SERVER, SSL_CONF_FLAG_CERTIFICATE, SSL_CONF_FLAG_SHOW_ERRORS
         SSL_CONF_TYPE_FILE, SSL_CONF_TYPE_DIR
     ctypedef struct SSL_CONF_CTX:
         pass
@@ -97,6 +97,8 @@ cdef extern from "<openssl/ssl.h>" nogil:
     int SSL_client_hello_get0_ext(SSL* s, uint32_t type, const uint8_t** p, size_t* n) noexcept
 
     void SSL_set_msg_callback(SSL* s, void (*cb)(int, int, int, const void*, size_t, SSL*, void*) noexcept nogil) noexcept
+    int SSL_in_init(const SSL* s) noexcept
+    int SSL_CTX_set_alpn_protos(SSL_CTX* ctx, const uint8_t* p, unsigned int n) noexcept
     enum:
         SSL3_RT_HANDSHAKE, SSL3_MT_FINISHED
     void SSL_CTX_set_keylog_callback(SSL_CTX* ctx, void (*cb)(const SSL*, const char*) noexcept nogil) noexcept

@@ -54,7 +54,8 @@ cdef int tls_commands(SSL_CTX* ctx, commands) except -1:
     c = SSL_CONF_CTX_new()
     if c == NULL:
         raise MemoryError()
-    SSL_CONF_CTX_set_flags(c, SSL_CONF_FLAG_FILE | SSL_CONF_FLAG_SERVER | SSL_CONF_FLAG_CERTIFICATE | SSL_CONF_FLAG_SHOW_ERRORS)
+    SSL_CONF_CTX_set_flags(c, SSL_CONF_FLAG_FILE | SSL_CONF_FLAG_SERVER | SSL_CONF_FLAG_CLIENT | SSL_CONF_FLAG_CERTIFICATE
+                           | SSL_CONF_FLAG_SHOW_ERRORS)
     SSL_CONF_CTX_set_ssl_ctx(c, ctx)
     try:
         for name, value, *_ in commands:

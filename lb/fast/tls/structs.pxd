@@ -24,6 +24,7 @@ ctypedef struct TlsConf:    # what a server says of TLS to its clients, or a loc
     uint32_t buffer         # ssl_buffer_size: most plaintext of a record
     int64_t handshake_timeout
     uint8_t reuse           # to servers: proxy_ssl_session_reuse
+    LogFile* key_log        # to servers: proxy_ssl_key_log, or NULL
     Str groups              # ssl_ecdh_curve; n 0: OpenSSL's
     uint64_t uses           # clients: $ssl_ variables of the whole configuration (var_tls_bit)
     TlsLazy* lazy           # in place of certificates in `ctx`
@@ -48,6 +49,7 @@ cdef enum TlsFlag:          # Tls.flags
     TLS_REFUSED = 128       # our own records: one was bad
     TLS_EARLY = 256         # early data was read, the handshake is not done
     TLS_EARLY_OVER = 512    # no more early data will come
+    TLS_WAITS = 1024        # to servers: a write waits for the server's part of a renegotiation
 
 ctypedef struct TlsInfo:    # what variables tell of a client's TLS, as text (tls/info.pyx); what is not used has n 0
     int64_t until           # Unix seconds: the end of its certificate's validity; 0: none
@@ -61,7 +63,8 @@ ctypedef struct Tls:        # Conn.io_state of a connection with TLS
     Buf* part               # ciphertext that has come and was not used yet
     Buf* plain              # our own records: what a reader had no room for
     TlsRecord record        # our own records; before, secrets of the handshake
-    Str name                # SNI, lower case; p NULL: none
+    Str name                # SNI, lower case; p NULL: none. To servers: the name that they are asked for
+    Str pair                # to servers: the files of a certificate that variables name (Request.up_pair)
     uint16_t flags          # TlsFlag
     uint8_t nsecret         # bytes of each secret
     uint8_t secrets         # how many of the two are here
@@ -77,6 +80,7 @@ ctypedef struct TlsSession: # of a server, for its next connection (Peer.session
     const TlsConf* conf
     void* session           # SSL_SESSION
     Str name                # that the server was asked for
+    Str pair                # that it was shown
 
 ctypedef struct TlsWorker:  # buffers that all connections of a worker share, during one operation
     Conn* conn              # whose bytes are in them

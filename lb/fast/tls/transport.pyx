@@ -75,6 +75,7 @@ cdef void tls_free(Conn* c) noexcept nogil:
     if t.plain != NULL:
         tls_buf_free(t.plain)
     free(t.name.p)
+    free(t.pair.p)
     free(t.info)
     free(t)
 
@@ -257,6 +258,10 @@ cdef ssize_t tls_taken(Conn* c, Tls* t, size_t had, bint peek, int e) noexcept n
     elif more or peek and had:
         t.flags |= TLS_MORE
         c.ready |= R_READ
+    if t.flags & TLS_WAITS and not SSL_in_init(<SSL*> t.ssl):
+        t.flags &= ~TLS_WAITS
+        c.ready |= R_WRITE
+        loop_post(c)
     if not tls_leave(c, t):
         c.flags |= CF_FAILED
     if had:
@@ -300,6 +305,10 @@ cdef ssize_t tls_send(Conn* c, const char* p, size_t n) noexcept nogil:
             break
         ERR_clear_error()
         if not tls_write(t, p + gone, some):
+            if t.flags & TLS_CLIENT and SSL_get_error(<SSL*> t.ssl, -1) == SSL_ERROR_WANT_READ:
+                t.flags |= TLS_WAITS        # it renegotiates: the server's part comes first
+                c.ready &= ~R_WRITE
+                break
             t.why = ERR_peek_error()
             t.flags |= TLS_QUIET
             c.flags |= CF_FAILED

@@ -143,7 +143,7 @@ cdef void peer_remove(Peer* p) noexcept nogil:
 
 
 cdef void peer_free(Peer* p) noexcept nogil:
-    tls_sessions_drop(p)
+    tls_sessions_drop(p, 0)
     free(p.sa)
     free(p.name.p)
     free(p)

@@ -114,7 +114,6 @@ cdef void up_connected(Conn* u) noexcept nogil:
     cdef Request* r = u.req
     cdef int rc
     if r.up_tls != NULL and u.state == S_CONNECT and not up_secure(u, r):
-        up_failed(r, WHY_CONNECT)
         return
     if u.io.handshake != NULL:
         conn_state(u, S_HANDSHAKE)
@@ -123,11 +122,13 @@ cdef void up_connected(Conn* u) noexcept nogil:
             return
         if rc < 0:
             if u.io == &tls:
-                tls_log_upstream(r, u)
+                tls_up_failed(r, u)
             else:
                 log_try(r, b"peer closed connection in handshake", u.io.error(u), b"while handshaking with upstream")
             up_failed(r, WHY_CONNECT)
             return
+    if u.io == &tls:
+        tls_up_done(u)
     timer_clear(&u.timer)
     if debug_on(u):
         debug_number(u, b"connected, ms:", loop.now - r.up_start)
@@ -138,16 +139,21 @@ cdef void up_connected(Conn* u) noexcept nogil:
 
 
 cdef bint up_secure(Conn* u, Request* r) noexcept nogil:
-    """TLS begins; before it, as in nginx, the PROXY header. False: the connection failed, or memory is out."""
+    """TLS begins; before it, as in nginx, the PROXY header. False: the try is over, another may be under way."""
     cdef Buf* b
     if r.flags & RQ_TCP and r.stream.send_proxy_protocol:
         if not proxy_protocol_send(r):
+            up_failed(r, WHY_CONNECT)
             return False
         b = u.out
         while b != NULL:                # what waits of it goes out as it is
             b.sealed = 1
             b = b.next
-    return tls_connect(u, r)
+    if tls_connect(u, r):
+        return True
+    up_release(r, False)                # our want, not the server's fault
+    up_final(r, 500)
+    return False
 
 
 cdef void up_ready(Request* r) noexcept nogil:
@@ -193,6 +199,8 @@ cdef void up_timeout(Conn* u) noexcept nogil:
     if u.state == S_CONNECT:
         log_try(r, b"upstream timed out", ETIMEDOUT, b"while connecting to upstream")
     elif u.state == S_HANDSHAKE:
+        if u.io == &tls:
+            tls_up_count(u, LB_TLS_TIMEOUT)
         log_try(r, b"upstream timed out", ETIMEDOUT, b"while SSL handshaking to upstream" if u.io == &tls
                 else b"while handshaking with upstream")
     elif u.out != NULL or r.client.pipe != NULL:
@@ -293,6 +301,8 @@ cdef void up_tries_begin(Request* r) noexcept nogil:
     r.left = <uint16_t> most
     r.up_first = loop.now
     up_local_begin(r)
+    if r.up_tls != NULL:
+        tls_up_begin(r)
 
 
 cdef void up_failed(Request* r, int why) noexcept nogil:

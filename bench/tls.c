@@ -61,7 +61,11 @@ static SSL *open_one(SSL_SESSION *session) {
     SSL *ssl = SSL_new(ctx);
     SSL_set_tlsext_host_name(ssl, "localhost");
     SSL_set_fd(ssl, fd);
-    if (session) SSL_set_session(ssl, session);
+    if (session) { /* a copy: OpenSSL offers one session once */
+        SSL_SESSION *copy = SSL_SESSION_dup(session);
+        SSL_set_session(ssl, copy);
+        SSL_SESSION_free(copy);
+    }
     if (SSL_connect(ssl) != 1) { errors++; close(fd); SSL_free(ssl); return NULL; }
     reused += SSL_session_reused(ssl);
     return ssl;

@@ -56,7 +56,7 @@ def flood(proxy: Proxy, _: Contestant, stand: Stand) -> Result:
     other = subprocess.Popen(command, stdout=subprocess.DEVNULL, preexec_fn=pin(LOAD_CORE))
     try:
         time.sleep(0.3)
-        seen: Load = stand.tls(proxy, "requests", "--rate=2000", "--connections=16")
+        seen: Load = stand.tls(proxy, "requests", "--rate=500", "--connections=16")
     finally:
         other.terminate()
         other.wait()
@@ -126,7 +126,7 @@ SCENARIOS = (
     ),
     _scenario(
         "tls_flood",
-        f"p99 of keep-alive clients (2,000 requests a second, open loop) while {FLOOD} full handshakes a second arrive",
+        f"p99 of keep-alive clients (500 requests a second, open loop) while {FLOOD} full handshakes a second arrive",
         flood,
         unit="p99 us",
         tool="bench/tls.c",

@@ -307,7 +307,7 @@ def connections(process: psutil.Process, ignore_ports: frozenset[int] = frozense
     """TCP connections of a process that are not listeners: "local -> remote STATE"."""
     found = []
     for item in process.net_connections(kind="tcp"):
-        if item.status == psutil.CONN_LISTEN or (item.raddr and item.raddr.port in ignore_ports):
+        if item.status == psutil.CONN_LISTEN or (item.raddr and {item.raddr.port, item.laddr.port} & ignore_ports):
             continue
         found.append(f"{item.laddr} -> {item.raddr} {item.status}")
     return found

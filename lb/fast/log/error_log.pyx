@@ -186,6 +186,8 @@ cdef void log_body_large(Request* r, uint64_t before, uint64_t n) noexcept nogil
 
 cdef const char* error_try_phase(Request* r) noexcept nogil:
     """What the request does with its server."""
+    if r.up != NULL and r.up.state == S_HANDSHAKE and r.up.io == &tls:
+        return b"while SSL handshaking to upstream"
     if r.up == NULL or r.up.state == S_CONNECT or r.up.state == S_HANDSHAKE or r.flags & RQ_TCP:
         return b"while connecting to upstream"
     return b"while reading upstream" if r.phase >= PH_READING_BODY else b"while reading response header from upstream"

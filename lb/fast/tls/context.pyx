@@ -128,6 +128,7 @@ cdef int tls_context_client(SSL_CTX* ctx, conf) except -1:
         SSL_CTX_set_keylog_callback(ctx, tls_up_keylog)
     if conf.trusted or conf.crls:
         tls_context_trust(ctx, conf.trusted, conf.crls)
+    SSL_CTX_set_verify(ctx, SSL_VERIFY_NONE, tls_verify_any)        # it looks at the whole chain, as in nginx
     SSL_CTX_set_verify_depth(ctx, conf.verify_depth)
     if conf.session_reuse:
         SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL)

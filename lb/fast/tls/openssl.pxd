@@ -114,6 +114,7 @@ cdef extern from "<openssl/ssl.h>" nogil:
 
     long SSL_set_tlsext_host_name(SSL* s, const char* name) noexcept
     int SSL_set_session(SSL* s, SSL_SESSION* session) noexcept
+    SSL_SESSION* SSL_SESSION_dup(const SSL_SESSION* s) noexcept
     void SSL_SESSION_free(SSL_SESSION* s) noexcept
     void SSL_CTX_sess_set_new_cb(SSL_CTX* ctx, int (*cb)(SSL*, SSL_SESSION*) noexcept nogil) noexcept
     X509* SSL_get_peer_certificate(const SSL* s) noexcept

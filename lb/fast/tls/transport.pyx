@@ -10,7 +10,7 @@ A client that speaks HTTP on a port of TLS becomes one of plain sockets (`Conn.s
 
 cdef enum:
     TLS_SEALED_MOST = 16384 + 512   # a record as it is sent
-    TLS_STEPS = 8               # of handshakes in one turn of the loop: the others wait for the next, other clients do not
+    TLS_STEPS = 2               # of handshakes in one turn of the loop: the others wait for the next, other clients do not
 
 cdef Transport tls
 

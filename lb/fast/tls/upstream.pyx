@@ -275,10 +275,12 @@ cdef TlsSession* tls_session_find(Peer* p, Tls* t) noexcept nogil:
 
 
 cdef void tls_session_use(Conn* u, Tls* t) noexcept nogil:
-    """As nginx, one of TLS 1.3 may be used more than once."""
+    """As nginx, one of TLS 1.3 may be used more than once: a copy of it, since OpenSSL offers an object once."""
     cdef TlsSession* k = tls_session_find(u.peer, t) if t.conf.reuse else NULL
-    if k != NULL:
-        SSL_set_session(<SSL*> t.ssl, <SSL_SESSION*> k.session)
+    cdef SSL_SESSION* copy = SSL_SESSION_dup(<SSL_SESSION*> k.session) if k != NULL else NULL
+    if copy != NULL:
+        SSL_set_session(<SSL*> t.ssl, copy)
+        SSL_SESSION_free(copy)
 
 
 cdef void tls_session_drop(Peer* p, Tls* t) noexcept nogil:

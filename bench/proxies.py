@@ -64,8 +64,10 @@ def pin(core: int) -> Callable[[], None]:
 
 
 def binary(kind: str) -> str | None:
-    """The program of a kind: NGINX= and HAPROXY= name others than .cache/rivals or PATH has, OTHER= another lb. None: not
-    installed."""
+    """The program of a kind: NGINX= and HAPROXY= name others than .cache/rivals or PATH has, OTHER= another lb.
+
+    None: not installed.
+    """
     if kind == "lb":
         own = os.environ.get("LB") or str(Path(sys.executable).with_name("lb"))
         return own if Path(own).exists() else None
@@ -126,7 +128,13 @@ class Proxy:
         with (self.directory / "output.log").open("ab") as log:
             environment = {name: value for name, value in os.environ.items() if name != "NGINX"}  # sockets, to nginx
             self.process = subprocess.Popen(
-                self.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, preexec_fn=before, cwd=self.directory, env=environment
+                self.command(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                preexec_fn=before,
+                env=environment,
+                cwd=self.directory,
             )
         try:
             wait_for(self._is_up, f"{self.label} to listen on {self.port}")

@@ -15,7 +15,7 @@ from tests.harness.wait import wait_for
 from tests.lone_engine import LoneEngine, in_child
 
 PLACES = 4  # for servers
-ONE = 640  # bytes of one
+ONE = 704  # bytes of one
 CONF = """
 error_log stderr;
 events {{ }}

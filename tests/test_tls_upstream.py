@@ -6,9 +6,11 @@ import hashlib
 import os
 import re
 import ssl
+from collections.abc import Iterator
 
 import pytest
 
+from tests.harness.browser import Browser, find
 from tests.harness.nginx import BINARY, Nginx
 from tests.harness.tls_socket import material
 from tests.harness.wait import wait_for
@@ -26,7 +28,8 @@ NOT_KEPT = "upstream u { server 127.0.0.1:@up@; keepalive 0; } "
 def test_https_with_its_port_and_host(run_lb, tls_server, connect):
     server = tls_server()
     lb = run_lb(
-        HEAD + """proxy_set_header X-Where "$proxy_host $proxy_port"; server { listen 127.0.0.1:@http@;
+        HEAD
+        + """proxy_set_header X-Where "$proxy_host $proxy_port"; server { listen 127.0.0.1:@http@;
             location / { proxy_pass https://127.0.0.1:@up@; } location /u { proxy_pass https://u; } }
             upstream u { server 127.0.0.1:@up@; } }""",
         up=server.port,
@@ -51,7 +54,7 @@ def test_https_that_variables_make(run_lb, tls_server, connect, target):
     assert client.request(target=f"/?to={begin}127.0.0.1:{server.port}").status == 200
     assert client.request(target=f"/?to={begin}u").status == 200
     assert client.request(target=f"/?to={begin}127.0.0.1").status == 502  # its port is 443
-    wait_for(lambda: re.search(r"502 127.0.0.1:443 502", (lb.directory / "access.log").read_text()))
+    wait_for(lambda: "502 127.0.0.1:443 502" in (lb.directory / "access.log").read_text())
 
 
 @pytest.mark.parametrize("version", ["1.2", "1.3"])
@@ -106,7 +109,10 @@ def test_a_server_that_renegotiates(run_lb, s_server, connect):
 def test_sessions(run_lb, tls_server, connect, version):
     server = tls_server(version=version)
     lb = run_lb(
-        MAIN + HEAD + NOT_KEPT + """server { listen 127.0.0.1:@http@; location / { proxy_pass https://u; }
+        MAIN
+        + HEAD
+        + NOT_KEPT
+        + """server { listen 127.0.0.1:@http@; location / { proxy_pass https://u; }
                  location /off { proxy_pass https://u; proxy_ssl_session_reuse off; } } }""",
         up=server.port,
     )
@@ -119,15 +125,17 @@ def test_sessions(run_lb, tls_server, connect, version):
     assert server.reused[3:] == [False, False]
     wait_for(lambda: (counters(lb)["up_tls_handshakes"], counters(lb)["up_tls_resumed"]) == (5, 2))
     text = lb.client("status").request(target="/metrics").body.decode()
-    assert re.search(r'^lb_server_tls_handshakes_total\{.*\} 5$', text, re.M), text
-    assert re.search(r'^lb_upstream_tls_resumed_total\{.*\} 2$', text, re.M), text
+    assert re.search(r"^lb_server_tls_handshakes_total\{.*\} 5$", text, re.M), text
+    assert re.search(r"^lb_upstream_tls_resumed_total\{.*\} 2$", text, re.M), text
 
 
 def test_sessions_of_more_names_than_are_kept(run_lb, tls_server, connect):
     """The one that was used last stays."""
     server = tls_server()
     lb = run_lb(
-        HEAD + NOT_KEPT + """proxy_ssl_server_name on; server { listen 127.0.0.1:@http@;
+        HEAD
+        + NOT_KEPT
+        + """proxy_ssl_server_name on; server { listen 127.0.0.1:@http@;
             location / { proxy_pass https://u; proxy_ssl_name $arg_n.test; } } }""",
         up=server.port,
     )
@@ -141,7 +149,9 @@ def test_sessions_of_more_names_than_are_kept(run_lb, tls_server, connect):
 def test_names(run_lb, tls_server, connect):
     server = tls_server()
     lb = run_lb(
-        HEAD + KEPT + """proxy_ssl_server_name on;
+        HEAD
+        + KEPT
+        + """proxy_ssl_server_name on;
         server { listen 127.0.0.1:@http@; location / { proxy_pass https://u; }
             location /name { proxy_pass https://u; proxy_ssl_name $arg_n:8443; } } }""",
         up=server.port,
@@ -155,6 +165,7 @@ def test_names(run_lb, tls_server, connect):
 
 def test_plain_and_tls_of_one_upstream_keep_apart(run_lb, tls_server, connect):
     """A server that looks at the first byte: a plain request is answered in plain."""
+
     def plain_or_tls(connection):  # type: ignore[no-untyped-def]
         if connection.recv(1, 2) == b"G":  # MSG_PEEK
             while connection.recv(65536):
@@ -163,7 +174,8 @@ def test_plain_and_tls_of_one_upstream_keep_apart(run_lb, tls_server, connect):
 
     server = tls_server(raw=plain_or_tls)
     lb = run_lb(
-        HEAD + """ upstream u { server 127.0.0.1:@up@; keepalive 4; }
+        HEAD
+        + """ upstream u { server 127.0.0.1:@up@; keepalive 4; }
         server { listen 127.0.0.1:@http@; location / { proxy_pass $arg_s://u; }
             location /tls { proxy_pass https://u; } location /plain { proxy_pass http://u; } } }""",
         up=server.port,
@@ -213,6 +225,33 @@ def test_stream_half_close_both_ways(run_lb, connect):
     assert client.recv_to_end() == b"whole"
 
 
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory) -> Iterator[Browser]:
+    program = find()
+    if program is None:
+        pytest.skip("no Chromium here")
+    made = Browser(program, tmp_path_factory.mktemp("chromium"))
+    yield made
+    made.close()
+
+
+def test_the_page(run_lb, tls_server, connect, browser):
+    server = tls_server()
+    lb = run_lb(
+        MAIN + HEAD + NOT_KEPT + """server { listen 127.0.0.1:@http@; location / { proxy_pass https://u; }
+            location /bad { proxy_pass https://u; proxy_ssl_verify on; proxy_ssl_trusted_certificate @ca@; } } }""",
+        up=server.port,
+        **authority().values(),
+    )
+    for target in ("/", "/", "/bad"):
+        connect(lb.port("http")).request(target=target)
+    tab = browser.tab()
+    tab.go(f"http://127.0.0.1:{lb.port('status')}/")
+    tab.wait_text("With servers: 2 handshakes, resumed 50 %; failed: 1 verify", "#handshakes-servers")
+    assert tab.complaints == []
+    tab.close()
+
+
 # ---- certificates of our own
 
 
@@ -229,7 +268,8 @@ def test_a_client_certificate(run_lb, connect, tls_server):
     authority().run("pkey -in client.key -aes128 -passout pass:secret -out locked.key")
     (authority().directory / "passwords").write_text("other\nsecret\n")
     lb = run_lb(
-        HEAD + """ proxy_ssl_certificate @d@/client.pem; proxy_ssl_certificate_key @d@/client.key;
+        HEAD
+        + """ proxy_ssl_certificate @d@/client.pem; proxy_ssl_certificate_key @d@/client.key;
         server { listen 127.0.0.1:@http@; location / { proxy_pass https://127.0.0.1:@up@; }
             location /none { proxy_pass https://127.0.0.1:@up@; proxy_ssl_certificate ""; }
             location /locked { proxy_pass https://127.0.0.1:@up@; proxy_ssl_certificate_key @d@/locked.key;
@@ -247,7 +287,9 @@ def test_a_client_certificate_that_variables_name(run_lb, connect, tls_server, c
     """Connections and sessions made with one certificate serve no request that has another, or none."""
     server = shows(tls_server())
     lb = run_lb(
-        HEAD + KEPT + f"""proxy_ssl_certificate_cache {cache}; server {{ listen 127.0.0.1:@http@;
+        HEAD
+        + KEPT
+        + f"""proxy_ssl_certificate_cache {cache}; server {{ listen 127.0.0.1:@http@;
             location / {{ proxy_pass https://u; proxy_ssl_certificate $cert; proxy_ssl_certificate_key $key; }} }}
             map $arg_who $cert {{ default @d@/$arg_who.pem; "" ""; }}
             map $arg_who $key {{ default @d@/$arg_who.key; "" ""; }} }}""",
@@ -259,7 +301,9 @@ def test_a_client_certificate_that_variables_name(run_lb, connect, tls_server, c
         assert client.request(target=f"/?who={who}").status == 200
     assert server.subjects == ["client one", "gone", ""]
     assert client.request(target="/?who=nobody").status == 500
-    lb.wait_log(r'\[error\] .*cannot load certificate "\S+/nobody.pem": open\(\) failed \(2: No such file or directory\), client: ')
+    lb.wait_log(
+        r'\[error\] .*cannot load certificate "\S+/nobody.pem": open\(\) failed \(2: No such file or directory\), cl'
+    )
     assert connect(lb.port("http")).request(target="/?who=client").status == 200
 
 
@@ -269,7 +313,8 @@ def test_a_client_certificate_that_variables_name(run_lb, connect, tls_server, c
 def test_versions_ciphers_commands(run_lb, connect, s_server):
     server = s_server("-www")
     lb = run_lb(
-        HEAD + """ server { listen 127.0.0.1:@http@; proxy_pass_request_headers off;
+        HEAD
+        + """ server { listen 127.0.0.1:@http@; proxy_pass_request_headers off;
             location / { proxy_pass https://127.0.0.1:@up@; }
             location /old { proxy_pass https://127.0.0.1:@up@; proxy_ssl_protocols TLSv1.2;
                 proxy_ssl_ciphers ECDHE-ECDSA-CHACHA20-POLY1305; }
@@ -288,7 +333,8 @@ def test_versions_ciphers_commands(run_lb, connect, s_server):
 def test_key_log(run_lb, connect, tls_server):
     server = tls_server()
     lb = run_lb(
-        HEAD + """ server { listen 127.0.0.1:@http@;
+        HEAD
+        + """ server { listen 127.0.0.1:@http@;
             location / { proxy_pass https://127.0.0.1:@up@; proxy_ssl_key_log keys.log; } } }""",
         up=server.port,
     )
@@ -303,7 +349,7 @@ def test_alpn(run_lb, connect, tls_server):
     server = tls_server(serve=lambda one, tls: (chosen.append(tls.selected_alpn_protocol()), tls.sendall(b"x"))[1])
     server.context.set_alpn_protocols(["b"])
     lb = run_lb(
-        """stream { proxy_ssl on; proxy_ssl_alpn a b; server { listen 127.0.0.1:@tcp@; proxy_pass 127.0.0.1:@up@; } }""",
+        "stream { proxy_ssl on; proxy_ssl_alpn a b; server { listen 127.0.0.1:@tcp@; proxy_pass 127.0.0.1:@up@; } }",
         up=server.port,
     )
     assert connect(lb.port("tcp")).recv_exactly(1) == b"x"
@@ -315,7 +361,8 @@ def test_alpn(run_lb, connect, tls_server):
 TWICE = (
     MAIN
     + HEAD
-    + """ client_max_body_size 0; ssl_certificate @cert@; ssl_certificate_key @key@; upstream u { server 127.0.0.1:@tls@; keepalive 4; }
+    + """ client_max_body_size 0; ssl_certificate @cert@; ssl_certificate_key @key@;
+    upstream u { server 127.0.0.1:@tls@; keepalive 4; }
     server { listen 127.0.0.1:@http@; location / { proxy_pass https://u; @more@ }
         location /direct { proxy_pass https://u; proxy_request_buffering off; proxy_buffering off; } }
     server { listen 127.0.0.1:@tls@ ssl; location / { proxy_pass http://127.0.0.1:@up@; proxy_request_buffering off;
@@ -406,9 +453,7 @@ def test_nginx_as_the_server(world, run_lb, connect, tmp_path, protocol):
     )
     try:
         world.own_remotes.add(port)
-        lb = run_lb(
-            HEAD + KEPT + "server { listen 127.0.0.1:@http@; location / { proxy_pass https://u; } } }", up=port
-        )
+        lb = run_lb(HEAD + KEPT + "server { listen 127.0.0.1:@http@; location / { proxy_pass https://u; } } }", up=port)
         client = connect(lb.port("http"))
         seen = [client.request().body.split()[:2] for _ in range(12)]
         assert [int(number) for _, number in seen] == [1, 2, 3, 4, 5, 1, 2, 3, 4, 5, 1, 2]

@@ -22,7 +22,7 @@ from tests.tls_servers import tls_server as tls_server
 MAIN = "status_listen 127.0.0.1:@status@;\n"
 HEAD = "http { log_format up '$status $upstream_addr $upstream_status'; access_log access.log up; "
 ONE = HEAD + "server { listen 127.0.0.1:@http@; location / { proxy_pass https://127.0.0.1:@up@; @more@ } } }"
-TO = " while SSL handshaking to upstream, client: 127.0.0.1, server: .*upstream: \"https://127.0.0.1:"
+TO = ' while SSL handshaking to upstream, client: 127.0.0.1, server: .*upstream: "https://127.0.0.1:'
 
 
 def failed(lb, reason: str, count: int = 1) -> None:  # type: ignore[no-untyped-def]
@@ -38,7 +38,8 @@ def failed(lb, reason: str, count: int = 1) -> None:  # type: ignore[no-untyped-
 @pytest.fixture(scope="module")
 def expired() -> str:
     authority().run(
-        "ca -config ca.cnf -batch -notext -startdate 20200101000000Z -enddate 20200201000000Z -in server.csr -out old.pem"
+        "ca -config ca.cnf -batch -notext -startdate 20200101000000Z -enddate 20200201000000Z "
+        "-in server.csr -out old.pem"
     )
     return "old"
 
@@ -48,7 +49,9 @@ def named() -> str:
     """For an address and a name, both by subjectAltName."""
     directory = authority().directory
     (directory / "san.cnf").write_text("subjectAltName=DNS:*.a.test,IP:127.0.0.1,IP:::1\n")
-    authority().run("x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 5 -extfile san.cnf -out named.pem")
+    authority().run(
+        "x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 5 -extfile san.cnf -out named.pem"
+    )
     return "named"
 
 
@@ -124,7 +127,12 @@ def test_a_renewed_certificate_is_seen(run_lb, tls_server, connect, expired, nam
 @pytest.mark.skipif(BINARY is None, reason="no nginx")
 def test_the_same_words_as_nginx(run_lb, tls_server, connect, tmp_path, expired):
     """Of every certificate and depth here: lb accepts what nginx accepts, and says what it says."""
-    servers = [server_of(tls_server, expired), server_of(tls_server, "gone", "gone"), tls_server(), server_of(tls_server, "server")]
+    servers = [
+        server_of(tls_server, expired),
+        server_of(tls_server, "gone", "gone"),
+        tls_server(),
+        server_of(tls_server, "server"),
+    ]
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     places = "".join(
@@ -139,9 +147,8 @@ def test_the_same_words_as_nginx(run_lb, tls_server, connect, tmp_path, expired)
         text = text.replace(f"@{name}@", str(value))
     nginx = Nginx(tmp_path / "n").start(text, port)
     try:
-        said = []
-        for one in (lb.port("http"), port):
-            said.append([connect(one).request(target=f"/{word}{i}").status for i in range(4) for word in ("", "n")])
+        targets = [f"/{word}{i}" for i in range(4) for word in ("", "n")]
+        said = [[connect(one).request(target=to).status for to in targets] for one in (lb.port("http"), port)]
         assert said[0] == said[1] == [502] * 7 + [200]
         logs = [re.findall(r"upstream SSL certificate .* while SSL handshaking to upstream", text)
                 for text in (lb.log, (tmp_path / "n" / "nginx.log").read_text())]  # fmt: skip
@@ -211,9 +218,11 @@ def test_one_that_wants_a_certificate(run_lb, tls_server, connect):
 
 def test_the_next_server_and_health(run_lb, tls_server, raw_backend, connect):
     """A handshake that fails is like a connect error: also what may not be sent twice goes on; max_fails counts."""
-    bad, good = raw_backend(reset_at_once), tls_server()
+    bad, good = raw_backend(lambda connection: connection.recv()), tls_server()
     lb = run_lb(
-        HEAD + """ upstream u { server 127.0.0.1:@bad@ max_fails=2 fail_timeout=1h; server 127.0.0.1:@up@; keepalive 0; }
+        HEAD
+        + """ upstream u { server 127.0.0.1:@bad@ max_fails=2 fail_timeout=1h; server 127.0.0.1:@up@;
+            keepalive 0; }
         server { listen 127.0.0.1:@http@; location / { proxy_pass https://u; } } }""",
         up=good.port,
         bad=bad.port,
@@ -229,6 +238,7 @@ def test_the_next_server_and_health(run_lb, tls_server, raw_backend, connect):
 
 def test_a_large_body_goes_to_the_next_server(run_lb, tls_server, connect):
     """On disk when the first one breaks off in it."""
+
     def broken(server: TlsServer, tls: ssl.SSLSocket) -> None:
         read_head(tls)
         tls.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -245,7 +255,8 @@ def test_a_large_body_goes_to_the_next_server(run_lb, tls_server, connect):
 
     bad, good = tls_server(serve=broken), tls_server(serve=whole)
     lb = run_lb(
-        HEAD + """ client_max_body_size 0; upstream u { server 127.0.0.1:@bad@; server 127.0.0.1:@up@ backup; }
+        HEAD
+        + """ client_max_body_size 0; upstream u { server 127.0.0.1:@bad@; server 127.0.0.1:@up@ backup; }
         server { listen 127.0.0.1:@http@; location / { proxy_pass https://u; proxy_next_upstream error; } } }""",
         up=good.port,
         bad=bad.port,
@@ -307,7 +318,8 @@ def test_an_answer_that_is_cut_is_as_with_nginx(run_lb, tls_server, tmp_path, ca
             socket.socket.shutdown(tls, socket.SHUT_RDWR)
 
     server = tls_server(serve=cut, version=version)
-    text = "http { " + NEWEST + "server { listen 127.0.0.1:@http@; location / { proxy_pass https://127.0.0.1:@up@; } } }"
+    text = "http { " + NEWEST
+    text += "server { listen 127.0.0.1:@http@; location / { proxy_pass https://127.0.0.1:@up@; } } }"
     lb = run_lb(text, up=server.port)
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
@@ -331,6 +343,7 @@ def test_an_answer_that_is_cut_is_as_with_nginx(run_lb, tls_server, tmp_path, ca
 
 def test_records_that_are_broken(run_lb, tls_server, connect):
     """After the head: 502, and the next request is well."""
+
     def broken(server: TlsServer, tls: ssl.SSLSocket) -> None:
         read_head(tls)
         if len(server.reused) == 1:
@@ -352,7 +365,7 @@ def test_stream_the_next_server(run_lb, tls_server, raw_backend, connect):
         bad=bad.port,
     )
     assert connect(lb.port("tcp")).request().body == b"hello"
-    lb.wait_log(r"(peer closed connection in SSL handshake|connect\(\) failed).*, client: 127.0.0.1, server: 127.0.0.1:")
+    lb.wait_log(r"(peer closed connection in SSL handshake|connect\(\) failed).*, client: 127.0.0.1, server: ")
 
 
 def test_sessions_that_a_server_has_forgotten(run_lb, tls_server, connect):

@@ -40,7 +40,12 @@ def read_head(tls: ssl.SSLSocket) -> bytes:
 
 class TlsServer:
     def __init__(
-        self, certificate: str = "", key: str = "", version: str = "1.3", serve: Serve = heads, raw: Callable = lambda _: None
+        self,
+        certificate: str = "",
+        key: str = "",
+        version: str = "1.3",
+        serve: Serve = heads,
+        raw: Callable = lambda _: None,
     ) -> None:
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self.context.load_cert_chain(*((certificate, key) if certificate else material()))
@@ -88,7 +93,17 @@ class OpensslServer:
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.port = free.getsockname()[1]
         certificate, key = material()
-        command = ["openssl", "s_server", "-cert", certificate, "-key", key, "-accept", f"127.0.0.1:{self.port}", *options]
+        command = [
+            "openssl",
+            "s_server",
+            "-cert",
+            certificate,
+            "-key",
+            key,
+            "-accept",
+            f"127.0.0.1:{self.port}",
+            *options,
+        ]
         pipe = subprocess.PIPE
         self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.STDOUT, bufsize=0)
         self.output = b""

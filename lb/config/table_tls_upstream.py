@@ -73,7 +73,7 @@ DIRECTIVES = (
     _one("proxy_ssl_ciphers", "TEXT", "DEFAULT", "The cipher suites up to TLS 1.2, as OpenSSL writes them.", text),
     _one(
         "proxy_ssl_certificate",
-        "FILE | data:TEXT | \"\"",
+        'FILE | data:TEXT | ""',
         "",
         "The certificate that lb shows to servers that ask for one. With variables it is loaded for each handshake "
         "(proxy_ssl_certificate_cache); one that cannot be loaded is 500, a name that comes to nothing shows none.",

@@ -84,7 +84,7 @@ def _pair(scope: Scope) -> tuple[tuple[Certificate, ...], tuple[tuple[Value, Val
     if not any("$" in text or text.startswith(DATA) for text, _ in (pair, key)):
         return (tls.pair(scope, pair, key, "proxy_ssl_password_file"),), ()
     values = (scope.inherited(f"{name} value", ()) for name in ("proxy_ssl_certificate", "proxy_ssl_certificate_key"))
-    return (), (tuple(values),)  # type: ignore[return-value]
+    return (), (tuple(values),)
 
 
 def _read(file: tuple[str, Node] | None, parse: Callable[[bytes], tuple[bytes, ...]]) -> tuple[bytes, ...]:

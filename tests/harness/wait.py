@@ -11,7 +11,7 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-DEADLINE = 8.0  # seconds: long enough for a machine that does other things; never what is measured
+DEADLINE = 60.0  # seconds: long enough for a machine that does other things; never what is measured
 
 
 def wait_for(condition: Callable[[], T], what: str | Callable[[], str] = "", timeout: float = DEADLINE) -> T:

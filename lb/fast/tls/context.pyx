@@ -119,7 +119,7 @@ cdef int tls_context_pair(SSL_CTX* ctx, certificate, bytes key) except -1:
 
 
 cdef int tls_context_client(SSL_CTX* ctx, conf) except -1:
-    """To servers: whom we trust, what we speak, and that sessions come to tls_session_came. They may renegotiate, as with nginx."""
+    """To servers, which may renegotiate, as with nginx: whom we trust, what we speak; sessions come to tls_session_came."""
     cdef bytes alpn = b"".join(bytes([len(one)]) + one for one in map(os.fsencode, conf.alpn))
     SSL_CTX_clear_options(ctx, SSL_OP_NO_RENEGOTIATION)
     if alpn and SSL_CTX_set_alpn_protos(ctx, <const uint8_t*> <char*> alpn, <unsigned int> len(alpn)) != 0:

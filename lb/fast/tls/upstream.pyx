@@ -82,7 +82,7 @@ cdef bint tls_fits(Conn* u, Request* r) noexcept nogil:
 # ---- the handshake
 
 cdef bint tls_connect(Conn* u, Request* r) noexcept nogil:
-    """The connection to r.peer, which stands, becomes one of TLS. False: memory is out, or no certificate (the log has said why)."""
+    """The connection to r.peer, which stands, becomes one of TLS. False: no memory, or no certificate (the log has said why)."""
     cdef Tls* t = tls_new(u, r.up_tls)
     if t == NULL:
         return False

@@ -17,6 +17,7 @@ from tests.harness.backend import Reply
 from tests.harness.lb import Lb
 from tests.harness.tls_socket import TlsSocket, material
 from tests.harness.wait import wait_for
+from tests.openssl_pair import Side
 
 CONFIG = """
 http { access_log access.log;
@@ -225,3 +226,34 @@ def test_plain_http_is_told(serve, engine):
     answer = lb.client("tls").request(target="/say")
     assert answer.status == 400 and b"The plain HTTP request was sent to HTTPS port" in answer.body
     lb.wait_log("client sent plain HTTP request to HTTPS port")
+
+
+def told(version: str, lb: Lb) -> tuple[Side, socket.socket]:
+    """A client by libssl itself, which can ask for new keys."""
+    side = Side(version, "TLS_AES_128_GCM_SHA256", None, 0)
+    sock = socket.create_connection(("127.0.0.1", lb.port("tls")), 60)
+    while not side.handshake():
+        sock.sendall(side.take())
+        side.give(sock.recv(65536))
+    sock.sendall(side.take())
+    return side, sock
+
+
+@BOTH
+def test_a_client_that_asks_for_new_keys_all_the_time(serve, engine):
+    """Once for all that it asks before our next data, so that nothing grows, and others are served meanwhile."""
+    lb = serve(engine)
+    side, sock = told("TLSv1.3", lb)
+    (worker,) = lb.workers
+    before = worker.memory_info().rss
+    sock.sendall(side.write(b"POST /up HTTP/1.1\r\nHost: x\r\nContent-Length: 800\r\n\r\n"))
+    for _ in range(800):
+        sock.sendall(b"".join(side.update(True) for _ in range(8)) + side.write(b"x"))
+    assert lb.client("plain").request(target="/up").status == 200
+    assert worker.memory_info().rss - before < 8 << 20
+    answer = b""
+    while b"up 800" not in answer:
+        more = sock.recv(65536)
+        assert more, answer
+        answer += side.read(more)
+    sock.close()

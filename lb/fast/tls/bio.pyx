@@ -10,6 +10,7 @@ cdef enum:
     TLS_COME = 65536 + 18432    # a read of the socket behind the rest of a record
     TLS_GO = 131072
     TLS_READ = 65536            # most of one read of the socket
+    TLS_PULLS = 4               # reads of the socket in one operation: records without data end no loop by themselves
 
 cdef BIO_METHOD* tls_bio_method = NULL
 
@@ -33,6 +34,7 @@ cdef void tls_enter(Conn* c, Tls* t) noexcept nogil:
     BUG_ON(w.conn != NULL)
     w.conn = c
     w.off = w.end = w.ngo = 0
+    w.pulls = w.pushed = w.cut = 0
     if t.part != NULL:
         w.end = buf_len(t.part)
         memcpy(w.come, buf_data(t.part) + t.part.off, w.end)
@@ -45,6 +47,9 @@ cdef bint tls_leave(Conn* c, Tls* t) noexcept nogil:
     cdef TlsWorker* w = &loop.tls
     cdef bint good = tls_push(c)
     w.conn = NULL
+    if w.cut:
+        t.flags |= TLS_MORE
+        loop_post(c)
     if w.off < w.end:
         t.part = buf_copy(&loop.pool, w.come + w.off, w.end - w.off)
         if t.part == NULL:
@@ -61,6 +66,7 @@ cdef bint tls_push(Conn* c) noexcept nogil:
     if n == 0:
         return True
     w.ngo = 0
+    w.pushed = 1
     if c.flags & CF_FAILED:
         return False
     if c.out == NULL or not c.out.sealed:
@@ -78,6 +84,10 @@ cdef ssize_t tls_pull(Conn* c) noexcept nogil:
         return IO_END
     if not c.ready & R_READ:
         return IO_AGAIN
+    if w.pulls == TLS_PULLS:
+        w.cut = 1
+        return IO_AGAIN
+    w.pulls += 1
     if w.off == w.end:
         w.off = w.end = 0
     elif w.off:

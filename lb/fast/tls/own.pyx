@@ -80,7 +80,7 @@ cdef bint tls_own_begin(Tls* t) noexcept nogil:
     cdef SSL* ssl = <SSL*> t.ssl
     cdef int suite = tls_suite_of(SSL_CIPHER_get_id(SSL_get_current_cipher(ssl)) & 0xFFFF)
     cdef bint good
-    if not t.conf.own or suite < 0 or not tls_suites & 1u << suite or SSL_pending(ssl) > 0 or SSL_has_pending(ssl):
+    if not t.conf.own or suite < 0 or not tls_suites & 1u << suite or SSL_pending(ssl) > 0 or SSL_has_pending(ssl) or loop.tls.pushed:
         tls_own_forget(t)
         return False
     if SSL_version(ssl) == TLS1_3_VERSION:
@@ -222,13 +222,12 @@ cdef int tls_own_message(Conn* c, Tls* t, const char* p, uint32_t n) noexcept no
         rc = tls_message_next(&tls_crypto, &t.record, p, n, &used)
         p += used
         n -= used
-        if rc == TLS_UPDATE_ASKED or rc == TLS_RENEGOTIATION:
+        if rc == TLS_UPDATE_ASKED:
+            t.flags |= TLS_UPDATE_DUE       # once for all that ask, before the next data (RFC 8446 section 4.6.3)
+        elif rc == TLS_RENEGOTIATION and (c.out == NULL or not c.out.sealed):
             if w.ngo > TLS_GO - TLS_SEALED_MOST and not tls_push(c):
                 return -TLS_INTERNAL_ERROR
-            if rc == TLS_UPDATE_ASKED:
-                made = tls_message_update(&tls_crypto, &t.record, False, w.go + w.ngo)
-            else:
-                made = tls_own_warn(t, w.go + w.ngo)
+            made = tls_own_warn(t, w.go + w.ngo)
             if made == 0:
                 return -TLS_INTERNAL_ERROR
             w.ngo += made
@@ -300,7 +299,8 @@ cdef ssize_t tls_own_send(Conn* c, Tls* t, const char* p, size_t n) noexcept nog
     while gone < n and (c.out == NULL or not c.out.sealed):
         if w.ngo > TLS_SOON and not tls_push(c):
             break
-        if unlikely(tls_keys_worn(&t.record)):
+        if unlikely(t.flags & TLS_UPDATE_DUE or tls_keys_worn(&t.record)):
+            t.flags &= ~TLS_UPDATE_DUE
             w.ngo += tls_message_update(&tls_crypto, &t.record, False, w.go + w.ngo)
         some = <uint32_t> min(n - gone, <size_t> t.record.most)
         made = tls_record_seal(&tls_crypto, &t.record, TLS_DATA, p + gone, some, w.go + w.ngo)

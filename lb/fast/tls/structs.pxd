@@ -49,6 +49,7 @@ cdef enum TlsFlag:          # Tls.flags
     TLS_REFUSED = 128       # our own records: one was bad
     TLS_EARLY = 256         # early data was read, the handshake is not done
     TLS_EARLY_OVER = 512    # no more early data will come
+    TLS_UPDATE_DUE = 2048   # our own records: the peer has asked for new keys of ours
     TLS_WAITS = 1024        # to servers: a write waits for the server's part of a renegotiation
 
 ctypedef struct TlsInfo:    # what variables tell of a client's TLS, as text (tls/info.pyx); what is not used has n 0
@@ -89,5 +90,8 @@ ctypedef struct TlsWorker:  # buffers that all connections of a worker share, du
     uint32_t end
     char* go                # TLS_GO
     uint32_t ngo
+    uint8_t pulls           # reads of the socket in this operation
+    uint8_t pushed          # some of `go` has left before the operation's end
+    uint8_t cut             # it has read enough for one turn
     uint32_t handshakes     # costly steps of handshakes in this turn
     uint64_t turn           # which turn that was

@@ -80,7 +80,8 @@ cdef bint tls_own_begin(Tls* t) noexcept nogil:
     cdef SSL* ssl = <SSL*> t.ssl
     cdef int suite = tls_suite_of(SSL_CIPHER_get_id(SSL_get_current_cipher(ssl)) & 0xFFFF)
     cdef bint good
-    if not t.conf.own or suite < 0 or not tls_suites & 1u << suite or SSL_pending(ssl) > 0 or SSL_has_pending(ssl) or loop.tls.pushed:
+    if (not t.conf.own or suite < 0 or not tls_suites & 1u << suite or SSL_pending(ssl) > 0 or SSL_has_pending(ssl)
+            or loop.tls.pushed):
         tls_own_forget(t)
         return False
     if SSL_version(ssl) == TLS1_3_VERSION:
@@ -103,8 +104,9 @@ cdef bint tls_own_13(Tls* t, int suite) noexcept nogil:
     cdef bint good
     memcpy(rx, t.record.rx.secret, 48)
     memcpy(tx, t.record.tx.secret, 48)
-    good = t.secrets == 2 and t.nsecret and tls_keys_13(&tls_crypto, &t.record, suite, not t.flags & TLS_CLIENT, rx, tx,
-                                                            t.nsecret)
+    good = t.secrets == 2 and t.nsecret
+    if good:
+        good = tls_keys_13(&tls_crypto, &t.record, suite, not t.flags & TLS_CLIENT, rx, tx, t.nsecret)
     if not t.flags & TLS_CLIENT:
         t.record.tx.seq = tls_record_count(loop.tls.go, loop.tls.ngo)
     OPENSSL_cleanse(rx, sizeof(rx))

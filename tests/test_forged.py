@@ -23,7 +23,7 @@ from lb.upsync.report import Report
 
 STATS, ONE, USED_AT = (
     512,
-    640,
+    704,
     8 * len(_fast.COUNTERS),
 )  # bytes of a worker's, of a server's; where their count is
 WORKERS = 2

@@ -108,8 +108,9 @@ cdef dict compile_secrets_take(int fd):
             digest, n = struct.unpack("=32sI", os.pread(fd, 36, at))
             found[digest] = os.pread(fd, n, at + 36)
             at += 36 + n
-        os.pwrite(fd, bytes(size), 0)
-        os.ftruncate(fd, 0)
+        if size:
+            os.pwrite(fd, bytes(size), 0)
+            os.ftruncate(fd, 0)
     finally:
         os.close(fd)
     return found

@@ -80,6 +80,9 @@ test-cluster: build consul  ## three Consul servers, two lb: leader killed, hang
 CUT = $(addprefix tests/test_,traffic_*.py proxy_*.py engine_*.py files*.py http_*.py websocket.py limit_req.py realip.py \
 	access.py stream_values.py)
 
+over-tls: consul  ## the tests of traffic with clients that speak TLS (TLS=lb or openssl); what expects http:// fails
+	$(PY) -m pytest -q -n $(JOBS) --dist loadfile --tls=$(or $(TLS),lb) $(CUT)
+
 cutting: consul  ## the tests of traffic on the transport that cuts and delays, debug build (CUTTING=SEED)
 	@$(MAKE) build LB_BUILD=$(if $(filter release,$(LB_BUILD)),debug,$(LB_BUILD))
 	$(PY) -m pytest -q -n $(JOBS) --dist loadfile --cutting=$(or $(CUTTING),1) $(CUT)

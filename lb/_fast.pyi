@@ -150,10 +150,11 @@ class Engine:
         config: Config,  # what `compiled` was made from; its listeners may lack their servers
         listeners: Sequence[int | None],  # a listening fd per Config.listeners, inherited from the master
         *,
-        worker: int,  # 0-based slot, of config.worker_processes
-        shm: mmap.mmap,  # of stats_size(workers) bytes, mapped by the master before the fork
+        worker: int,  # 0-based slot, of config.processes
+        shm: mmap.mmap,  # of stats_size(processes) bytes and its zones, mapped by the master before the fork
         logs: Mapping[str, int],  # path of an access or error log -> fd open for appending
         error_fd: int,  # the first error log
+        checker: bool = False,  # asks the servers of upstreams with `check`, and has no listeners
     ) -> None: ...
     def publish(self, upstream: int, servers: Sequence[Server], show: bytes, change: Change | None = None) -> None:
         """Replace the servers of upstream number `upstream`. Any thread; returns at once, the loop swaps soon after.
@@ -247,6 +248,43 @@ def server_stats_settle(
 
 def consul_notes(shm: mmap.mmap, worker: int, layout: tuple[int, int]) -> list[tuple[float, int]]:
     """For each upstream number of this worker: Unix time of Consul's last good answer (0: none), failed queries."""
+
+CHECK_TYPE_NAMES: tuple[str, ...]
+HEALTH_EACH: int  # bytes of a checked server
+
+class HealthRow(NamedTuple):
+    """What the checks say of one server. Times are Unix seconds, 0: never."""
+
+    upstream: int
+    name: str
+    down: bool
+    unseen: bool  # no verdict yet: `down` is default_down
+    rise: int  # checks passed in a row
+    fall: int
+    why: str  # how the last one ended: ok, none, connect, broken, closed, timeout, invalid, status, large, text, tls
+    detail: int  # of it: errno, status, phase
+    text: str  # the same in words
+    since: float  # up or down
+    ended: float  # the last check
+    took_us: int
+    checks: int
+    failures: int
+    late: int  # began late, because the one before took longer than the interval
+    changes: int
+    results: str  # the last ones, "+" and "-", the oldest first
+    order: int  # in its upstream's list
+
+def health_size(bytes_: int) -> tuple[int, int]:
+    """For check_shm_size: what its part of the memory takes, and how many servers have room in it."""
+
+def health_rows(shm: mmap.mmap, size: int) -> list[HealthRow]:
+    """Of each checked server, in no order. `size`: Config.check_memory, the end of `shm`."""
+
+def health_totals(shm: mmap.mmap, size: int) -> tuple[int, int, int, int, int] | None:
+    """(places, used, servers that found none, reloads, ms that the checker was behind at most); None: nothing is checked."""
+
+def health_carry(shm: mmap.mmap, size: int, was: mmap.mmap, was_size: int, numbers: Mapping[int, int]) -> None:
+    """Before the first fork of a generation: what the one before knows. numbers: of an upstream there -> here."""
 
 def read_stats(shm: mmap.mmap, worker: int) -> dict[str, int]:
     """Counters of one worker slot by the names of COUNTERS, readable by the master at any time."""

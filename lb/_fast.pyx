@@ -55,6 +55,7 @@ from lb.fast.http.header_filter cimport *
 from lb.fast.message.h1.write cimport *
 from lb.fast.upstream.balance.hash cimport HASH_TRIES, hash_crc_text, hash_step
 from lb.fast.upstream.balance.ring cimport *
+from lb.fast.health.word cimport *
 from lb.fast.upstream.balance.usable cimport *
 from lb.fast.upstream.balance.heap cimport *
 
@@ -129,6 +130,13 @@ include "fast/http/response_buffering.pyx"    # an answer that waits for its cli
 include "fast/http/lenient.pyx"               # what proxy_lenient takes
 include "fast/http/proxy.pyx"                 # the connection to the server: request out, answer in
 include "fast/http/response.pyx"              # the server's answer
+include "fast/health/http.pyx"                # checks: HTTP
+include "fast/health/protocols.pyx"           # and the module's other types
+include "fast/health/types.pyx"               # their table
+include "fast/health/verdict.pyx"             # rise and fall
+include "fast/health/checker.pyx"             # when a server is asked, and how
+include "fast/health/table.pyx"               # the memory of all processes
+include "fast/health/read.pyx"                # what is shown of it
 include "fast/io/drain.pyx"                   # leaving
 include "fast/upstream/table.pyx"             # a new table takes over
 include "fast/upstream/publish.pyx"           # a Python list becomes a table
@@ -151,6 +159,7 @@ include "fast/compile/access.pyx"             # who may come in
 include "fast/compile/proxy.pyx"              # what api leaves to it: the settings of a proxied location
 include "fast/compile/logs.pyx"               # logs and their targets
 include "fast/compile/tls.pyx"                # what servers say of TLS, and the keys
+include "fast/compile/check.pyx"              # active checks
 include "fast/compile/files.pyx"              # static files
 include "fast/compile/layout.pyx"              # for those who look at this process from outside
 include "fast/compile/routes.pyx"             # servers, locations, operations, maps: from the model

@@ -9,7 +9,7 @@ import resource
 from dataclasses import replace
 from typing import Any
 
-from lb.config import tls, tls_upstream
+from lb.config import table_check, tls, tls_upstream
 from lb.config.errors import Problem
 from lb.config.reader import Reader
 from lb.config.scope import (
@@ -157,6 +157,7 @@ def check_whole(reader: Reader) -> None:
     reader.listeners.check_overlap(main.status_listen)
     tls.check(reader)
     tls_upstream.check(reader)
+    table_check.memory(reader)
     connections = _connections(main)
     sockets = len(reader.listeners.drafts)
     if "events" in main.values and connections < sockets + 1:
@@ -195,6 +196,7 @@ def build(reader: Reader) -> Config:
         tls=tuple(reader.tls),
         tls_up=tuple(reader.tls_up),
         tls_users=tls.users(reader),
+        check_memory=table_check.memory(reader),
         limit_zones=tuple(zone for zone, _ in reader.limit_zones.values()),
         transparent=reader.transparent,
         status_listen=tuple(address for address, _ in main.status_listen),
@@ -227,6 +229,7 @@ def _upstream(draft: UpstreamScope) -> Upstream:
         least_time_inflight=draft.least_time_inflight,
         keepalive_local=draft.values.get("keepalive_local", True),
         upsync=draft.upsync,
+        check=table_check.complete(draft),
         implicit=not draft.defined,
         where=draft.node.where if draft.node else "",
         **(_given_here(draft) if draft.kind == "http" else {"keepalive": 0}),  # TCP connections are never shared

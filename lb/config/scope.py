@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from lb.config.address import Url
 from lb.model import (
+    Check,
     Address,
     Balancer,
     Condition,
@@ -88,6 +89,7 @@ class UpstreamScope(Scope):
     least_time: Literal["connect", "header", "last_byte"] = "last_byte"
     least_time_inflight: bool = False
     upsync: Upsync | None = None
+    check: Check | None = None
 
 
 @dataclass(slots=True)

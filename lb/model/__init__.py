@@ -11,6 +11,10 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from lb.model.clients import AccessRule, LimitRule, LimitZone, Network, RealIp
+from lb.model.check import Check as Check
+from lb.model.files import Files as Files
+from lb.model.files import TempPath as TempPath
+from lb.model.files import TryFiles as TryFiles
 from lb.model.logs import AccessLog as AccessLog
 from lb.model.logs import ErrorLog as ErrorLog
 from lb.model.logs import LogCache as LogCache
@@ -63,6 +67,7 @@ class Upstream:
     keepalive_requests: int = 1000
     keepalive_time_ms: int = 3_600_000
     upsync: Upsync | None = None
+    check: Check | None = None
     implicit: bool = False
     where: str = ""
 
@@ -181,14 +186,6 @@ class ErrorPage:
 
 
 @dataclass(frozen=True, slots=True)
-class TempPath:
-    """A directory for temporary files, with the digits of its levels of directories."""
-
-    directory: str  # absolute, no slash at its end
-    levels: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
 class AddField:
     """One add_header or add_trailer."""
 
@@ -256,31 +253,6 @@ class Gzip:
     vary: bool = False
     disable: tuple[Regex, ...] = ()
     disable_msie6: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Files:
-    """Which file a path stands for, and how it is sent."""
-
-    root: Value  # absolute, but for a variable at its start
-    # `alias`: the bytes at the start of a path that `root` replaces; -1: of a regular expression's location, where
-    # `root` is the whole name; 0: a path stands behind `root`, which ends in no slash
-    alias: int = 0
-    index: tuple[Value, ...] = (("index.html",),)
-    types: tuple[tuple[str, str], ...] = (("html", "text/html"), ("gif", "image/gif"), ("jpg", "image/jpeg"))
-    log_not_found: bool = True
-    etag: bool = True
-    if_modified_since: Literal["off", "exact", "before"] = "exact"
-    max_ranges: int | None = None  # None: no limit
-
-
-@dataclass(frozen=True, slots=True)
-class TryFiles:
-    """`try_files`: the first file that is there, with the path of the last word otherwise, or its status."""
-
-    files: tuple[tuple[Value, bool], ...]  # name, and whether it must be a directory
-    last: Value = ()  # /URI or @name
-    status: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -490,8 +462,14 @@ class Config:
     variables: tuple[str, ...] = ()  # those that set, map and named captures define
     maps: tuple[Map, ...] = ()
     limit_zones: tuple[LimitZone, ...] = ()
+    check_memory: int = 0  # bytes of shared memory for what checks say; 0: no upstream has any
     tls: tuple[TlsServer, ...] = ()  # what servers say of TLS to clients; empty in what lies with `compiled`
     tls_up: tuple[TlsClient, ...] = ()  # the same of TLS to servers
     tls_users: tuple[tuple[str, ...], ...] = ()  # of each: the names (or addresses) of the servers that use it
     transparent: bool = False  # some proxy_bind is: workers keep CAP_NET_RAW
     warnings: tuple[str, ...] = field(default=())  # complete lines for the log, without "lb: [warn] "
+
+    @property
+    def processes(self) -> int:
+        """The workers, and the checker if there is one."""
+        return self.worker_processes + (self.check_memory > 0)

@@ -49,7 +49,7 @@ class Job:
     compiled: _fast.Compiled  # they are here
     slot: int
     shm: mmap.mmap
-    listeners: list[int]  # one for each of config.listeners
+    listeners: list[int | None]  # one for each of config.listeners; None: not ours
     files: logfiles.Files  # every log of the configuration
     error_logs: tuple[ErrorLog, ...]
     channel: socket.socket
@@ -57,14 +57,15 @@ class Job:
     learned: dict[int, Any]  # position of an upstream -> what the worker before us had learned (Engine.learned)
     identity: Identity | None
     log: Log
+    checker: bool = False  # it asks the servers of upstreams with `check`, and serves nobody
 
 
-def become_worker(make_job: Callable[[], Job], log: Log) -> NoReturn:
+def become_worker(make_job: Callable[[], Job], log: Log, checker: bool = False) -> NoReturn:
     """In the forked child: be a worker until the end. Never returns into the master's code."""
     code = 1
     try:
         worker_mask()
-        title.show_worker()
+        title.show_worker(checker=checker)
         job = make_job()
         log.targets = targets(job.error_logs, job.files)
         code = Worker(job).run()
@@ -102,6 +103,7 @@ class Worker:
             shm=job.shm,
             logs=access,
             error_fd=error_fd,
+            checker=job.checker,
         )
         self._control = Control(
             job.channel,
@@ -141,6 +143,8 @@ class Worker:
 
     def _set_limits(self) -> None:
         limit = self._job.config.worker_rlimit_nofile
+        if self._job.checker:  # a descriptor for each server
+            limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
         if limit is None:
             return
         try:
@@ -158,13 +162,14 @@ class Worker:
     def _start_lists(self) -> None:
         """Publish what is known of every upstream, and start following Consul."""
         followers: dict[int, UpstreamSync] = {}
+        tell = self._report if not self._job.checker else _to_nobody  # what serves is what the master wants to know
         for number, upstream in enumerate(self._job.config.upstreams):
             report = self._lists[number]
             publish = partial(self._engine.publish, number)
             publish(*start.published(upstream, report))
             if upstream.upsync is not None:
                 note = partial(self._engine.consul, number)
-                followers[number] = UpstreamSync(upstream, report, publish, self._report, self._log, self._names, note)
+                followers[number] = UpstreamSync(upstream, report, publish, tell, self._log, self._names, note)
         upsyncs = [(number, follower.upsync) for number, follower in followers.items()]
         queries = query_groups.groups(upsyncs, self._job.config.worker_processes)
         self._pullers = [Puller([followers[number] for number in numbers], self._log) for numbers in queries]
@@ -198,7 +203,7 @@ class Worker:
         self._names.stop()
         if mode != _fast.STOP_NOW:
             self._graceful = True
-            title.show_worker(stopping=True)
+            title.show_worker(stopping=True, checker=self._job.checker)
         self._engine.stop(mode)
 
     def _reopen(self, opened: dict[str, int]) -> None:
@@ -240,6 +245,10 @@ class Worker:
         left = {kind: count for kind, count in self._engine.open_handles().items() if count}
         if left:
             self._log.alert(f"open handles at exit: {left}")
+
+
+def _to_nobody(report: Report) -> None:
+    pass
 
 
 def _stderr() -> int:

@@ -206,6 +206,7 @@ cdef class Compiled:
         compile_variables(self, config)
         compile_zones(self, config)
         self.upstreams_init(config.upstreams)
+        conf.health_size = config.check_memory
         conf.max_fields = max([MAX_FIELDS] + [one.settings.max_headers for listener in config.listeners for one in listener.http])
         compile_upstream_names(self, config)
         compile_tls(self, config)
@@ -260,6 +261,7 @@ cdef class Compiled:
                 u.inflight = upstream.least_time_inflight
             u.keepalive_requests = upstream.keepalive_requests
             u.keepalive_timeout = upstream.keepalive_timeout_ms
+            u.check = compile_check(self, upstream.check)
         return 0
 
     cdef int listener_init(self, Listener* l, listener) except -1:

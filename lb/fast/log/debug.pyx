@@ -134,6 +134,7 @@ cdef const char* debug_kind_name(int kind) noexcept nogil:
     if kind == K_UP: return b"upstream"
     if kind == K_PROXY_PROTOCOL: return b"client before its PROXY header"
     if kind == K_HANDSHAKE: return b"client before its transport is up"
+    if kind == K_CHECK: return b"check of a server"
     return b"?"
 
 

@@ -67,11 +67,13 @@ cdef Peer* peer_new(Upstream* ups, bytes sa, object server) except NULL:
     p.family = server.address.family
     p.heap = NO_HEAP
     p.stats = stats_give(ups, p.name)
+    health_peer(p)
     return p
 
 
 cdef int publish_entry_set(Entry* e, Peer* p, object server) except -1:
     e.peer = p
+    health_peer(p)
     e.weight = server.weight
     e.max_fails = server.max_fails
     e.fail_timeout = <int64_t> server.fail_timeout_s * 1000

@@ -31,6 +31,9 @@ ctypedef struct Peer:       # a server's address; outlives the tables that list 
     TlsSession* sessions    # of TLS, for its next connections
     uint32_t nsessions
     ServerStats* stats      # what it has done, for the status port
+    Health* health          # what its checks say; NULL: it has none
+    uint64_t health_generation      # of that place, while it is this server's
+    Check* check            # in the checker: its next or present check
 
 ctypedef struct Entry:      # one line of a table, copied into the peer when the table is swapped in
     Peer* peer
@@ -114,3 +117,4 @@ ctypedef struct Upstream:
     int64_t keepalive_timeout
     int64_t keepalive_time  # a connection older than this is not pooled again
     Value key               # hash
+    CheckConf* check        # NULL: its servers are not checked

@@ -25,6 +25,8 @@ cdef void table_swap(Table* t) noexcept nogil:
     u.table = t
     for i in range(t.ngone):
         peer_remove(t.gone[i])
+    if loop.checker:
+        check_follow(t)
     loop.st.tables += 1
     if old != NULL:
         lb_atomic_push(&loop.inbox.spent, old, <void**> &old.next)

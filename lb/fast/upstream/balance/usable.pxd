@@ -1,6 +1,7 @@
 """May this request have this server? Passive health, max_conns, what it has tried; and the server of a place in the weights."""
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
+from lb.fast.health.word cimport health_out
 from lb.fast.types cimport Group, Peer, Request
 
 
@@ -12,7 +13,7 @@ cdef inline bint peer_failed(Peer* p, int64_t now) noexcept nogil:
 cdef inline bint peer_usable(Peer* p, int64_t now) noexcept nogil:
     if p.down or (p.max_conns and p.active >= p.max_conns):
         return False
-    return not peer_failed(p, now)
+    return not peer_failed(p, now) and not health_out(p)
 
 
 cdef inline bint balance_was_tried(Request* r, Peer* p) noexcept nogil:

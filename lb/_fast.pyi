@@ -281,7 +281,7 @@ def health_rows(shm: mmap.mmap, size: int) -> list[HealthRow]:
     """Of each checked server, in no order. `size`: Config.check_memory, the end of `shm`."""
 
 def health_totals(shm: mmap.mmap, size: int) -> tuple[int, int, int, int, int] | None:
-    """(places, used, servers that found none, reloads, ms that the checker was behind at most); None: nothing is checked."""
+    """(places, used, servers that found none, reloads, ms that the checker was behind at most); None: no checks."""
 
 def health_carry(shm: mmap.mmap, size: int, was: mmap.mmap, was_size: int, numbers: Mapping[int, int]) -> None:
     """Before the first fork of a generation: what the one before knows. numbers: of an upstream there -> here."""

@@ -1,4 +1,4 @@
-"""Active checks by a process of their own: what they ask, what they make of the answers, and what a worker does with it."""
+"""Active checks by a process of their own: what they ask, how they judge, and what a worker does with it."""
 
 from __future__ import annotations
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from lb.config.address import Url
 from lb.model import (
-    Check,
     Address,
     Balancer,
+    Check,
     Condition,
     ErrorLog,
     Handler,

@@ -1,6 +1,7 @@
 """Active checks: the directives of nginx_upstream_check_module, with its texts and defaults, and what lb adds to them.
 
-Source: the module's README and what it was observed to do. A plain number is milliseconds, as there; lb takes nginx's units, too.
+Source: the module's README and what it was observed to do. A plain number is milliseconds, as there; nginx's units are
+taken, too.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ _VALUE = re.compile(r"\$(check_addr|check_host|check_port|check_upstream)\b")
 
 
 def check(scope: UpstreamScope, node: Node) -> None:
-    """check [interval=] [rise=] [fall=] [timeout=] [type=] [default_down=] [port=]; a second one goes on from the first."""
+    """A second one goes on from the first."""
     found = draft(scope)
     for word in node.args:
         found = _param(found, word)
@@ -42,12 +43,12 @@ def draft(scope: UpstreamScope) -> Check:
 def _param(found: Check, word: str) -> Check:
     key, equals, text = word.partition("=")
     if equals and key in _TIMES:
-        return replace(found, **{f"{key}_ms": _milliseconds(word, text)})
+        return replace(found, **{f"{key}_ms": _milliseconds(word, text)})  # type: ignore[arg-type]
     if equals and key in ("rise", "fall", "port"):
         number = parse_number(text, 65535 if key == "port" else 1 << 30)
         if not number:
             raise Refused(f'invalid parameter "{word}"')
-        return replace(found, **{key: number})
+        return replace(found, **{key: number})  # type: ignore[arg-type]
     if equals and key == "type":
         if text not in _fast.CHECK_TYPE_NAMES:
             raise Refused(f'invalid check format "{text}"', f"it may be {', '.join(_fast.CHECK_TYPE_NAMES)}")
@@ -169,16 +170,17 @@ DIRECTIVES = (
     Directive(
         "check",
         _BOTH,
-        "[interval=TIME] [rise=NUMBER] [fall=NUMBER] [timeout=TIME] [type=TYPE] [default_down=true|false] [port=NUMBER] "
-        "[fast_interval=TIME] [down_interval=TIME]",
+        "[interval=TIME] [rise=NUMBER] [fall=NUMBER] [timeout=TIME] [type=TYPE] [default_down=true|false] "
+        "[port=NUMBER] [fast_interval=TIME] [down_interval=TIME]",
         (1, None),
         "interval=30000 rise=2 fall=5 timeout=1000 type=tcp default_down=true; without the directive no checks",
-        "Asks each server of the upstream that is not `down` every `interval`: after `fall` failures in a row it gets no "
-        "requests, after `rise` successes it gets some again. A plain number is milliseconds. TYPE is tcp (connects), http, "
-        "ssl_hello, mysql, ajp or fastcgi. `default_down`: a server is down until its first checks have passed; these follow "
-        "each other at once. `fast_interval` holds while a verdict is changing, `down_interval` while a server is down.",
-        "differs: also in stream; a process of its own asks, not the workers; first checks at once; a server that hangs on a "
-        "kept connection is noticed; all balancing methods obey; fast_interval and down_interval are lb's",
+        "Asks each server of the upstream that is not `down` every `interval`: after `fall` failures in a row it "
+        "gets no requests, after `rise` successes it gets some again. A plain number is milliseconds. TYPE is tcp "
+        "(connects), http, ssl_hello, mysql, ajp or fastcgi. `default_down`: a server is down until its first checks "
+        "have passed; these follow each other at once. `fast_interval` holds while a verdict is changing, "
+        "`down_interval` while a server is down.",
+        "differs: also in stream; a process of its own asks, not the workers; first checks at once; a server that "
+        "hangs on a kept connection is noticed; all balancing methods obey; fast_interval and down_interval are lb's",
         check,
     ),
     Directive(
@@ -197,8 +199,8 @@ DIRECTIVES = (
         "TEXT",
         (1, 1),
         r'"GET / HTTP/1.0\r\n\r\n"',
-        "What a check of type http sends, as it is. `$check_addr`, `$check_host`, `$check_port` and `$check_upstream` stand for "
-        "the server's address, its parts, and the upstream's name.",
+        "What a check of type http sends, as it is. `$check_addr`, `$check_host`, `$check_port` and "
+        "`$check_upstream` stand for the server's address, its parts, and the upstream's name.",
         "differs: the module knows no such names",
         http_send,
     ),
@@ -228,8 +230,8 @@ DIRECTIVES = (
         "SIZE",
         (1, 1),
         "16m",
-        "Memory for what checks say, of all upstreams: 384 bytes a server. A server that finds no room is not checked, which the "
-        "log says; those of the file must fit.",
+        "Memory for what checks say, of all upstreams: 384 bytes a server. A server that finds no room is not "
+        "checked, which the log says; those of the file must fit.",
         "differs: the module's default is 1m",
         shm_size,
     ),

@@ -10,17 +10,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from lb.model.clients import AccessRule, LimitRule, LimitZone, Network, RealIp
 from lb.model.check import Check as Check
-from lb.model.files import Files as Files
-from lb.model.files import TempPath as TempPath
-from lb.model.files import TryFiles as TryFiles
+from lb.model.clients import AccessRule, LimitRule, LimitZone, Network, RealIp
 from lb.model.logs import AccessLog as AccessLog
 from lb.model.logs import ErrorLog as ErrorLog
 from lb.model.logs import LogCache as LogCache
 from lb.model.logs import LogFormat as LogFormat
 from lb.model.logs import LogLevel as LogLevel
 from lb.model.logs import Syslog as Syslog
+from lb.model.places import Bind as Bind
+from lb.model.places import TryFiles as TryFiles
 from lb.model.tls import TlsClient as TlsClient
 from lb.model.tls import TlsServer as TlsServer
 from lb.model.upsync import ShrinkGuard as ShrinkGuard
@@ -256,11 +255,27 @@ class Gzip:
 
 
 @dataclass(frozen=True, slots=True)
-class Bind:
-    """`proxy_bind`: where connections to servers come from."""
+class TempPath:
+    """A directory for temporary files, with the digits of its levels of directories."""
 
-    address: Value  # ADDRESS or ADDRESS:PORT; "" where variables come to nothing: the system's choice
-    transparent: bool = False  # the address need not be this machine's
+    directory: str  # absolute, no slash at its end
+    levels: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """Which file a path stands for, and how it is sent."""
+
+    root: Value  # absolute, but for a variable at its start
+    # `alias`: the bytes at the start of a path that `root` replaces; -1: of a regular expression's location, where
+    # `root` is the whole name; 0: a path stands behind `root`, which ends in no slash
+    alias: int = 0
+    index: tuple[Value, ...] = (("index.html",),)
+    types: tuple[tuple[str, str], ...] = (("html", "text/html"), ("gif", "image/gif"), ("jpg", "image/jpeg"))
+    log_not_found: bool = True
+    etag: bool = True
+    if_modified_since: Literal["off", "exact", "before"] = "exact"
+    max_ranges: int | None = None  # None: no limit
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,9 +29,9 @@ cdef int check_tcp_judge(Check* k, const char* p, uint32_t n, bint end) noexcept
 
 cdef void check_hello_send(Check* k, Out* o) noexcept nogil:
     """A ClientHello of TLS 1.2 without a name: 116 bytes, as the module's."""
-    cdef int i
+    cdef int _i
     out_put(o, CHECK_HELLO, 11)
-    for i in range(4):
+    for _i in range(4):
         out_put(o, <char*> &loop.env.random, 8)
     out_char(o, 0)
     out_put(o, CHECK_HELLO_SUITES, 30)

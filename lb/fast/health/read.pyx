@@ -3,8 +3,8 @@
 CHECK_WHYS_SHOWN = ("ok", "none", "connect", "broken", "closed", "timeout", "invalid", "status", "large", "text", "tls")
 
 HealthRow = namedtuple("HealthRow", (
-    "upstream", "name", "down", "unseen", "rise", "fall", "why", "detail", "text", "since", "ended", "took_us", "checks", "failures",
-    "late", "changes", "results", "order"))
+    "upstream", "name", "down", "unseen", "rise", "fall", "why", "detail", "text", "since", "ended", "took_us", "checks",
+    "failures", "late", "changes", "results", "order"))
 
 
 def health_rows(shm, size_t size):

@@ -36,7 +36,7 @@ cdef enum:
     HEALTH_TEXT = 96        # of what the last check said
     HEALTH_RESULTS = 10     # that are remembered
 
-ctypedef struct Health:     # what all processes know of a checked server: shared memory. The checker writes it, but for a new place
+ctypedef struct Health:     # what all know of a checked server: shared memory. The checker writes it, but for a new place
     uint64_t state          # HealthState
     uint64_t word           # generation << 16 | share << 8 | HealthBit (health/word.pxd): all that a choice reads
     uint64_t hash           # of upstream and name
@@ -93,7 +93,7 @@ ctypedef struct CheckType:  # one row of health/types.pyx
     const char* name
     uint8_t keeps           # its connection may serve for the next check
     void (*send)(Check* k, Out* o) noexcept nogil       # what it sends where the configuration does not say; NULL: nothing
-    int (*judge)(Check* k, const char* p, uint32_t n, bint end) noexcept nogil    # all that came; `end`: nothing more will. JUDGE_
+    int (*judge)(Check* k, const char* p, uint32_t n, bint end) noexcept nogil    # all that came; `end`: that is all. JUDGE_
 
 ctypedef struct Check:      # of one server, in the checker only
     Conn* conn              # for its timer, and its socket while it has one

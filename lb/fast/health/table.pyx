@@ -89,7 +89,8 @@ cdef Health* health_give(HealthTable* t, uint32_t upstream, Str name, bint defau
     return h
 
 
-cdef Health* health_begin(HealthTable* t, Health* h, uint32_t upstream, Str name, uint64_t hash, bint default_down) noexcept nogil:
+cdef Health* health_begin(HealthTable* t, Health* h, uint32_t upstream, Str name, uint64_t hash, bint default_down) \
+        noexcept nogil:
     """A server without any past, with the lock held. Who kept a pointer to the one before it sees a new generation."""
     t.used += h.state == HEALTH_FREE
     t.generation += 1

@@ -11,7 +11,7 @@ import time
 from collections import namedtuple
 
 from lb import __version__
-from lb.model import Break, If, ProxyPass, Return, Rewrite, Set, TlsServer, UpstreamShow, Var
+from lb.model import Break, CheckStatus, If, ProxyPass, Return, Rewrite, Set, TlsServer, UpstreamShow, Var
 from lb.syslog import head_text
 
 from cpython.bytearray cimport PyByteArray_AS_STRING
@@ -136,6 +136,7 @@ include "fast/health/types.pyx"               # their table
 include "fast/health/verdict.pyx"             # rise and fall
 include "fast/health/checker.pyx"             # when a server is asked, and how
 include "fast/health/table.pyx"               # the memory of all processes
+include "fast/health/status.pyx"              # check_status
 include "fast/health/read.pyx"                # what is shown of it
 include "fast/io/drain.pyx"                   # leaving
 include "fast/upstream/table.pyx"             # a new table takes over

@@ -251,7 +251,7 @@ def _http_server(scope: HttpServerScope) -> HttpServer:
     return HttpServer(
         names=tuple(scope.names) or ("",),
         locations=tuple(_location(inner) for inner in scope.locations),
-        handler=StaticFiles(),
+        handler=scope.content or StaticFiles(),
         settings=_settings(scope),
         where=scope.node.where if scope.node else "",
         regexes=tuple(scope.regexes),

@@ -100,6 +100,7 @@ class HttpServerScope(Scope):
     ops: list[OpDraft] = field(default_factory=list)
     regexes: list[Regex] = field(default_factory=list)
     listens: bool = False  # a listen directive was seen, good or bad
+    content: Handler | None = None  # where no location matches
     tls: int = -1  # place in Reader.tls; -1: none of its own
     tls_checked: bool = False
 

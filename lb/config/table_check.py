@@ -13,10 +13,10 @@ from lb import _fast
 from lb.config.directive import AS_CHECK, Context, Directive
 from lb.config.errors import Problem, Refused
 from lb.config.reader import Reader
-from lb.config.scope import Scope, UpstreamScope
+from lb.config.scope import HttpServerScope, LocationScope, Scope, UpstreamScope
 from lb.config.tree import Node
 from lb.config.values import parse_msec, parse_number, parse_size
-from lb.model.check import CHECK_MEMORY, Check
+from lb.model.check import CHECK_MEMORY, Check, CheckStatus
 
 _BOTH: tuple[Context, ...] = ("upstream", "stream upstream")
 _CLASSES = {"http_2xx": 2, "http_3xx": 3, "http_4xx": 4, "http_5xx": 5}
@@ -114,6 +114,14 @@ def shm_size(scope: Scope, node: Node) -> None:
     if bytes_ is None:
         raise Refused(f'"{node.name}" directive invalid value')
     scope.values[node.name] = max(bytes_, _LEAST_MEMORY)
+
+
+def status(scope: HttpServerScope | LocationScope, node: Node) -> None:
+    """check_status [html|csv|json]"""
+    word = node.args[0] if node.args else "html"
+    if word not in ("html", "csv", "json"):
+        raise Refused(f'invalid check format "{word}"')
+    scope.content = CheckStatus(word)  # type: ignore[arg-type]  # checked
 
 
 def complete(scope: UpstreamScope) -> Check | None:
@@ -234,5 +242,16 @@ DIRECTIVES = (
         "checked, which the log says; those of the file must fit.",
         "differs: the module's default is 1m",
         shm_size,
+    ),
+    Directive(
+        "check_status",
+        ("server", "location"),
+        "[html | csv | json]",
+        (0, 1),
+        "html",
+        "Answers with the checked servers of all upstreams and what their checks say; `?format=html|csv|json` chooses "
+        "another form, `?status=up|down` only those. In `server` it answers where no location does.",
+        "differs: JSON is valid also with `status=`; stream's upstreams are shown, too",
+        status,
     ),
 )

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from lb.model.check import Check as Check
+from lb.model.check import CheckStatus as CheckStatus
 from lb.model.clients import AccessRule, LimitRule, LimitZone, Network, RealIp
 from lb.model.logs import AccessLog as AccessLog
 from lb.model.logs import ErrorLog as ErrorLog
@@ -101,7 +102,7 @@ class StaticFiles:
     """A location (or server) with no other handler: HttpSettings.files."""
 
 
-Handler = ProxyPass | UpstreamShow | StaticFiles
+Handler = ProxyPass | UpstreamShow | CheckStatus | StaticFiles
 
 
 # ---- routing and rewriting

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 CHECK_MEMORY = 16 << 20  # bytes of addresses for what checks say, where `check_shm_size` is not given
 
@@ -24,3 +25,10 @@ class Check:
     send: tuple[bytes | str, ...] | None = None  # texts (bytes) and names of values of the server; None: the type's
     expect_alive: tuple[int, ...] = (2, 3)  # classes of status
     where: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckStatus:
+    """A location that answers with `check_status`; `format` where the request does not say."""
+
+    format: Literal["html", "csv", "json"] = "html"

@@ -365,6 +365,9 @@ cdef class Compiled:
                 l.uri = self.text(handler.uri)
         elif isinstance(handler, UpstreamShow):
             l.handler = DO_SHOW
+        elif isinstance(handler, CheckStatus):
+            l.handler = DO_CHECK_STATUS
+            l.check_format = {"html": CF_HTML, "csv": CF_CSV, "json": CF_JSON}[handler.format]
         return 0
 
     cdef int set_headers(self, Location* l, headers) except -1:

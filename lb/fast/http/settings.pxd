@@ -121,6 +121,7 @@ cdef enum Handler:
     DO_PROXY = 1
     DO_TRY = 2              # path_try_files, then Files.behind
     DO_SHOW = 3
+    DO_CHECK_STATUS = 4
 
 ctypedef struct Settings:   # what a location of http{} and a server of stream{} say alike (Request.settings)
     Upstream* ups           # NULL: no proxy_pass, or one with variables
@@ -143,6 +144,7 @@ ctypedef struct Location:
     Settings settings
     uint8_t exact
     uint8_t handler         # Handler
+    uint8_t check_format    # CheckFormat of check_status
     uint8_t http10          # proxy_http_version 1.0
     uint8_t stream_body     # proxy_request_buffering off
     uint8_t body_file       # BodyFile: client_body_in_file_only

@@ -329,6 +329,7 @@ cdef void debug_client(Conn* c, const char* text, const char* sa, uint32_t n) no
 cdef const char* debug_handler_name(int handler) noexcept nogil:
     if handler == DO_PROXY: return b"content: proxy_pass"
     if handler == DO_SHOW: return b"content: upstream_show"
+    if handler == DO_CHECK_STATUS: return b"content: check_status"
     if handler == DO_TRY: return b"content: try_files"
     return b"content: static"
 

@@ -124,19 +124,18 @@ def test_html(shown, connect):
     body = text.removeprefix(HEAD.format(total=3, generation=1)).removesuffix(TAIL)
     counts = [int(line[8:-5]) for line in body.split("\n") if line[8:-5].isdigit()]
     rise, fall, other = counts[1], counts[6], counts[9]
+    http, good = {"type": "http", "port": 0, "upstream": "backend"}, {"status": "up", "colour": "", "fall": 0}
+    bad = {"status": "down", "colour": ' bgcolor="#FF0000"', "rise": 0}
     expected = [
-        ROW.format(colour="", index=0, upstream="backend", name=a.address, status="up", rise=rise, fall=0, type="http", port=0),
-        ROW.format(
-            colour=' bgcolor="#FF0000"', index=1, upstream="backend", name=b.address, status="down", rise=0, fall=fall,
-            type="http", port=0,
-        ),
-        ROW.format(colour="", index=2, upstream="other", name=a.address, status="up", rise=other, fall=0, type="tcp", port=a.port),
-    ]  # fmt: skip
+        ROW.format(index=0, name=a.address, rise=rise, **http, **good),
+        ROW.format(index=1, name=b.address, fall=fall, **http, **bad),
+        ROW.format(index=2, upstream="other", name=a.address, rise=other, type="tcp", port=a.port, **good),
+    ]
     assert body == "".join(expected)
 
 
 def test_arguments(shown, connect):
-    lb, a, b = shown
+    lb, _, b = shown
     client = connect(lb.port("http"))
     down = rows(lb, connect, "?status=down")
     assert down["total"] == 1 and [one["index"] for one in down["server"]] == [1]

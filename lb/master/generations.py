@@ -267,9 +267,7 @@ class Generations:
         if delay:
             deaths = generation.places[worker.slot].deaths
             name = "the checker" if worker.checker else f"worker {worker.slot}"
-            self._log.warn(
-                f"{name} died {deaths} times in a row soon after its start, next in {delay:g} s"
-            )
+            self._log.warn(f"{name} died {deaths} times in a row soon after its start, next in {delay:g} s")
 
     # Channels
 

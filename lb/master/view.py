@@ -44,6 +44,8 @@ def make_health(master: Master) -> View:
         certificates=_certificates(master),
         certificate_renewals=master.certificates.renewals,
         certificate_failures=master.certificates.failures,
+        checker=_checker(generations.current, now),
+        checks=_fast.health_totals(generations.current.shm, generations.current.config.check_memory),
     )
 
 
@@ -94,6 +96,14 @@ def _worker(generation: Generation, worker: Worker, now: float) -> WorkerView:
     if worker.missed >= MISSED_DOUBT and generation.stopping is None:
         state = "stuck"
     return WorkerView(worker.slot, worker.pid, generation.number, state, now - worker.born)
+
+
+def _checker(generation: Generation, now: float) -> WorkerView | None:
+    """The process that asks the servers of the present configuration, while there is one."""
+    one = generation.checker.worker if generation.checker is not None else None
+    if one is None:
+        return None
+    return _looked_at(_worker(generation, one, now), _fast.read_stats(generation.shm, one.slot), [], now)
 
 
 def _looked_at(worker: WorkerView, stats: dict[str, int], consul: list[tuple[float, int]], now: float) -> WorkerView:

@@ -123,6 +123,8 @@ class View:
     certificates: tuple[CertificateView, ...] = ()  # of the current configuration, each file once
     certificate_renewals: int = 0  # ssl_certificate_watch: new files taken into use since the start
     certificate_failures: int = 0  # and those that could not be used
+    checker: WorkerView | None = None  # the process that asks servers
+    checks: tuple[int, int, int, int, int] | None = None  # _fast.health_totals; None: nobody is checked
     snapshot: Callable[[], Snapshot] = lambda: Snapshot(0.0)  # what servers have counted
 
 

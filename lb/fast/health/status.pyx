@@ -23,6 +23,8 @@ cdef struct CheckPage:
     uint32_t index              # of the next server, shown or not
     uint32_t left               # to be written
 
+cdef const char* CHECK_NOBODY = (
+    b"http upstream check module can not find any check server, make sure you've added the check servers")
 cdef const char* CHECK_HTML_HEAD = (
     b"<!DOCTYPE html PUBLIC \"-//W3C//DTD XHTML 1.0 Strict//EN\n"
     b"\"http://www.w3.org/TR/xhtml1/DTD/xhtml1-strict.dtd\">\n"
@@ -56,8 +58,7 @@ cdef void check_status_reply(Request* r) noexcept nogil:
         reply_status(r, 405)
         return
     if not check_status_room(&room):
-        log_request(LOG_ERR, r, b"http upstream check module can not find any check server, make sure you've added the check servers",
-                    0, b"")
+        log_request(LOG_ERR, r, CHECK_NOBODY, 0, b"")
         reply_status(r, 500)
         return
     page.format = r.loc.check_format

@@ -167,6 +167,8 @@ class Engine:
         """Any thread: a query to Consul for upstream number `upstream` has ended; for the status port."""
     def learned(self) -> list[Any]:
         """Any thread: what a new worker should know: per upstream [[place] * 2, {server: [fails, checked, turn]}]."""
+    def unchecked(self) -> bool:
+        """After start_with(), before run(): some upstream has no server only because none has been checked yet."""
     def start_with(self, learned: dict[int, Any]) -> None:
         """Before run(), after the first publish of each: what an old worker has `learned`, by upstream number here."""
     def run(self) -> None:

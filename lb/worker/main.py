@@ -16,6 +16,7 @@ import os
 import resource
 import socket
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -37,6 +38,7 @@ from lb.worker.control import Control, Orders
 from lb.worker.temp import make_temp_dirs
 
 GC_OBJECTS: Final = 200_000  # made and not freed, between two runs of the collector
+CHECKS_S: Final = 1.0  # how long a start waits for the first checks
 JOIN_S: Final = 2.0  # for all pullers together, at the end
 BUILDS_WITH_ATEXIT: Final = ("coverage", "profile", "asan")  # their runtime writes its findings in exit(3)
 
@@ -125,6 +127,7 @@ class Worker:
         self._start_lists()
         self._engine.start_with(self._job.learned)
         start.wait(self._pullers)
+        self._wait_for_checks()
         self._control.post("ready", {"say": "ready"})
         self._engine.run()
         if self._graceful:  # the engine has said that it stops; for a hard stop it used this word
@@ -134,6 +137,12 @@ class Worker:
         self._check_handles()
         self._log.notice("exit")
         return 0
+
+    def _wait_for_checks(self) -> None:
+        """A start, or a reload with new servers, should not answer 502 because the first checks are under way."""
+        until = time.monotonic() + CHECKS_S
+        while not self._job.checker and self._engine.unchecked() and time.monotonic() < until:
+            time.sleep(0.01)
 
     def _make_temp_dirs(self) -> None:
         """Every worker sees to them, before it needs them; one says what is wrong."""

@@ -112,6 +112,9 @@ cdef class Engine:
     def learned(self):
         return state_read(self.registries)
 
+    def unchecked(self):
+        return health_open(loop.health)
+
     def start_with(self, dict learned):
         state_apply(self.registries, learned)
 

@@ -11,7 +11,7 @@ A Check has one Conn for its life, whose timer is its clock: its socket comes an
 cdef enum:
     CHECK_MOST = SCRATCH        # bytes of an answer that a type may look at
     CHECK_SPREAD = 1000         # ms over which the first checks of a long list are spread, at most
-    CHECK_AGAIN = 1000          # ms between the first checks of a server, at most
+    CHECK_AGAIN = 250           # ms between the first checks of a server, at most
     CHECK_AT_ONCE = 20          # the same when the one before was passed
     CHECK_PAUSE = 500           # ms until the next try when this process has no descriptor or memory to spare
 

@@ -38,6 +38,30 @@ cdef object health_row(Health* h):
         h.took_us, h.checks, h.failures, h.late, h.changes, results, h.order)
 
 
+cdef bint health_open(HealthTable* t) noexcept nogil:
+    """Is there an upstream of this process that has nobody to use only because nobody has been checked yet?"""
+    cdef uint32_t i, k
+    cdef uint64_t word
+    cdef bint unseen, usable
+    cdef Upstream* u
+    for i in range(loop.nups):
+        u = &loop.ups[i]
+        if t == NULL or u.check == NULL or u.table == NULL:
+            continue
+        unseen = usable = False
+        for k in range(u.table.n):
+            if u.table.entries[k].down:
+                continue
+            if not health_out(u.table.entries[k].peer):
+                usable = True
+                break
+            word = lb_atomic_load(&u.table.entries[k].peer.health.word)
+            unseen |= word & HEALTH_UNSEEN != 0
+        if unseen and not usable:
+            return True
+    return False
+
+
 def health_totals(shm, size_t size):
     """(places, used, refused, reloads, ms that the checker was behind at most), or None: nothing is checked."""
     cdef HealthTable* t = health_part(shm, size)

@@ -14,7 +14,7 @@ from lb.config.scope import HttpServerScope, Scope, StreamServerScope
 from lb.model.tls import Certificate, TlsServer
 
 if TYPE_CHECKING:
-    from lb.config.listeners import ListenerDraft
+    from lb.config.scope import ListenerDraft
     from lb.config.reader import Reader
     from lb.config.tree import Node
 

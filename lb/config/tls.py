@@ -14,8 +14,8 @@ from lb.config.scope import HttpServerScope, Scope, StreamServerScope
 from lb.model.tls import Certificate, TlsServer
 
 if TYPE_CHECKING:
-    from lb.config.scope import ListenerDraft
     from lb.config.reader import Reader
+    from lb.config.scope import ListenerDraft
     from lb.config.tree import Node
 
 _FIELDS = {  # field of the model -> directive

@@ -94,6 +94,8 @@ cdef bint tls_verify_session(Conn* c) noexcept nogil:
         return True
     out_init(&o, text, sizeof(text) - 1)
     tls_verify_why(t, status, &o)
+    out_text(&o, b" while SSL handshaking")
+    o.p[0] = 0
     log_client(LOG_INFO, c, text)
     return False
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from lb._fast import tls_check, tls_renewal_write
-from lb.config import tls_keys
+from lb.config import tls_keys, tls_stapling
 from lb.config.tls_files import BadFile, passwords_of, read_pair
 from lb.model.tls import Certificate, TlsServer
 
@@ -30,6 +30,10 @@ def renew(due: Sequence[tuple[int, TlsServer]], fd: int) -> list[Renewed]:
 def _renewed(place: int, server: TlsServer) -> Renewed:
     try:
         made = replace(server, certificates=tuple(_again(one) for one in server.certificates))
+        if server.stapling is not None:
+            told = replace(server.stapling, staples=())
+            authorities = server.client_authorities + server.trusted
+            made = replace(made, stapling=tls_stapling.of_server(made.certificates, authorities, told)[0])
         tls_check(made, list(_keys(made)))
     except (BadFile, ValueError) as error:
         return Renewed(place, error=str(error))

@@ -1,6 +1,6 @@
 """An OCSP responder for tests that answers as it is told: well, or badly. Answers are made here, signed by openssl.
 
-    Responder(answer): `answer(handler)` sends whatever it likes; `good(...)`, `Der` and others below make what it may send
+Responder(answer): `answer(handler)` sends whatever it likes; `good(...)`, `Der` and others below make what it may send
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def make(
     of = items(items(items(items(items(request)[0][1])[0][1])[0][1])[0][1])[0]
     algorithm, name, key, number = (whole for _, _, whole in items(of[1]))
     if serial:
-        number = tlv(2, serial.to_bytes(8))
+        number = tlv(2, bytes([serial]))
     cert_status = tlv(0xA1, _time(now - 60)) if status == 0xA1 else tlv(status)
     one = [tlv(0x30, algorithm, name, key, number), cert_status, _time(now + since)]
     if until is not None:
@@ -73,9 +73,7 @@ def make(
     spki = [whole for _, _, whole in items(items(items(certificate)[0][1])[0][1])][6]
     bits = items(items(spki)[0][1])[1][1][1:]
     data = tlv(0x30, tlv(0xA2, tlv(4, sha1(bits).digest())), _time(now), tlv(0x30, tlv(0x30, *one)))
-    basic = tlv(
-        0x30, data, ECDSA_SHA256, tlv(3, b"\0", _signed(signer.key, data)), tlv(0xA0, tlv(0x30, certificate))
-    )
+    basic = tlv(0x30, data, ECDSA_SHA256, tlv(3, b"\0", _signed(signer.key, data)), tlv(0xA0, tlv(0x30, certificate)))
     return tlv(0x30, tlv(0x0A, b"\0"), tlv(0xA0, tlv(0x30, BASIC, tlv(4, basic))))
 
 

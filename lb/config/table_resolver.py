@@ -1,4 +1,4 @@
-"""`resolver`: read where nginx needs it for names that lb asks the system's resolver for, refused where it would be missed."""
+"""`resolver`: read where lb asks the system's resolver instead, refused where nginx's own would be missed."""
 
 from __future__ import annotations
 
@@ -82,9 +82,9 @@ DIRECTIVES = (
         "ADDRESS ... [valid=TIME] [ipv4=on | off] [ipv6=on | off]",
         (1, None),
         "",
-        "The name servers that nginx asks while it runs. lb asks the system's resolver for the names of OCSP responders "
-        "(ssl_stapling): the line is checked and not used. It is refused where proxy_pass may get a host name "
-        "from variables, which nginx would ask these servers for.",
+        "The name servers that nginx asks while it runs. lb asks the system's resolver for names of OCSP responders "
+        "(ssl_stapling): the line is checked and not used. It is refused where proxy_pass may get a host name from "
+        "variables, which nginx would ask these servers for.",
         "differs: not used",
         resolver,
     ),

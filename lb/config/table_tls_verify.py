@@ -77,12 +77,12 @@ DIRECTIVES = (
         "on | off",
         (1, 1),
         "off",
-        "Sends the OCSP response of each certificate to clients that ask for it: that of ssl_stapling_file, or one that is "
-        "fetched from the certificate's responder (http), at the start, then hourly and before its nextUpdate. While the "
-        "responder is away the last good one is sent, until its nextUpdate. The certificate's issuer is taken from its "
-        "chain or ssl_trusted_certificate.",
-        "differs: nginx fetches when a client asks, for the next one; it asks the servers of `resolver` for the responder's "
-        "name, lb the system's resolver",
+        "Sends the OCSP response of each certificate to clients that ask for it: that of ssl_stapling_file, or one "
+        "that is fetched from the certificate's responder (http), at the start, then hourly and before its nextUpdate. "
+        "While the responder is away the last good one is sent, until its nextUpdate. The certificate's issuer is "
+        "taken from its chain or ssl_trusted_certificate.",
+        "differs: nginx fetches when a client asks, for the next one; it asks the servers of `resolver` for the "
+        "responder's name, lb the system's resolver",
         flag,
     ),
     Directive(

@@ -17,10 +17,15 @@ from lb.model.tls import Certificate, Staple, Stapling
 
 PREFIX = "http://"
 PORT = 80
+BAD_PREFIX = "invalid URL prefix"
 
 
 class BadUrl(ValueError):
     """Of a responder; the text is nginx's."""
+
+    @property
+    def is_prefix(self) -> bool:
+        return str(self) == BAD_PREFIX
 
 
 def of_server(
@@ -49,14 +54,15 @@ def _staple(place: int, one: Certificate, authorities: Sequence[bytes], responde
     try:
         target(url)
     except BadUrl as error:
-        return f'{error} in OCSP responder "{url}" in the'
+        shown = url if error.is_prefix else url[len(PREFIX) :]  # as nginx says it
+        return f'{error} in OCSP responder "{shown}" in the'
     return Staple(place, issuer, url)
 
 
 def target(url: str) -> tuple[str, int, str]:
     """(host, port, path) of a responder. Raises BadUrl."""
-    if url[: len(PREFIX)].lower() != PREFIX:
-        raise BadUrl("invalid URL prefix")
+    if url[: len(PREFIX)].lower() != PREFIX or len(url) == len(PREFIX):
+        raise BadUrl(BAD_PREFIX)
     if not url.isascii() or not url.isprintable() or " " in url:
         raise BadUrl("invalid URL")
     try:

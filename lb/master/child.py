@@ -2,8 +2,8 @@
 
 A Child forks, runs one function, and sends back its result, pickled, over a pipe; the pipe's end of file says that
 it is complete.  The master's loop reads it; a child that takes too long is killed.  What the child breaks, leaks or
-changes dies with it.  Only our own child writes to the pipe: that is why pickle is safe here; not even that of one which
-talks to strangers (`plain`).
+changes dies with it.  Only our own child writes to the pipe: that is why pickle is safe here; of one that talks to
+strangers it is not, and JSON is read (`plain`).
 """
 
 from __future__ import annotations

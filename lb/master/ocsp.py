@@ -74,9 +74,7 @@ def read(said: object) -> Answer:
 
 def _fetched(wanted: Wanted) -> dict[str, Any]:
     der = _asked(wanted.url, _fast.tls_ocsp_request(wanted.chain[0], wanted.issuer))
-    status, until = _fast.tls_ocsp_status(
-        der, wanted.chain, wanted.issuer, wanted.verify, wanted.trusted, wanted.crls
-    )
+    status, until = _fast.tls_ocsp_status(der, wanted.chain, wanted.issuer, wanted.verify, wanted.trusted, wanted.crls)
     if status != GOOD:
         raise Refused(f'certificate status "{status}" in the OCSP response')
     return {"der": base64.b64encode(der).decode(), "until": until}

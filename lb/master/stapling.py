@@ -1,8 +1,9 @@
 """ssl_stapling: the OCSP response of each certificate, fetched before a client asks and renewed before it ends.
 
-Each is fetched by a child (lb/master/ocsp.py), a few at a time, so that a responder that hangs holds up nobody.  A good
-one goes to every worker over its channel; workers that are forked later have it from the master, and a reload keeps what
-is known.  While a responder is away the last good response stays, until its nextUpdate, which the engine watches.
+Each is fetched by a child (lb/master/ocsp.py), a few at a time, so that a responder that hangs holds up nobody.  A
+good one goes to every worker over its channel; workers that are forked later have it from the master, and a reload
+keeps what is known.  While a responder is away the last good response stays, until its nextUpdate, which the engine
+watches.
 """
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ class Stapling:
             for wanted in _of_server(server):
                 one = self._held.get(wanted)
                 if one is None:
-                    one = self._held[wanted] = old.pop(wanted, None) or Held()
+                    one = self._held[wanted] = old.pop(wanted) if wanted in old else Held()
                     one.places = []
                 one.places.append(place)
         for gone in old.values():
@@ -159,9 +160,7 @@ class Stapling:
         self.failures += 1
         self._look_at = min(self._look_at, one.due)
         host = urlsplit(wanted.url).hostname
-        self._log.error(
-            f'{error} while requesting certificate status, responder: {host}, certificate: "{wanted.file}"'
-        )
+        self._log.error(f'{error} while requesting certificate status, responder: {host}, certificate: "{wanted.file}"')
 
     def _give(self, new: dict[Wanted, Held]) -> None:
         """To the master's own contexts, and to the workers that serve."""

@@ -6,7 +6,8 @@ import base64
 from collections.abc import Iterator
 from typing import Any
 
-Row = tuple[int, str, int, str]  # place of Config.tls, SHA-256 of the certificate, until (Unix s), base64 of the response
+# place of Config.tls, SHA-256 of the certificate, until (Unix seconds), base64 of the response
+Row = tuple[int, str, int, str]
 
 
 def rows_of(body: Any) -> Iterator[tuple[int, bytes, bytes, int]]:

@@ -25,7 +25,7 @@ Sample = tuple[tuple[tuple[str, str], ...], float]
 
 @dataclass(frozen=True, slots=True)
 class StapleState:
-    """A fetched OCSP response. `until`: Unix seconds, 0: none is sent; `error`: why the last fetch failed, and since when."""
+    """A fetched OCSP response. `until`: Unix seconds, 0: none is sent; `error`: why the last fetch failed."""
 
     until: int
     error: str = ""

@@ -18,8 +18,8 @@ Times are Unix seconds (float) unless a name says otherwise; ages and delays are
                 what clients are shown; names: DNS names and addresses; fingerprint: SHA-256; state: ok, soon (less than
                 21 days), very soon (less than 7), expired, not yet valid; chain: certificates in the file; servers: the
                 first 20 names of those that use it; watch: ssl_certificate_watch; error: why what the files are now is
-                not used, "": it is; staple: null: no OCSP response is fetched for it, or {sent: is one sent, until: Unix
-                seconds, its nextUpdate, error: why the last fetch failed, error_since}
+                not used, "": it is; staple: null: no OCSP response is fetched for it, or {sent: is one sent, until:
+                Unix seconds, its nextUpdate, error: why the last fetch failed, error_since}
     direct      COUNTS of the servers that proxy_pass with variables named by address
     workers     [{slot, pid, generation, state, age, heartbeat_age, cpu_seconds, rss_bytes, counters {name: number},
                   connections, accepted, handled, requests}]

@@ -8,19 +8,24 @@ import shutil
 import socket
 import ssl
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from signal import SIGKILL
+from types import SimpleNamespace
 from typing import Any, Literal
 
+import psutil
 import pytest
 import requests
 
 from lb.master.ocsp import read
+from lb.master.stapling import Stapling as StaplingOfMaster
 from lb.master.stapling import pause
-from lb.model.tls import Stapling, TlsServer
+from lb.model.tls import Certificate, Staple, Stapling, TlsServer
+from lb.process.loop import Loop
 from tests import ocsp_responder
 from tests.certificates import Pair, make
 from tests.harness.lb import Lb
@@ -198,6 +203,22 @@ def test_a_changed_pair_gets_a_response_of_its_own(run_lb, root, responder) -> N
     before = _serial(status(lb))
     pair.replace_by(leaf(root, "next", one.url))
     wait_for(lambda: all_good(lb) and _serial(status(lb)) != before, lambda: f"the new one's\n{lb.log}")
+    pair.replace_by(leaf(root, "last", ""))
+    lb.wait_log(rf'\[warn\] .*"ssl_stapling" ignored, no OCSP responder URL in the certificate "{pair.pem}"')
+    wait_for(lambda: is_none(lb), "none, of a certificate without a responder")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes someone else")
+def test_it_is_asked_as_the_workers_user(run_lb, root, responder) -> None:
+    askers: list[int] = []
+
+    def answer(handler: Handler) -> None:
+        askers.append(handler.asker())
+        well(root)(handler)
+
+    lb = start(run_lb, root, leaf(root, "leaf", responder(answer).url))
+    wait_for(lambda: askers, "it to ask")
+    assert askers == [psutil.Process(next(iter(lb.workers)).pid).uids().real] != [0]
 
 
 def _hang(handler: Handler) -> None:
@@ -312,6 +333,42 @@ def test_a_changed_stapling_file_ends_no_session(run_lb, tmp_path: Path) -> None
     assert file.read_bytes() != before
     lb.reload()
     assert visit(lb.port("http"), context, first.session).resumed
+
+
+def test_time_is_bounded(monkeypatch: pytest.MonkeyPatch, root: Pair, responder) -> None:
+    """The child that waits is killed, and it is asked again later; what was good before stays."""
+    monkeypatch.setattr("lb.master.stapling.WITHIN_S", 0.3)
+    one = responder(_hang)
+    pair = leaf(root, "leaf", one.url)
+    certificate = Certificate(str(pair.pem), "", (pair.der(), root.der()), b"")
+    server = TlsServer((certificate,), stapling=Stapling(staples=(Staple(0, root.der(), one.url),)))
+    lines, loop = Lines(), Loop()
+    stapling = StaplingOfMaster(loop, lines, lambda *_: None)  # type: ignore[arg-type]
+    stapling.follow(SimpleNamespace(config=SimpleNamespace(tls=(server,)), identity=None))  # type: ignore[arg-type]
+
+    def turn() -> bool:
+        for callback, events in loop.turn(0.05):
+            callback(events)
+        stapling.step(time.monotonic())
+        return bool(lines.told)
+
+    wait_for(turn, "the end of it")
+    assert lines.told == [
+        f'OCSP responder timed out while requesting certificate status, responder: 127.0.0.1, certificate: "{pair.pem}"'
+    ]
+    assert time.monotonic() + 5 < stapling.deadline() < time.monotonic() + 11
+    stapling.close()
+    loop.close()
+
+
+class Lines:
+    """A log of errors."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def error(self, text: str) -> None:
+        self.told.append(text)
 
 
 OF_CLIENTS = {"verify_depth": 3, "client_authorities": (b"x",), "trusted": (b"x",), "crls": (b"x",)}

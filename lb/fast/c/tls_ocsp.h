@@ -2,8 +2,7 @@
 #ifndef LB_TLS_OCSP_H
 #define LB_TLS_OCSP_H
 
-#include <string.h>
-
+#include <openssl/err.h>
 #include <openssl/ocsp.h>
 #include <openssl/x509v3.h>
 
@@ -16,6 +15,19 @@ static inline char *lb_tls_responder(X509 *x)
         first = OPENSSL_strdup(sk_OPENSSL_STRING_value(found, 0));
     X509_email_free(found);
     return first;
+}
+
+/* What OpenSSL adds to the first error that it has queued; "": nothing. */
+static inline const char *lb_tls_error_data(void)
+{
+    const char *data = NULL;
+    int flags = 0;
+#ifdef OPENSSL_IS_AWSLC
+    ERR_peek_error_line_data(NULL, NULL, &data, &flags);
+#else
+    ERR_peek_error_data(&data, &flags);
+#endif
+    return data != NULL && (flags & ERR_TXT_STRING) ? data : "";
 }
 
 static inline void lb_tls_stack_free(STACK_OF(X509) *stack)

@@ -117,7 +117,9 @@ cdef int tls_ocsp_signed(OCSP_BASICRESP* basic, chain, bint verify, trusted, crl
                 raise MemoryError()
         ERR_clear_error()
         if OCSP_basic_verify(basic, stack, SSL_CTX_get_cert_store(ctx), OCSP_TRUSTOTHER if verify else OCSP_NOVERIFY) != 1:
-            raise ValueError(tls_said("OCSP_basic_verify()"))
+            why = lb_tls_error_data().decode("utf-8", "replace")
+            said = tls_said("OCSP_basic_verify()")
+            raise ValueError(f"{said.removesuffix(')')}:{why})" if why else said)
     finally:
         SSL_CTX_free(ctx)
         lb_tls_stack_free(stack)

@@ -364,6 +364,7 @@ cdef extern from "<openssl/ocsp.h>" nogil:
 
 cdef extern from "tls_ocsp.h" nogil:
     char* lb_tls_responder(X509* x) noexcept
+    const char* lb_tls_error_data() noexcept
     void lb_tls_stack_free(OPENSSL_STACK* stack) noexcept
     int lb_tls_stack_push(OPENSSL_STACK* stack, X509* x) noexcept
     OPENSSL_STACK* sk_X509_new_null() noexcept

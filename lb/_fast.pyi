@@ -50,6 +50,11 @@ class Compiled:
         Raises ValueError.
         """
 
+    def staple(self, place: int, digest: bytes, response: bytes, until: int) -> None:
+        """After `step`, in the master: workers that are forked from now on show this OCSP response, until then (Unix
+        seconds), with the certificate of this SHA-256, if that place of Config.tls has it. Raises ValueError.
+        """
+
 def tls_certificates(pem: bytes, trusted: bool = True) -> tuple[bytes, ...]:
     """All certificates of a PEM text, as DER, in its order. Raises ValueError with nginx's words."""
 
@@ -62,8 +67,27 @@ def tls_crls(pem: bytes) -> tuple[bytes, ...]:
 def tls_ocsp_response(der: bytes) -> bytes:
     """The same bytes, if they are an OCSP response in DER. Raises ValueError."""
 
-def tls_has_responder(der: bytes) -> bool:
-    """Does the certificate (DER) name an OCSP responder? Raises ValueError."""
+def tls_ocsp_url(der: bytes) -> str:
+    """Of the first OCSP responder that a certificate (DER) names; "": none. Raises ValueError."""
+
+def tls_ocsp_issuer(der: bytes, others: Sequence[bytes]) -> bytes | None:
+    """The first of `others` that may have issued a certificate. Raises ValueError."""
+
+def tls_ocsp_request(der: bytes, issuer: bytes) -> bytes:
+    """What to ask a responder of a certificate, as DER. Raises ValueError."""
+
+def tls_ocsp_status(
+    response: bytes,
+    chain: Sequence[bytes],
+    issuer: bytes,
+    verify: bool,
+    trusted: Sequence[bytes] = (),
+    crls: Sequence[bytes] = (),
+) -> tuple[str, int]:
+    """The status of chain[0] ("good", "revoked", "unknown") by a responder's answer, and its nextUpdate in Unix
+    seconds; 0: it names none. Its signature is good; `verify`: and by whom the issuer allows. Raises ValueError with
+    nginx's words.
+    """
 
 def tls_check(conf: TlsServer | TlsClient, keys: Sequence[bytes]) -> None:
     """Does OpenSSL take it? `keys`: of its certificates, as DER. Raises ValueError."""
@@ -182,6 +206,8 @@ class Engine:
 
         Raises ValueError.
         """
+    def staple(self, place: int, digest: bytes, response: bytes, until: int) -> None:
+        """Any thread: handshakes after this turn show it, as Compiled.staple says. Raises ValueError."""
     def stop(self, mode: int) -> None:
         """Any thread."""
     def reopen(self, logs: Mapping[str, int], error_fd: int) -> None:

@@ -148,6 +148,8 @@ include "fast/upstream/state.pyx"             # what an old worker tells a new o
 include "fast/upstream/diff.pyx"              # where two answers of Consul differ
 include "fast/tls/load.pyx"                   # certificates and keys
 include "fast/tls/certificate.pyx"            # what certificates say of themselves
+include "fast/tls/staple.pyx"                 # stapled OCSP responses
+include "fast/tls/ocsp.pyx"                   # OCSP requests and responses
 include "fast/tls/context.pyx"                # SSL_CTX
 include "fast/tls/tickets.pyx"                # ticket keys
 include "fast/tls/session_cache.pyx"          # session ids

@@ -171,9 +171,17 @@ class Line:
         self.stops: list[int] = []
         self.opened: list[dict[str, int]] = []
         self.lists: list[int] = []
+        self.stapled: list[object] = []
         self.control = Control(
             theirs,
-            Orders(self.stops.append, self.opened.append, lambda: [[[1, 0], {}]], os.close, self.lists.append),
+            Orders(
+                self.stops.append,
+                self.opened.append,
+                lambda: [[[1, 0], {}]],
+                os.close,
+                self.lists.append,
+                self.stapled.append,
+            ),
             self.log,
         )
         self.control.start()

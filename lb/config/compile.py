@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from lb.config import table_check, tls, tls_upstream
+from lb.config import table_resolver, tls, tls_upstream
 from lb.config.errors import Problem
 from lb.config.reader import Reader
 from lb.config.scope import (
@@ -155,6 +156,7 @@ def check_whole(reader: Reader) -> None:
     missing = [name for name in reader.limits_used if name not in reader.limit_zones]
     reader.problems += [Problem(f'zero size shared memory zone "{name}"') for name in missing]
     reader.listeners.check_overlap(main.status_listen)
+    table_resolver.check(reader)
     tls.check(reader)
     tls_upstream.check(reader)
     table_check.memory(reader)

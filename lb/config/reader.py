@@ -57,6 +57,7 @@ class Reader:
         self.tls_proxies: list[tuple[Scope, Node]] = []  # where there is some
         self.tls_at: dict[int, int] = {}  # id of such a scope -> place in Config.tls_up
         self.tls_files: dict[tuple[str, str], Certificate] = {}  # by the names of certificate and key
+        self.open_targets: list[tuple[Scope, str]] = []  # of proxy_pass, with variables
         self.transparent = False  # some proxy_bind is
         self.unknown: list[tuple[str, Node]] = []  # names that must be among them in the end, and where
         self.where = ""  # FILE:LINE of the statement that is being read

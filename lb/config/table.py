@@ -25,6 +25,7 @@ from lb.config import (
     table_main,
     table_map,
     table_proxy,
+    table_resolver,
     table_retry,
     table_rewrite,
     table_socket,
@@ -70,6 +71,7 @@ DIRECTIVES: tuple[Directive, ...] = (
     *table_tls_verify.DIRECTIVES,
     *table_tls_upstream.DIRECTIVES,
     *table_tls_operations.DIRECTIVES,
+    *table_resolver.DIRECTIVES,
     *table_ignored.DIRECTIVES,
 )
 

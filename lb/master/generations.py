@@ -30,6 +30,7 @@ from lb.model import Upstream
 from lb.process import logfiles
 from lb.process.channel import ChannelError, Endpoint, Frame
 from lb.process.loop import READ, WRITE, Loop
+from lb.process.staples import Row
 from lb.upsync.report import Report
 from lb.worker.main import Job, become_worker
 
@@ -348,6 +349,15 @@ class Generations:
                 self._watch(generation, worker)
             except (OSError, ChannelError) as error:
                 self._log.alert(f"worker process {worker.pid} cannot be given new certificates: {error}")
+
+    def staple(self, generation: Generation, rows: list[Row]) -> None:
+        """Give new OCSP responses to the workers that serve with it."""
+        for worker in generation:
+            try:
+                worker.channel.send({"cmd": "staples", "staples": rows})
+                self._watch(generation, worker)
+            except (OSError, ChannelError) as error:
+                self._log.alert(f"worker process {worker.pid} cannot be given OCSP responses: {error}")
 
     # Logs
 

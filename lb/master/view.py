@@ -13,7 +13,7 @@ from lb import _fast
 from lb.master.generation import Generation, Worker
 from lb.master.heartbeat import MISSED_DOUBT
 from lb.model import Upstream
-from lb.status.certificates import CertificateView
+from lb.status.certificates import CertificateView, StapleState
 from lb.status.pages import BackOff, Death, UpstreamView, View, WorkerView
 
 if TYPE_CHECKING:
@@ -42,6 +42,8 @@ def make_health(master: Master) -> View:
         deaths=tuple(Death(*one) for one in generations.deaths),
         dump_failures=master.dumps.failures,
         certificates=_certificates(master),
+        ocsp_fetches=master.stapling.fetched,
+        ocsp_failures=master.stapling.failures,
         certificate_renewals=master.certificates.renewals,
         certificate_failures=master.certificates.failures,
         checker=_checker(generations.current, now),
@@ -55,7 +57,8 @@ def _certificates(master: Master) -> tuple[CertificateView, ...]:
     found: dict[tuple[str, str], CertificateView] = {}
     for place, server in enumerate(config.tls):
         error, since = master.certificates.error(place)
-        for one in server.certificates:
+        for number, one in enumerate(server.certificates):
+            staple = master.stapling.state(server, number)
             key = (one.file, one.facts.fingerprint)
             watch = server.watch
             before = found.get(key)
@@ -64,8 +67,16 @@ def _certificates(master: Master) -> tuple[CertificateView, ...]:
                 users = tuple(dict.fromkeys((*before.servers, *users)))
                 error, since = (error, since) if error else (before.error, before.error_since)
                 watch = watch or before.watch
-            found[key] = CertificateView(one, users, watch, error, since)
+                staple = _worse(staple, before.staple)
+            found[key] = CertificateView(one, users, watch, error, since, staple)
     return tuple(found.values())
+
+
+def _worse(one: StapleState | None, other: StapleState | None) -> StapleState | None:
+    """Of two servers with one certificate: the one that has no response, or an error."""
+    if one is None or other is None:
+        return one or other
+    return min(one, other, key=lambda state: (state.until, not state.error))
 
 
 def make_view(master: Master) -> View:

@@ -172,6 +172,11 @@ def _last_reload_ok(view: View) -> Samples:
         yield (), float(not view.last_reload[1])
 
 
+def _fetches(view: View) -> Samples:
+    yield (("result", "ok"),), view.ocsp_fetches
+    yield (("result", "failed"),), view.ocsp_failures
+
+
 def _renewals(view: View) -> Samples:
     yield (("result", "ok"),), view.certificate_renewals
     yield (("result", "failed"),), view.certificate_failures
@@ -341,6 +346,20 @@ FEW: Final = (
         "1: the files of a watched certificate have changed and cannot be used; the old one serves.",
         "file",
         certificates.failing,
+    ),
+    Family(
+        "lb_tls_certificate_stapled",
+        "gauge",
+        "1: clients get the certificate's OCSP response, which was fetched; 0: there is none that is good.",
+        "file, name, serial",
+        certificates.staples,
+    ),
+    Family(
+        "lb_tls_ocsp_fetches",
+        "counter",
+        "OCSP responses for certificates of ours: taken into use (ok), or none was to be had (failed).",
+        "result",
+        _fetches,
     ),
     Family(
         "lb_tls_certificate_renewals",

@@ -14,11 +14,12 @@ Times are Unix seconds (float) unless a name says otherwise; ages and delays are
     back_off    [{slot, deaths, next}]      slots that wait for their next worker; next: seconds until then
     dump_errors {path: why}
     certificates [{file, names, subject, issuer, serial, fingerprint, not_before, not_after, days_left, state,
-                  self_signed, chain, key_type, key_bits, servers, servers_count, watch, error, error_since}]
+                  self_signed, chain, key_type, key_bits, servers, servers_count, watch, error, error_since, staple}]
                 what clients are shown; names: DNS names and addresses; fingerprint: SHA-256; state: ok, soon (less than
                 21 days), very soon (less than 7), expired, not yet valid; chain: certificates in the file; servers: the
                 first 20 names of those that use it; watch: ssl_certificate_watch; error: why what the files are now is
-                not used, "": it is
+                not used, "": it is; staple: null: no OCSP response is fetched for it, or {sent: is one sent, until:
+                Unix seconds, its nextUpdate, error: why the last fetch failed, error_since}
     direct      COUNTS of the servers that proxy_pass with variables named by address
     checker     null: nobody is checked; {pid, age, state, heartbeat_age, places, used, refused, behind}
                 places: servers that check_shm_size has room for; refused: that found none, and are not checked;

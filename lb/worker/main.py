@@ -26,7 +26,7 @@ from lb import _fast
 from lb.config import consul_tls
 from lb.log import Log, targets
 from lb.model import Config, ErrorLog
-from lb.process import logfiles, title
+from lb.process import logfiles, staples, title
 from lb.process.identity import Identity
 from lb.process.signals import worker_mask
 from lb.upsync import query_groups, start
@@ -109,7 +109,7 @@ class Worker:
         )
         self._control = Control(
             job.channel,
-            Orders(self._stop, self._reopen, self._engine.learned, self._renew, self._send_list),
+            Orders(self._stop, self._reopen, self._engine.learned, self._renew, self._send_list, self._staple),
             job.log,
             job.config.worker_orphan_timeout_ms / 1000,
         )
@@ -235,6 +235,10 @@ class Worker:
                 self._log.alert(f"a new certificate is not used: {error}")
             while keys:
                 _fast.tls_forget(keys.pop())
+
+    def _staple(self, rows: Any) -> None:
+        for place, digest, response, until in staples.rows_of(rows):
+            self._engine.staple(place, digest, response, until)
 
     # Logs and handles
 

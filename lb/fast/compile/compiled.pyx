@@ -168,6 +168,13 @@ cdef class Compiled:
         SSL_CTX_free(<SSL_CTX*> (<TlsContext> self.contexts[place]).ctx)    # here it is `contexts` that holds it
         self.conf.tls[place].ctx = (<TlsContext> self.contexts[place]).ctx
 
+    def staple(self, int place, bytes digest, bytes response, int64_t until):
+        tls_staple_check(digest, response)
+        if not 0 <= place < <int> self.conf.ntls:
+            raise ValueError(f"no place {place}")
+        tls_staple_set(<SSL_CTX*> self.conf.tls[place].ctx, <const uint8_t*> <char*> digest, tls_staple_copy(response),
+                       <uint32_t> len(response), until)
+
     cdef int take(self) except -1:
         """The memory becomes this process's own."""
         global arenas

@@ -105,6 +105,12 @@ cdef class Engine:
         tls_renewal_post(&self.compiled.conf.tls[place], tls_renewal_context(self.compiled.contexts, place, conf, keys))
         self.wake()
 
+    def staple(self, int place, bytes digest, bytes response, int64_t until):
+        if not 0 <= place < <int> self.compiled.conf.ntls:
+            raise ValueError(f"no place {place}")
+        tls_staple_post(&self.compiled.conf.tls[place], digest, response, until)
+        self.wake()
+
     def consul(self, int upstream, bint good):
         table_sweep()
         stats_consul(upstream, good)

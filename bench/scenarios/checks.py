@@ -33,7 +33,8 @@ def lb(count: int, requests: int) -> str:
 
 def haproxy(count: int) -> str:
     lines = [f"server s{n} {one} check inter 1s fall 3 rise 2" for n, one in enumerate(addresses(count))]
-    option = "option httpchk\n    http-check send meth GET uri / ver HTTP/1.1 hdr Host check\n    timeout check 900ms\n    "
+    send = "http-check send meth GET uri / ver HTTP/1.1 hdr Host check"
+    option = f"option httpchk\n    {send}\n    timeout check 900ms\n    "
     return configs.haproxy("http", backend=option + "\n    ".join(lines), maxconn=9000)
 
 

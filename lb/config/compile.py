@@ -9,8 +9,7 @@ import resource
 from dataclasses import replace
 from typing import Any
 
-from lb.config import table_check, tls, tls_upstream
-from lb.config import table_resolver, tls, tls_upstream
+from lb.config import table_check, table_resolver, tls, tls_upstream
 from lb.config.errors import Problem
 from lb.config.reader import Reader
 from lb.config.scope import (

@@ -70,6 +70,7 @@ include "fast/tls/bio.pyx"                    # OpenSSL's reads and writes
 include "fast/tls/own.pyx"                    # our own records after its handshake
 include "fast/tls/verify.pyx"                 # certificates of clients
 include "fast/tls/info.pyx"                   # what variables tell of TLS
+include "fast/tls/broken.pyx"                 # TLS that breaks after the handshake
 include "fast/tls/fault.pyx"                  # handshakes that failed
 include "fast/tls/transport.pyx"              # transport: TLS
 include "fast/tls/early.pyx"                  # early data of TLS 1.3

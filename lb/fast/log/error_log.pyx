@@ -60,18 +60,6 @@ cdef void log_handshake(Conn* c) noexcept nogil:
     log_client(level, c, text)
 
 
-cdef void log_client_alert(Conn* c, uint8_t alert) noexcept nogil:
-    """A record of the peer was refused: which alert it got."""
-    cdef Out o
-    if c.kind == K_UP or not error_begin(&o, error_logs_of_client(c), LOG_INFO):
-        return
-    error_connection(&o, c)
-    out_text(&o, b"a record was refused, alert ")
-    out_uint(&o, alert)
-    error_client(&o, c)
-    error_end(&o, error_logs_of_client(c), LOG_INFO)
-
-
 cdef void log_handshake_late(Conn* c) noexcept nogil:
     log_client(LOG_INFO, c, b"client timed out (110: Connection timed out) while SSL handshaking")
 

@@ -100,7 +100,7 @@ cdef extern from "<openssl/ssl.h>" nogil:
     int SSL_in_init(const SSL* s) noexcept
     int SSL_CTX_set_alpn_protos(SSL_CTX* ctx, const uint8_t* p, unsigned int n) noexcept
     enum:
-        SSL3_RT_HANDSHAKE, SSL3_MT_FINISHED
+        SSL3_RT_HANDSHAKE, SSL3_MT_FINISHED, SSL3_RT_HEADER
     void SSL_CTX_set_keylog_callback(SSL_CTX* ctx, void (*cb)(const SSL*, const char*) noexcept nogil) noexcept
     const SSL_CIPHER* SSL_get_current_cipher(const SSL* s) noexcept
     uint32_t SSL_CIPHER_get_id(const SSL_CIPHER* c) noexcept
@@ -146,6 +146,8 @@ cdef extern from "tls_reasons.h" nogil:
     int lb_tls_alert(unsigned long e) noexcept
     int lb_tls_group(unsigned long e) noexcept
     int lb_tls_ours(unsigned long e) noexcept
+    unsigned long lb_tls_error(int alert, int version13) noexcept
+    unsigned long lb_tls_error_of_alert(int alert) noexcept
 
 cdef extern from "tls_names.h" nogil:
     const char* lb_tls_group_name(int nid, unsigned int* number) noexcept

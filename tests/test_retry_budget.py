@@ -11,7 +11,7 @@ import pytest
 from tests.harness import backend as raw
 from tests.harness.backend import RawConnection, Reply
 from tests.harness.wait import wait_for
-from tests.test_counters import totals
+from tests.test_counters import servers, totals
 from tests.test_pool_unasked import Dies, ok
 from tests.test_traffic_upsync import PLAIN
 
@@ -249,3 +249,50 @@ def test_who_leaves_the_list_and_comes_back_is_not_asked_again(world, consul, ru
     script.released.set()
     assert [client.response("GET").status for client in clients] == [502] * len(METHODS)
     assert sorted(script.asked) == [f"/{i}/hold" for i in range(len(METHODS))]
+
+
+STREAM_UPSYNC = """
+status_listen 127.0.0.1:@status@;
+stream {
+    upstream u { server 127.0.0.1:11111; upsync @path@ upsync_type=consul strong_dependency=on; upsync_dump_path @dump@; }
+    server { listen 127.0.0.1:@tcp@; proxy_ssl on; proxy_pass u; }
+}
+"""
+
+
+class Mute:
+    """Takes what a handshake of TLS begins with, and closes, at once or when `released`. `asked`: how often."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.holds = False
+        self.released = threading.Event()
+
+    def __call__(self, connection: RawConnection) -> None:
+        connection.recv()
+        self.asked += 1
+        if self.holds:
+            self.released.wait(60)
+
+
+def test_nor_by_a_session_of_stream(world, consul, run_lb, raw_backend, connect):
+    script = Mute()
+    back = raw_backend(script)
+    consul.put("u", back.address, **(PLAIN | {"max_fails": 0}))
+    consul.put("u", f"127.0.0.1:{world.closed_port()}", **(PLAIN | {"max_fails": 1, "fail_timeout": 600}))
+    lb = run_lb(STREAM_UPSYNC, path=consul.path("u"), dump=world.directory / "u.conf")
+    lb.expect_log("connect|upstream|handshak")
+    for _ in range(2):
+        with connect(lb.port("tcp")) as client:
+            client.expect_closed()
+    lb.wait_log("temporarily disabled")
+    script.holds, script.asked = True, 0
+    with connect(lb.port("tcp")) as client:
+        wait_for(lambda: script.asked, "the handshake")
+        consul.delete("u", back.address)
+        wait_for(lambda: servers(lb)[back.address]["state"] == "draining", "it to leave")
+        consul.put("u", back.address, **(PLAIN | {"max_fails": 0}))
+        wait_for(lambda: servers(lb)[back.address]["state"] == "up", "it to come back")
+        script.released.set()
+        client.expect_closed()
+    assert script.asked == 1

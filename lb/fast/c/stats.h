@@ -137,10 +137,10 @@ typedef union {
         uint64_t condition;         /* Condition */
         uint64_t since;             /* Unix ms of the change to it; 0: since the worker began */
         uint64_t retry_at;          /* COND_FAILED: Unix ms from which on it is tried again */
-        uint64_t slow_until;        /* Unix ms of the end of its slow start, and how long that takes; 0: it is in none */
-        uint64_t slow_ms;
         LB_SERVER_COUNTERS(LB_FIELD, LB_FIELDS, LB_FIELD)
         uint64_t consul_answer;     /* Unix ms of Consul's last good answer; 0: none yet */
+        uint64_t slow_until;        /* Unix ms of the end of its slow start, and how long that takes; 0: it is in none */
+        uint64_t slow_ms;
     };
     uint64_t block[88];
 } ServerStats;

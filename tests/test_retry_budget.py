@@ -179,9 +179,8 @@ def test_sessions_of_stream(world, run_lb, raw_backend, connect, budget, served)
     lb.expect_log("upstream|connect")
     echoed = 0
     for _ in range(8):
-        with connect(lb.port("tcp")) as client:
-            with contextlib.suppress(OSError, AssertionError):  # closed
-                echoed += client.send(b"x").recv_exactly(1) == b"x"
+        with connect(lb.port("tcp")) as client, contextlib.suppress(OSError, AssertionError):  # closed
+            echoed += client.send(b"x").recv_exactly(1) == b"x"
     assert echoed == served
 
 
@@ -195,7 +194,16 @@ http {
     server { listen 127.0.0.1:@http@; location = /show { upstream_show; } @places@ }
 }
 """
-METHODS = ("", "least_conn;", "least_time header;", "ip_hash;", "hash $uri;", "hash $uri consistent;", "random;", "random two;")
+METHODS = (
+    "",
+    "least_conn;",
+    "least_time header;",
+    "ip_hash;",
+    "hash $uri;",
+    "hash $uri consistent;",
+    "random;",
+    "random two;",
+)
 
 
 class Holds:
@@ -215,7 +223,7 @@ class Holds:
 
 
 def test_who_leaves_the_list_and_comes_back_is_not_asked_again(world, consul, run_lb, raw_backend):
-    """In every method: the request's server leaves Consul's list, comes back, and fails; the other one has failed before."""
+    """In every method: its server leaves Consul's list, comes back, and fails; the other one has failed before."""
     script = Holds()
     back = raw_backend(script)
     closed = f"127.0.0.1:{world.closed_port()}"
@@ -254,7 +262,11 @@ def test_who_leaves_the_list_and_comes_back_is_not_asked_again(world, consul, ru
 STREAM_UPSYNC = """
 status_listen 127.0.0.1:@status@;
 stream {
-    upstream u { server 127.0.0.1:11111; upsync @path@ upsync_type=consul strong_dependency=on; upsync_dump_path @dump@; }
+    upstream u {
+        server 127.0.0.1:11111;
+        upsync @path@ upsync_type=consul strong_dependency=on;
+        upsync_dump_path @dump@;
+    }
     server { listen 127.0.0.1:@tcp@; proxy_ssl on; proxy_pass u; }
 }
 """

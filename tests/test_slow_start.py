@@ -1,6 +1,7 @@
 """slow_start: a server that comes back, or is new from Consul, gets its weight little by little. Through the real lb.
 
-A slow start of an hour stays at its first part, 4/256, for as long as a test takes; without one a server of two gets half.
+A slow start of an hour stays at its first part, 4/256, for as long as a test takes; without one a server of two gets
+half.
 """
 
 from __future__ import annotations
@@ -166,8 +167,10 @@ def part(lb: Any, name: str) -> Counter[bytes]:
 
 
 def test_new_from_consul(site, consul, http_backend):
-    """Who is there at the start has its whole weight; who arrives starts slowly, with what the upstream says or its entry."""
-    one, two, new, plain, down = (http_backend(lambda _, body=body: Reply(body=body)) for body in (b"1", b"2", b"n", b"p", b"d"))
+    """Who is there at the start has its whole weight; who arrives starts slowly, as its entry says."""
+    one, two, new, plain, down = (
+        http_backend(lambda _, body=body: Reply(body=body)) for body in (b"1", b"2", b"n", b"p", b"d")
+    )
     consul.put("u", one.address, weight=1)
     consul.put("u", two.address, weight=1)
     lb = site()

@@ -47,7 +47,15 @@ def test_attributes_are_tags() -> None:
 
 @pytest.mark.parametrize(
     ("tag", "default"),
-    [("weight=0", 1), ("weight=x", 1), ("weight=-1", 1), ("max_fails=", 2), ("fail_timeout=x", 10), ("max_conns=", 0), ("slow_start=x", 0)],
+    [
+        ("weight=0", 1),
+        ("weight=x", 1),
+        ("weight=-1", 1),
+        ("max_fails=", 2),
+        ("fail_timeout=x", 10),
+        ("max_conns=", 0),
+        ("slow_start=x", 0),
+    ],
 )
 def test_a_bad_tag_is_the_default_and_is_said(tag: str, default: int) -> None:
     found = services.from_catalog([row(tags=(tag,))])

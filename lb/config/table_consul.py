@@ -112,8 +112,9 @@ DIRECTIVES = (
         "TIME | off",
         (1, 1),
         "off",
-        "The `slow_start` of servers from Consul whose entry names none (in a key's JSON `\"slow_start\":SECONDS`, among "
-        "the tags of a service `slow_start=TIME`): a server that is new in the list starts slowly, too, unless all are.",
+        'The `slow_start` of servers from Consul whose entry names none (in a key\'s JSON `"slow_start":SECONDS`, '
+        "among the tags of a service `slow_start=TIME`): a server that is new in the list starts slowly, "
+        "too, unless all are.",
         LB_ONLY,
         slow_start,
     ),

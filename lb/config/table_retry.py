@@ -71,9 +71,10 @@ def _budget(contexts: tuple[Context, ...], where: str) -> Directive:
         (1, 2),
         "off",
         f"At most this share of what an upstream was asked in the last 10 s may be retries; {_LEAST} in a second, or "
-        "NUMBER, always may. What would be more is answered with the failure, so that a pool that fails is not finished "
-        f"off by what it failed. Counted are {where} that have a budget; each worker counts its own, from nothing after a reload. A pooled connection "
-        "that has ended costs nothing of it. The log says when refusing begins (warn) and that it has ended, after 10 s "
+        "NUMBER, always may. What would be more is answered with the failure, so that a pool that fails is not "
+        f"finished off by what it failed. Counted are {where} that have a budget; each worker counts its "
+        "own, from nothing after a reload. A pooled connection that has ended costs nothing of it. The log says when "
+        "refusing begins (warn) and that it has ended, after 10 s "
         "without (notice).",
         LB_ONLY,
         budget,

@@ -24,7 +24,7 @@ def _name(upstream: Upstream) -> Name:
 
 
 def _is_learned(one: Any) -> bool:
-    """[[position, position], {server: [failures, checked, turn(, slow start began)]}]: as lb/fast/upstream/state.pyx gives it."""
+    """[[position, position], {server: [failures, checked, turn(, slow start began)]}]: see upstream/state.pyx."""
     if not isinstance(one, list) or len(one) != 2 or not isinstance(one[1], dict):
         return False
     positions, peers = one

@@ -30,12 +30,13 @@ Times are Unix seconds (float) unless a name says otherwise; ages and delays are
                   COUNTS}]
                 state: up, down (by configuration or Consul), failed (max_fails failures in some worker, and no success
                 since), draining (in no list any more, finishing); since: when it changed to this state, null: no worker
-                has said; retry_at: null, or from when on a failed one is tried again; slow_start: null, or how far it has
-                come, 0 to 1; address "other": those beyond
+                has said; retry_at: null, or from when on a failed one is tried again; slow_start: null, or how far it
+                has come, 0 to 1; address "other": those beyond
                 16,384, counted in one
       COUNTS    active, requests, responses {1xx, 2xx, 3xx, 4xx, 5xx}, bytes_in, bytes_out (from and to the server),
-                failures (tries that count for max_fails), retries (requests that went on to the next server), retries_refused (by
-                proxy_next_upstream_budget), connects,
+                failures (tries that count for max_fails), retries (requests that went on to the next server),
+                retries_refused
+                (by proxy_next_upstream_budget), connects,
                 connect, first_byte, response: {count, sum, p50, p99}
                 requests: stream: sessions. Seconds, estimated from the histograms; p50 and p99: null when count is 0
       sync      null, or {address, path, in_sync, index, error, held, skipped [text],

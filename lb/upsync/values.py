@@ -2,8 +2,8 @@
 
 Source: upsync-behaviour section 1.4, observed.  Names are matched in any case and the first of two counts; what
 follows the JSON value is ignored; strings hold decimal digits only; a missing attribute is the default, not what it
-was before.  Beyond the module: `backup`, `max_conns` and `slow_start` are used, a size limit instead of an overrun, and an
-out-of-range number, which the module replaces silently, is said.
+was before.  Beyond the module: `backup`, `max_conns` and `slow_start` are used, a size limit instead of an overrun, and
+an out-of-range number, which the module replaces silently, is said.
 """
 
 from __future__ import annotations

@@ -244,6 +244,7 @@ SERVER_STATS_ROW: int  # numbers in a row of sums (server_stats_add)
 SERVER_STATS_RETRY: int  # place in a row: Unix ms from which on a failed server is tried again
 SERVER_STATS_STATE: int  # 0: no worker has said; 1 up, 2 down, 3 failed, 4 removed
 SERVER_STATS_SINCE: int  # Unix ms of the change to it
+SERVER_STATS_SLOW: int  # Unix ms of the end of its slow start, and behind it how many ms that takes; 0: it is in none
 SERVER_STATS_BOUNDS: tuple[int, ...]  # bounds of the cells of a histogram, in ms; the last cell is what is above them
 SERVER_STATS_OTHER: bytes  # the "address" of servers that have no counters of their own
 

@@ -53,9 +53,10 @@ from lb.fast.route.variables.request cimport *
 from lb.fast.http.proxy_redirect cimport *
 from lb.fast.http.header_filter cimport *
 from lb.fast.message.h1.write cimport *
-from lb.fast.upstream.balance.hash cimport HASH_TRIES, hash_crc_text, hash_step
+from lb.fast.upstream.balance.hash cimport HASH_TRIES, hash_crc_text, hash_key_number, hash_step
 from lb.fast.upstream.balance.ring cimport *
 from lb.fast.health.word cimport *
+from lb.fast.upstream.balance.share cimport *
 from lb.fast.upstream.balance.usable cimport *
 from lb.fast.upstream.balance.heap cimport *
 
@@ -121,6 +122,8 @@ include "fast/upstream/balance/ring_build.pyx"    # `hash ... consistent`: the r
 include "fast/upstream/balance/hash_ring.pyx"
 include "fast/upstream/balance/random.pyx"
 include "fast/upstream/balance/methods.pyx"       # their table, and the choice
+include "fast/upstream/slow_start.pyx"        # a server that takes a part of its weight
+include "fast/upstream/budget.pyx"            # how many retries an upstream gets
 include "fast/upstream/peer.pyx"              # a server: its life, passive health, how long it takes
 include "fast/upstream/pool.pyx"              # upstream connections that wait for the next request
 include "fast/tls/upstream.pyx"               # TLS to servers

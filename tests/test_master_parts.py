@@ -443,7 +443,14 @@ def test_two_lists_with_the_same_servers_in_other_states_are_two() -> None:
     for one, two in itertools.combinations(range(1, 21), 2):
         reports = Reports()
         first = make_report(5, one, two)
-        changes = [{"down": True}, {"backup": True}, {"max_conns": 9}, {"weight": 2}, {"written": "a:80"}]
+        changes = [
+            {"down": True},
+            {"backup": True},
+            {"max_conns": 9},
+            {"weight": 2},
+            {"slow_start_s": 9},
+            {"written": "a:80"},
+        ]
         for change in changes:
             before, after = (
                 (dataclasses.replace(server, **change), other)  # type: ignore[arg-type]

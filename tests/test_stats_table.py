@@ -29,7 +29,18 @@ def declared(struct_name: str) -> set[str]:
 
 def test_every_counter_is_a_field_that_the_engine_knows() -> None:
     assert declared("WorkerStats") == {*NAMES, "server_stats_used", "folding"}
-    own = {"state", "upstream", "name_len", "name", "condition", "since", "retry_at", "consul_answer"}
+    own = {
+        "state",
+        "upstream",
+        "name_len",
+        "name",
+        "condition",
+        "since",
+        "retry_at",
+        "slow_until",
+        "slow_ms",
+        "consul_answer",
+    }
     assert declared("ServerStats") == {one.name for one in _fast.SERVER_COUNTERS} | own
 
 

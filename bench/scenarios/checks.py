@@ -1,7 +1,7 @@
 """Active checks of HTTP: CPU time of one, of all processes, while nobody asks for anything else.
 
-The servers are addresses of 127/8, all of one nginx, which counts the checks that came. HAProxy opens a connection for each
-check; lb does so, too (lb-new), or asks on the one that it has (lb).
+The servers are addresses of 127/8, all of one nginx, which counts the checks that came. HAProxy opens a connection for
+each check; lb does so, too (lb-new), or asks on the one that it has (lb).
 """
 
 from __future__ import annotations

@@ -50,7 +50,6 @@ _LATER = "a directive of nginx that lb does not have yet"
 _PARAMETERS = {
     ("server", "resolve"): "names are looked up when the file is read, and by upsync while lb runs",
     ("server", "service"): "names are looked up when the file is read; SRV records not yet",
-    ("server", "slow_start"): "lb does not have it yet",
     ("server", "route"): "it is for `sticky`, which lb does not have yet",
     ("listen", "http2"): "HTTP/2 is not there yet",
     ("listen", "spdy"): "nginx has none any more either",

@@ -46,6 +46,7 @@ class Server:
     down: bool = False
     # the address as in the file, "" where it is `name`: `hash KEY consistent` goes by it
     written: str = field(default="", compare=False)
+    slow_start_s: int = 0  # over which its weight grows when it comes back; 0: at once, or upsync_slow_start
 
 
 @dataclass(frozen=True, slots=True)
@@ -347,6 +348,7 @@ class HttpSettings:
     next_upstream: tuple[str, ...] = ("error", "timeout")
     next_upstream_tries: int = 0  # 0: no limit
     next_upstream_timeout_ms: int = 0  # 0: no limit
+    next_upstream_budget: tuple[int, int] | None = None  # share in 1/10000, retries a second that always pass
     error_pages: tuple[ErrorPage, ...] = ()
     recursive_error_pages: bool = False
     proxy_intercept_errors: bool = False
@@ -425,6 +427,7 @@ class StreamServer:
     preread_timeout_ms: int = 30_000
     next_upstream_tries: int = 0  # 0: no limit
     next_upstream_timeout_ms: int = 0  # 0: no limit
+    next_upstream_budget: tuple[int, int] | None = None  # share in 1/10000, retries a second that always pass
     where: str = ""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import accumulate
@@ -58,6 +59,13 @@ class Shown:
     def retry_at(self) -> float | None:
         """Unix time from which on a failed server is tried again."""
         return self.row[_fast.SERVER_STATS_RETRY] / 1000 if self.state == "failed" else None
+
+    @property
+    def slow_start(self) -> float | None:
+        """How far its slow start has come, 0 to 1, in the worker where it ends last; None: it is in none."""
+        until, takes = self.row[_fast.SERVER_STATS_SLOW], self.row[_fast.SERVER_STATS_SLOW + 1]
+        left = until - time.time() * 1000
+        return max(0.0, 1 - left / takes) if left > 0 and takes and self.state == "up" else None
 
     @property
     def backup(self) -> bool:

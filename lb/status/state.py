@@ -30,13 +30,13 @@ Times are Unix seconds (float) unless a name says otherwise; ages and delays are
     upstreams   [{name, kind, balance, implicit, source, totals, servers, sync}]
                 kind: http, stream; source: where the list is from: file, dump, consul; totals: COUNTS and no_live, of
                 all servers there have been since the start of lb; no_live: requests for which no server could be chosen
-      servers   [{address, state, since, retry_at, weight, backup, down, max_fails, fail_timeout, max_conns, check,
-                  COUNTS}]
+      servers   [{address, state, since, retry_at, slow_start, weight, backup, down, max_fails, fail_timeout, max_conns,
+                  check, COUNTS}]
                 state: up, down (by configuration or Consul), failed (max_fails failures in some worker, and no success
                 since), draining (in no list any more, finishing); since: when it changed to this state, null: no worker
                 has said; unhealthy (its checks fail), unchecked (no verdict yet, and down until there is one);
-                retry_at: null, or from when on a failed one is tried again; address "other": those beyond 16,384,
-                counted in one
+                retry_at: null, or from when on a failed one is tried again; slow_start: null, or how far it has come,
+                0 to 1; address "other": those beyond 16,384, counted in one
       check     null: it has none; {type, state, since, why, text, last, took, rise, fall, results, checks, failures,
                   late, changes}
                 state: up, down, none (no verdict yet); why: how the last one ended: ok, none, connect, broken, closed,
@@ -44,7 +44,9 @@ Times are Unix seconds (float) unless a name says otherwise; ages and delays are
                 and failed ones in a row; results: the last ten, + and -, the oldest first; late: began late, because
                 the one before took longer than the interval
       COUNTS    active, requests, responses {1xx, 2xx, 3xx, 4xx, 5xx}, bytes_in, bytes_out (from and to the server),
-                failures (tries that count for max_fails), retries (requests that went on to the next server), connects,
+                failures (tries that count for max_fails), retries (requests that went on to the next server),
+                retries_refused
+                (by proxy_next_upstream_budget), connects,
                 connect, first_byte, response: {count, sum, p50, p99}
                 requests: stream: sessions. Seconds, estimated from the histograms; p50 and p99: null when count is 0
       sync      null, or {address, path, in_sync, index, error, held, skipped [text],
@@ -228,6 +230,7 @@ def _server(shown: Shown, checks: str) -> dict[str, Any]:
         "state": shown.state,
         "since": shown.since,
         "retry_at": shown.retry_at,
+        "slow_start": shown.slow_start,
         "weight": shown.weight,
         "backup": shown.backup,
         "down": server is not None and server.down,
@@ -248,6 +251,7 @@ def _counts(row: memoryview) -> dict[str, Any]:
         "bytes_out": count(row, "sent"),
         "failures": count(row, "failures"),
         "retries": count(row, "retries"),
+        "retries_refused": count(row, "retries_refused"),
         "connects": count(row, "connects"),
         "connect": _times(row, "connect"),
         "first_byte": _times(row, "header"),

@@ -96,6 +96,7 @@
     X(received, counter, "received_bytes", "Bytes received from servers.")                                             \
     X(retries, counter, "retries", "Requests that a server failed and the next one got.")                              \
     X(failures, counter, "failures", "Failed tries that count for max_fails.")                                         \
+    X(retries_refused, counter, "retries_refused", "Failed tries that proxy_next_upstream_budget let no other follow.") \
     X(connects, counter, "connects", "Connections begun.")                                                             \
     X(tls_handshakes, counter, "tls_handshakes", "TLS handshakes done.")                                               \
     X(tls_resumed, counter, "tls_resumed", "Of them those that resumed a session.")                                    \
@@ -140,6 +141,8 @@ typedef union {
         uint64_t retry_at;          /* COND_FAILED: Unix ms from which on it is tried again */
         LB_SERVER_COUNTERS(LB_FIELD, LB_FIELDS, LB_FIELD)
         uint64_t consul_answer;     /* Unix ms of Consul's last good answer; 0: none yet */
+        uint64_t slow_until;        /* Unix ms of the end of its slow start, and how long that takes; 0: it is in none */
+        uint64_t slow_ms;
     };
     uint64_t block[88];
 } ServerStats;

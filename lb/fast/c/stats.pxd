@@ -24,6 +24,7 @@ cdef extern from "stats.h" nogil:
         char name[112]
         uint64_t condition, since, retry_at
         uint64_t active, requests, status_1xx, status_2xx, status_3xx, status_4xx, status_5xx, sent, received, retries
+        uint64_t retries_refused, slow_until, slow_ms
         uint64_t tls_handshakes, tls_resumed, tls_failed, tls_failed_verify
         uint64_t failures, connects, no_live, connect_ms, header_ms, response_ms
         uint64_t connect[14]

@@ -260,6 +260,7 @@ cdef class Compiled:
             u.method = balance_named(upstream.method)
             u.key = self.value(upstream.hash_key)
             u.keepalive_time = upstream.keepalive_time_ms
+            u.slow_start = <int64_t> upstream.upsync.slow_start_s * 1000 if upstream.upsync is not None else 0
             u.tcp = upstream.kind == "stream"
             u.keepalive = upstream.keepalive
             u.local = upstream.keepalive_local

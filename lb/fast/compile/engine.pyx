@@ -210,6 +210,8 @@ cdef class Engine:
         loop.env.product = self.text("lb")
         loop.env.nginx_version = self.text(NGINX_VERSION)
         memcpy(&loop.env.random, <char*> seed, 16)
+        for i in range(loop.nups):
+            loop.ups[<int> i].lots = loop.env.random[0] + i
         loop.second = -1
         loop_clock()
         timer_init(&loop.wheel, loop.now)

@@ -106,6 +106,9 @@ ctypedef struct NextRule:
     uint16_t mask           # Next
     uint16_t tries          # 0: no limit
     int64_t timeout         # 0: no limit
+    uint8_t budget          # proxy_next_upstream_budget: there is one
+    uint16_t share          # of it, in 1/10000 of the requests
+    uint32_t least          # retries that are let pass in a second whatever the share
 
 cdef enum Ignore:           # proxy_ignore_headers, of those that lb reads
     IGN_REDIRECT = 1

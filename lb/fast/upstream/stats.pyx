@@ -60,6 +60,7 @@ cdef ServerStats* stats_give(Upstream* u, Str name) except NULL:
         if lb_atomic_load(&loop.server_stats[at].state) == STATS_LEFT:
             loop.server_stats[at].since = stats_wall()
             loop.server_stats[at].condition = COND_UP
+            loop.server_stats[at].slow_until = 0
             loop.server_stats[at].state = STATS_USED
             return &loop.server_stats[at]
     if name.n > LB_SERVER_NAME or loop.checker or not stats_find(&at):

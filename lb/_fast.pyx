@@ -57,6 +57,7 @@ from lb.fast.upstream.balance.hash cimport HASH_TRIES, hash_crc_text, hash_step
 from lb.fast.upstream.balance.ring cimport *
 from lb.fast.upstream.balance.usable cimport *
 from lb.fast.upstream.balance.heap cimport *
+from lb.fast.upstream.sessions cimport *
 
 # Machine rooms
 include "fast/io/loop.pyx"                    # the loop: wait, events, timers
@@ -118,6 +119,7 @@ include "fast/upstream/balance/hash.pyx"
 include "fast/upstream/balance/ring_build.pyx"    # `hash ... consistent`: the ring of a new table
 include "fast/upstream/balance/hash_ring.pyx"
 include "fast/upstream/balance/random.pyx"
+include "fast/upstream/sticky.pyx"            # sticky sessions: the server that a client is bound to
 include "fast/upstream/balance/methods.pyx"       # their table, and the choice
 include "fast/upstream/peer.pyx"              # a server: its life, passive health, how long it takes
 include "fast/upstream/pool.pyx"              # upstream connections that wait for the next request
@@ -147,6 +149,7 @@ include "fast/tls/lazy.pyx"                   # certificates that variables name
 include "fast/tls/renewal.pyx"                # new certificates while workers run
 include "fast/compile/arena.pyx"              # its memory
 include "fast/compile/compiled.pyx"           # the configuration, once for all workers
+include "fast/compile/sticky.pyx"             # sticky: its values, its zone
 include "fast/compile/access.pyx"             # who may come in
 include "fast/compile/proxy.pyx"              # what api leaves to it: the settings of a proxied location
 include "fast/compile/logs.pyx"               # logs and their targets

@@ -17,6 +17,7 @@ from lb.model.logs import LogCache as LogCache
 from lb.model.logs import LogFormat as LogFormat
 from lb.model.logs import LogLevel as LogLevel
 from lb.model.logs import Syslog as Syslog
+from lb.model.sticky import Sticky as Sticky
 from lb.model.tls import TlsClient as TlsClient
 from lb.model.tls import TlsServer as TlsServer
 from lb.model.upsync import ShrinkGuard as ShrinkGuard
@@ -42,6 +43,13 @@ class Server:
     down: bool = False
     # the address as in the file, "" where it is `name`: `hash KEY consistent` goes by it
     written: str = field(default="", compare=False)
+    drain: bool = False  # only what `sticky` binds to it
+    route: str = ""  # of `sticky`; "": the MD5 of its address
+
+    @property
+    def away(self) -> bool:
+        """Nothing new comes to it."""
+        return self.down or self.drain
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +70,7 @@ class Upstream:
     keepalive_timeout_ms: int = 60_000
     keepalive_requests: int = 1000
     keepalive_time_ms: int = 3_600_000
+    sticky: Sticky | None = None
     upsync: Upsync | None = None
     implicit: bool = False
     where: str = ""

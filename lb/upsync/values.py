@@ -2,7 +2,7 @@
 
 Source: upsync-behaviour section 1.4, observed.  Names are matched in any case and the first of two counts; what
 follows the JSON value is ignored; strings hold decimal digits only; a missing attribute is the default, not what it
-was before.  Beyond the module: `backup` and `max_conns` are used, a size limit instead of an overrun, and an
+was before.  Beyond the module: `backup`, `max_conns` and `drain` are used, a size limit instead of an overrun, and an
 out-of-range number, which the module replaces silently, is said.
 """
 
@@ -29,6 +29,7 @@ class Attributes:
     max_conns: int = 0
     down: bool = False
     backup: bool = False
+    drain: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,7 @@ _RULES: Final = (
     _Rule("max_conns", "max_conns", 0),
     _Rule("down", "down", 0, high=1),
     _Rule("backup", "backup", 0, high=1),
+    _Rule("drain", "drain", 0, high=1),
 )
 DEFAULTS: Final = Attributes()
 

@@ -53,10 +53,14 @@ cdef bint response_head(Request* r, char* p, uint32_t n) noexcept nogil:
     request_phase(r, PH_READING_BODY)
     if r.loc.uses & USES_UP_HEAD:
         response_keep_head(r, p - h.size, &h)
+    if r.stuck != NULL:
+        sticky_head_came(r, p - h.size, &h)
     if h.status >= 300 and r.loc.intercept_errors and redirect_error_page_for(r.loc, h.status) != NULL:
         if not r.loc.uses & USES_UP_HEAD:       # another location will make the answer: its values may use this head
             response_keep_head(r, p - h.size, &h)
         peer_ok(r.peer)
+        if r.stuck != NULL:
+            sticky_answered(r)
         up_abandon(r)
         up_try_add(r, r.peer)
         if h.status == 401:
@@ -204,5 +208,7 @@ cdef void response_done(Request* r) noexcept nogil:
     if debug_on(r.client):
         debug_number(r.client, b"http upstream response is whole, bytes of its body:", <int64_t> r.outb.seen)
     peer_ok(r.peer)
+    if r.stuck != NULL:
+        sticky_answered(r)
     up_release(r, keep)
     request_answered(r)

@@ -152,6 +152,7 @@ ctypedef struct Request:    # one exchange of a client with an upstream; lies at
     Peer* direct            # the one server of a proxy_pass whose variables gave an address
     Peer** tried            # servers that failed this request (compared, never followed)
     Str key                 # of `hash`; p NULL: not worked out yet
+    Stuck* stuck            # by sticky (cookie, learn); NULL: its servers are of no such upstream
     Try* first_try          # servers that were left, in order
     Try* last_try
     uint8_t limited         # LimitStatus

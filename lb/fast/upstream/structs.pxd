@@ -1,5 +1,17 @@
 # Upstreams, their servers, and the tables that list them. Included by types.pxd.
 
+cdef enum Down:             # Peer.down, Entry.down: why no method chooses it
+    PEER_DOWN = 1           # by configuration, or Consul's word
+    PEER_DRAINS = 2         # `drain`: what sticky binds to it still comes
+
+cdef enum:
+    ROUTE_MOST = 32         # bytes of a route: `route=`, or the MD5 of the address in hex
+
+ctypedef struct Route:      # what sticky knows a server by
+    uint64_t hash           # sticky_hash of the text; 0: its upstream has no sticky
+    uint8_t n
+    char text[32]           # ROUTE_MOST
+
 ctypedef struct Peer:       # a server's address; outlives the tables that list it. Written by the loop, made by publish
     Upstream* ups
     char* sa                # sockaddr
@@ -10,7 +22,7 @@ ctypedef struct Peer:       # a server's address; outlives the tables that list 
     uint32_t max_fails
     int64_t fail_timeout
     uint32_t max_conns
-    uint8_t down
+    uint8_t down            # Down
     uint8_t backup
     uint8_t removed         # in no table: freed when its last user leaves
     uint8_t single          # the only server: never taken for unavailable
@@ -31,6 +43,7 @@ ctypedef struct Peer:       # a server's address; outlives the tables that list 
     TlsSession* sessions    # of TLS, for its next connections
     uint32_t nsessions
     ServerStats* stats      # what it has done, for the status port
+    Route route             # of the present table
 
 ctypedef struct Entry:      # one line of a table, copied into the peer when the table is swapped in
     Peer* peer
@@ -41,6 +54,7 @@ ctypedef struct Entry:      # one line of a table, copied into the peer when the
     uint8_t down
     uint8_t backup
     uint32_t number         # hash consistent: place in Group.alike
+    Route route             # of sticky
 
 ctypedef struct Point:      # of a ring (`hash ... consistent`)
     uint32_t hash
@@ -68,6 +82,8 @@ ctypedef struct Group:      # the servers of one rank: [0] primary, [1] backup
     Alike* alike
     uint32_t nalike
     Peer** sorted           # servers in the order of `alike`
+    uint32_t* routes        # sticky: places in Table.entries, and 1, by the hash of their route; NULL: no sticky
+    uint32_t routes_mask
 
 ctypedef struct Table:      # an immutable list of servers, built off the loop
     Upstream* ups
@@ -88,6 +104,40 @@ ctypedef struct BalanceMethod:  # one row of balance/methods.pyx: all that tells
     uint64_t (*load)(Peer* p, int64_t now) noexcept nogil       # what the heap goes by, for its weight; NULL: no heap
     int (*build)(Table* t, object past, object servers) except -1   # a new table's own part, with the GIL; NULL: none
     uint8_t by_order            # goes by the order of the list: a table is not made from the last one and a change
+
+cdef enum StickyKind:
+    STICKY_COOKIE = 1
+    STICKY_ROUTE = 2
+    STICKY_LEARN = 3
+
+cdef enum:
+    STICKY_NO_EXPIRES = -1  # Sticky.expires
+    STICKY_EXPIRES_MAX = -2
+
+ctypedef struct Sticky:     # `sticky` of an upstream
+    uint8_t kind            # StickyKind
+    uint8_t httponly
+    uint8_t secure
+    uint8_t header          # learn: with the head of the answer
+    uint32_t uses           # Uses of `create`
+    Value* lookup           # what names the route, or the session: the first that is not empty
+    uint32_t nlookup
+    Str name                # of the cookie
+    int64_t expires         # s
+    Value domain
+    Value samesite
+    Str path
+    Value* create           # what names a new session
+    uint32_t ncreate
+    int64_t timeout
+    Str zone
+    uint64_t size           # bytes of it
+    StickySet* sets         # of learn: in memory that all workers share
+    uint64_t nsets
+
+ctypedef struct Stuck:      # Request.stuck: the server that a request got from an upstream with sticky
+    Sticky* by
+    Route route
 
 cdef enum Timed:            # least_time: what is measured
     TIMED_CONNECT = 1
@@ -114,3 +164,4 @@ ctypedef struct Upstream:
     int64_t keepalive_timeout
     int64_t keepalive_time  # a connection older than this is not pooled again
     Value key               # hash
+    Sticky* sticky          # NULL: none

@@ -45,10 +45,12 @@ cdef void table_entry_apply(Entry* e, Table* t) noexcept nogil:
     p.max_conns = e.max_conns
     p.down = e.down
     p.backup = e.backup
+    if t.ups.sticky != NULL:
+        p.route = e.route
     p.single = table_single(t)
     p.heap = NO_HEAP
     stats_condition(p)
-    if e.down:
+    if e.down & PEER_DOWN:
         peer_drop_idle(p)
 
 

@@ -177,7 +177,7 @@ DIRECTIVES = (
         "A server of the upstream: HOST[:PORT] (the port is 80 in http and must be given in stream) or unix:PATH; "
         "a host name stands for all its addresses. After `max_fails` failures (0: never) the server is left out for "
         "`fail_timeout`; they add up until a request succeeds that was sent more than `fail_timeout` after the last. "
-        "With `drain` only requests come that `sticky` binds to it; `route` (http, 32 bytes) is what `sticky` knows it by.",
+        "With `drain` only requests come that `sticky` binds to it; `route` (http, 32 bytes) is its name for `sticky`.",
         "differs: a relative unix path starts from the prefix; `drain` is taken in stream, too",
         server,
     ),

@@ -23,6 +23,7 @@ from lb.model.tls import TlsServer as TlsServer
 from lb.model.upsync import ShrinkGuard as ShrinkGuard
 from lb.model.upsync import Upsync as Upsync
 from lb.model.upsync import UpsyncTls as UpsyncTls
+from lb.model.values import AddField as AddField
 from lb.model.values import Address as Address
 from lb.model.values import Balancer as Balancer
 from lb.model.values import Value as Value
@@ -195,15 +196,6 @@ class TempPath:
 
     directory: str  # absolute, no slash at its end
     levels: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class AddField:
-    """One add_header or add_trailer."""
-
-    name: str
-    value: Value
-    always: bool = False  # with every status
 
 
 @dataclass(frozen=True, slots=True)

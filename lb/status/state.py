@@ -26,12 +26,12 @@ Times are Unix seconds (float) unless a name says otherwise; ages and delays are
     upstreams   [{name, kind, balance, implicit, source, totals, servers, sync}]
                 kind: http, stream; source: where the list is from: file, dump, consul; totals: COUNTS and no_live, of
                 all servers there have been since the start of lb; no_live: requests for which no server could be chosen
-      servers   [{address, state, since, retry_at, weight, backup, down, drain, max_fails, fail_timeout, max_conns, COUNTS}]
+      servers   [{address, state, since, retry_at, weight, backup, down, drain, max_fails, fail_timeout, max_conns,
+                COUNTS}]
                 state: up, down (by configuration or Consul), failed (max_fails failures in some worker, and no success
-                since), draining (in no list any more, finishing, or
-                `drain` is true); since: when it changed to this state, null: no worker
-                has said; retry_at: null, or from when on a failed one is tried again; address "other": those beyond
-                16,384, counted in one
+                since), draining (in no list any more, finishing, or `drain` is true); since: when it changed to this
+                state, null: no worker has said; retry_at: null, or from when on a failed one is tried again; address
+                "other": those beyond 16,384, counted in one
       COUNTS    active, requests, responses {1xx, 2xx, 3xx, 4xx, 5xx}, bytes_in, bytes_out (from and to the server),
                 failures (tries that count for max_fails), retries (requests that went on to the next server), connects,
                 connect, first_byte, response: {count, sum, p50, p99}

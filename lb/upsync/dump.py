@@ -2,8 +2,8 @@
 can read it.
 
 The master writes it (once per change), a worker that starts without Consul reads it.  One line a server: `server
-NAME weight=N max_fails=N fail_timeout=Ns[ max_conns=N][ backup][ down][ drain];` (upsync-behaviour section 4.1; the module
-writes neither max_conns nor backup); behind an address that was found for a host name follows ` # NAME:PORT`.  A
+NAME weight=N max_fails=N fail_timeout=Ns[ max_conns=N][ backup][ down][ drain];` (upsync-behaviour section 4.1; the
+module writes neither max_conns nor backup); behind an address that was found for a host name follows ` # NAME:PORT`.  A
 file is written whole or not at all, and read whole or not at all.  The default is in /tmp: only a file that nobody but
 root and the master's user can have written is read (lb.trusted).
 """

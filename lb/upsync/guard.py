@@ -1,7 +1,8 @@
 """Whether an update takes away too much at once: `upsync_shrink_guard`. Pure but for the state of one hold.
 
 What counts are usable servers (neither down nor draining).  An update that would take away more than PERCENT of them is
-held: until it has lasted `for_ms`, until one comes that takes away less, or until an operator has confirmed the number that stays.
+held: until it has lasted `for_ms`, until one comes that takes away less, or until an operator has confirmed the number
+that stays.
 """
 
 from __future__ import annotations

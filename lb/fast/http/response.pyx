@@ -159,6 +159,8 @@ cdef bint response_body(Request* r, Head* h, char* p, uint32_t n) noexcept nogil
         if debug_on(r.client):
             debug_lines(r.client, b"http response:", m.begin, <uint32_t> (m.front.p - m.begin))
     r.flags |= RQ_STARTED
+    if r.stuck != NULL and r.outb.done:     # before the client has it: its next request may come to another worker
+        sticky_answered(r)
     flow = FLOW_LAST if r.outb.done else FLOW_MORE if h == NULL and r.up.ready & R_READ else FLOW_FLUSH
     if not filter_run(&m, data, len, flow):
         client_broken(r.client)
@@ -208,7 +210,5 @@ cdef void response_done(Request* r) noexcept nogil:
     if debug_on(r.client):
         debug_number(r.client, b"http upstream response is whole, bytes of its body:", <int64_t> r.outb.seen)
     peer_ok(r.peer)
-    if r.stuck != NULL:
-        sticky_answered(r)
     up_release(r, keep)
     request_answered(r)

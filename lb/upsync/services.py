@@ -3,8 +3,8 @@
 The module's rules (upsync-behaviour section 1.4): the address is the service's, else its node's; the attributes are
 tags, `weight=N`, `max_fails=N`, `fail_timeout=TIME`, `down`, `backup` (and lb's `max_conns=N`, `drain`); with
 consul_health a service with any check that does not pass is down.  `policy` changes that: "warning" lets services with
-warnings serve, "passing" leaves out what does not pass.  Bettered: IPv6 and `unix:` addresses, host names; one address twice is
-one server; an entry that cannot be used takes nothing else with it, and is said; no checks means passing.
+warnings serve, "passing" leaves out what does not pass.  Bettered: IPv6 and `unix:` addresses, host names; one address
+twice is one server; an entry that cannot be used takes nothing else with it, and is said; no checks means passing.
 """
 
 from __future__ import annotations

@@ -10,7 +10,8 @@ publish.pyx   a list becomes a table                delta.pyx     from the last 
 stats.*, counters.pyx  counters, for the master   state.pyx     what an old worker tells a new one
 diff.pyx      where two answers of Consul differ    proxy_pass_variables.pyx   a server that a value names
 
-Others call: up_start, up_release, up_abandon, up_failed, peer_ok, peer_fail, pool_close, table_*, stats_*, sticky_write_cookie, sticky_*ed.
+Others call: up_start, up_release, up_abandon, up_failed, peer_ok, peer_fail, pool_close, table_*, stats_*,
+sticky_write_cookie, sticky_head_came, sticky_answered.
 
 Prefixes: delta_ diff_ peer_ pool_ proxy_pass_ publish_ state_ stats_ sticky_ table_ up_
 """

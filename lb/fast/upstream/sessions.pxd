@@ -60,7 +60,8 @@ cdef inline uint64_t sticky_session_route(StickySet* sets, uint64_t nsets, uint6
     return route
 
 
-cdef inline void sticky_session_bind(StickySet* sets, uint64_t nsets, uint64_t session, uint64_t route, int64_t now) noexcept nogil:
+cdef inline void sticky_session_bind(StickySet* sets, uint64_t nsets, uint64_t session, uint64_t route, int64_t now) \
+        noexcept nogil:
     """From here on it is bound to this route."""
     cdef StickySet* s = &sets[session % nsets]
     cdef StickyCell* c = &s.cells[0]

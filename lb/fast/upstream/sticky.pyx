@@ -2,7 +2,8 @@
 
     publish: sticky_route, sticky_routes -> a table of places by the hash of their server's route, for each rank
     balance_choose -> sticky_choose: the request's key -> the server of its route, if it may have it; else the method's
-    the head of any answer: sticky_write_cookie        learn: sticky_head_came, sticky_answered -> the zone (upstream/sessions.pxd)
+    the head of any answer: sticky_write_cookie
+    learn: sticky_head_came, sticky_answered -> the zone (upstream/sessions.pxd)
 
 A retry goes by the method: a server that has failed this request is not asked again. Finding a server costs the same with 3
 and with 10,000.

@@ -1,6 +1,7 @@
 """The table of methods, and the choice of a server by its upstream's row.
 
-    balance_choose -> sticky_choose, where there is one, or its row's pick over the primaries -> the same over the backups -> NULL: no live upstreams
+    balance_choose -> its row's pick over the primaries -> the same over the backups -> NULL: no live upstreams
+        with `sticky`: sticky_choose, which calls the same
 
 A method is one file of this folder: its `pick`, its `load` if the least loaded is to be found in a heap, its `build` if its
 tables have more than the sequence and the sums, and its row. Choosing costs the same with 3 and with 10,000 servers.

@@ -59,6 +59,7 @@ from lb.fast.health.word cimport *
 from lb.fast.upstream.balance.share cimport *
 from lb.fast.upstream.balance.usable cimport *
 from lb.fast.upstream.balance.heap cimport *
+from lb.fast.upstream.sessions cimport *
 
 # Machine rooms
 include "fast/io/loop.pyx"                    # the loop: wait, events, timers
@@ -121,6 +122,7 @@ include "fast/upstream/balance/hash.pyx"
 include "fast/upstream/balance/ring_build.pyx"    # `hash ... consistent`: the ring of a new table
 include "fast/upstream/balance/hash_ring.pyx"
 include "fast/upstream/balance/random.pyx"
+include "fast/upstream/sticky.pyx"            # sticky sessions: the server that a client is bound to
 include "fast/upstream/balance/methods.pyx"       # their table, and the choice
 include "fast/upstream/slow_start.pyx"        # a server that takes a part of its weight
 include "fast/upstream/budget.pyx"            # how many retries an upstream gets
@@ -162,6 +164,7 @@ include "fast/tls/lazy.pyx"                   # certificates that variables name
 include "fast/tls/renewal.pyx"                # new certificates while workers run
 include "fast/compile/arena.pyx"              # its memory
 include "fast/compile/compiled.pyx"           # the configuration, once for all workers
+include "fast/compile/sticky.pyx"             # sticky: its values, its zone
 include "fast/compile/access.pyx"             # who may come in
 include "fast/compile/proxy.pyx"              # what api leaves to it: the settings of a proxied location
 include "fast/compile/logs.pyx"               # logs and their targets

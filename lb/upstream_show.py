@@ -38,7 +38,7 @@ def line(server: Server) -> bytes:
 
 def _line(server: Server, implicit: bool) -> str:
     weight, fails, seconds = (0, 0, 0) if implicit else (server.weight, server.max_fails, server.fail_timeout_s)
-    down = " down" if server.down else ""
+    down = (" down" if server.down else "") + (" drain" if server.drain else "")
     return f"        server {server.name} weight={weight} max_fails={fails} fail_timeout={seconds}s{down};\n"
 
 

@@ -479,10 +479,6 @@ def test_bad_globals(read: Read, globals: str, expected: str) -> None:
         ("http { server { location / { autoindex on; } } }", '"autoindex": lb lists no directories: leave it out'),
         ("http { keepalive 5; }", '"keepalive" may stand in: upstream'),
         (
-            "http { upstream u { sticky cookie x; server 127.0.0.1; } }",
-            '"sticky": it comes with the checks of servers: `ip_hash` and `hash $cookie_NAME consistent` are there',
-        ),
-        (
             "http { server { tunnel_pass; } }",
             '"tunnel_pass": lb is no forward proxy: it answers CONNECT with 405, whoever may ask for whatever address',
         ),
@@ -502,8 +498,8 @@ def test_bad_globals(read: Read, globals: str, expected: str) -> None:
             '"resolve" of "server": names are looked up when the file is read, and by upsync while lb runs',
         ),
         (
-            "http { upstream u { server 127.0.0.1 route=a; server 127.0.0.1:1; } }",
-            '"route" of "server": it is for `sticky`, which lb does not have yet',
+            "http { upstream u { server 127.0.0.1; sticky learn create=$uri lookup=$uri zone=z:1m sync; } }",
+            '"sync" of "sticky": machines share no sessions: `cookie` and `route` need none, every machine knows them',
         ),
         (
             "stream { server { listen 127.0.0.1:8099 deferred; return x; } }",

@@ -113,6 +113,7 @@ _UPSTREAM_FIELDS = {
     "keepalive_timeout_ms": "keepalive_timeout",
     "keepalive_requests": "keepalive_requests",
     "keepalive_time_ms": "keepalive_time",
+    "sticky": "sticky",
 }
 _STREAM_FIELDS = {
     "proxy_connect_timeout_ms": "proxy_connect_timeout",

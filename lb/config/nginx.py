@@ -15,7 +15,6 @@ _REASONS = {
     "master_process": "lb always runs a master and workers: leave it out",
     "autoindex": "lb lists no directories: leave it out",
     "load_module": "lb loads no modules, http and stream are built in: leave it out",
-    "sticky": "it comes with the checks of servers: `ip_hash` and `hash $cookie_NAME consistent` are there",
     "pass": "it hands a connection to another server{}, which lb cannot do yet: proxy_pass to that server's address",
     "ssl_certificate_compression": "lb sends certificates as they are (RFC 8879 needs OpenSSL 3.2): leave it out",
     "ssl_key_log": "lb writes keys of its clients nowhere: leave it out",
@@ -50,7 +49,7 @@ _LATER = "a directive of nginx that lb does not have yet"
 _PARAMETERS = {
     ("server", "resolve"): "names are looked up when the file is read, and by upsync while lb runs",
     ("server", "service"): "names are looked up when the file is read; SRV records not yet",
-    ("server", "route"): "it is for `sticky`, which lb does not have yet",
+    ("sticky", "sync"): "machines share no sessions: `cookie` and `route` need none, every machine knows them",
     ("listen", "http2"): "HTTP/2 is not there yet",
     ("listen", "spdy"): "nginx has none any more either",
     ("listen", "quic"): "lb speaks no QUIC",
@@ -127,7 +126,6 @@ _NEW = {  # those that crossplane's table does not have
     "proxy_socket_keepalive",
     "ssl_reject_handshake",
     "max_headers",
-    "sticky",
     "pass",
     "proxy_half_close",
 }

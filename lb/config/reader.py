@@ -52,6 +52,7 @@ class Reader:
         self.limit_zones: dict[str, tuple[LimitZone, str]] = {}  # with the key as written
         self.limits_used: list[str] = []  # zones that must be there in the end
         self.tls: dict[TlsServer, int] = {}  # what servers say of TLS -> place in Config.tls
+        self.sticky_zones: dict[str, tuple[str, int]] = {}  # of `sticky learn`: upstream, bytes
         self.tls_caches: dict[str, tuple[int, str]] = {}  # zones of ssl_session_cache: bytes, http or stream
         self.tls_up: dict[TlsClient, int] = {}  # what is said of TLS to servers -> place in Config.tls_up
         self.tls_proxies: list[tuple[Scope, Node]] = []  # where there is some

@@ -30,6 +30,8 @@ def limit_req_zone(scope: HttpScope, node: Node) -> None:
             raise Refused(f'invalid parameter "{word}"')
     if not name:
         raise Refused(f'"{node.name}" must have "zone" parameter')
+    if name in scope.reader.sticky_zones:
+        raise Refused(f'the shared memory zone "{name}" is already declared for a different use')
     if name in scope.reader.limit_zones:
         raise Refused(f'{node.name} "{name}" is already bound to key "{scope.reader.limit_zones[name][1]}"')
     scope.reader.limit_zones[name] = (LimitZone(name, key, rate, size), node.args[0])

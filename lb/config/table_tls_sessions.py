@@ -53,7 +53,7 @@ def _shared(scope: Scope, word: str, rest: str) -> SessionCache:
         raise Refused(f'session cache "{word}" is too small')
     use = "stream" if scope.context.startswith("stream") else "http"
     before = scope.reader.tls_caches.setdefault(name, (size, use))
-    if before[1] != use or name in scope.reader.limit_zones:
+    if before[1] != use or name in scope.reader.limit_zones or name in scope.reader.sticky_zones:
         raise Refused(f'the shared memory zone "{name}" is already declared for a different use')
     if before[0] != size:
         raise Refused(

@@ -15,6 +15,7 @@ from lb.config.tree import Node
 from lb.config.values import parse_number, parse_seconds, parse_size
 from lb.config.variables import compile_value
 from lb.model import Balancer, Server
+from lb.model.sticky import ROUTE_MOST
 
 _BOTH: tuple[Context, ...] = ("upstream", "stream upstream")
 _TIMES: dict[Kind, dict[str, Literal["connect", "header", "last_byte"]]] = {
@@ -42,7 +43,7 @@ def upstream(kind: Kind) -> Apply:
 
 
 def server(scope: UpstreamScope, node: Node) -> None:
-    options = _options(node.args[1:])
+    options = _options(node.args[1:], scope.kind)
     default_port = 80 if scope.kind == "http" else 0
     try:
         url = parse(node.args[0], default_port=default_port, base=scope.reader.prefix)
@@ -57,22 +58,32 @@ def server(scope: UpstreamScope, node: Node) -> None:
         scope.backup_lines.append(node)
 
 
-def _options(words: tuple[str, ...]) -> dict[str, Any]:
+def _options(words: tuple[str, ...], kind: Kind) -> dict[str, Any]:
     """Parameters of `server` as fields of model.Server. The last of two equal ones wins, as in nginx."""
     options: dict[str, Any] = {}
     for word in words:
         key, equals, text = word.partition("=")
-        value: int | None = None
+        value: int | str | None = None
         if word in ("backup", "down", "drain"):
-            key, value = "down" if word == "drain" else word, True
+            value = True
         elif equals and key in ("weight", "max_fails", "max_conns"):
             value = parse_number(text)
         elif equals and key in ("fail_timeout", "slow_start"):
             key, value = f"{key}_s", parse_seconds(text)
+        elif equals and key == "route" and kind == "http":
+            value = _route(text)
         if value is None or (key == "weight" and value == 0):
             raise Refused(f'invalid parameter "{word}"', parameter_reason("server", word))
         options[key] = value
     return options
+
+
+def _route(text: str) -> str:
+    if not text:
+        raise Refused("route is empty")
+    if len(text.encode("utf-8", "surrogateescape")) > ROUTE_MOST:
+        raise Refused(f"route is longer than {ROUTE_MOST}")
+    return text
 
 
 def balancer(name: Balancer) -> Apply:
@@ -160,18 +171,18 @@ DIRECTIVES = (
         "server",
         _BOTH,
         "ADDRESS [weight=NUMBER] [max_fails=NUMBER] [fail_timeout=TIME] [max_conns=NUMBER] [slow_start=TIME] "
-        "[backup] [down] [drain]",
+        "[backup] [down] [drain] [route=TEXT]",
         (1, None),
         "weight=1 max_fails=1 fail_timeout=10s max_conns=0 slow_start=0",
         "A server of the upstream: HOST[:PORT] (the port is 80 in http and must be given in stream) or unix:PATH; "
-        "a host name stands for all its addresses. After `max_fails` failures (0: never) the server is left out for "
-        "`fail_timeout`; they add up until a request succeeds that was sent more than `fail_timeout` after the last. "
-        "`drain` is `down`: what runs goes on, nothing new comes. With `slow_start` a server that comes back (it was "
-        "left out for its failures, or down) gets a small part of its weight at first, and all of it after "
-        "TIME; of `hash` "
-        "and `ip_hash` so many of its keys. Of an upstream that has no other server it changes nothing.",
-        "differs: `slow_start` with every method; a relative unix path starts from the prefix; "
-        "no `sticky` yet whose sessions `drain` would let in",
+        "a host name stands for all its addresses. After `max_fails` failures (0: never) the server is left out "
+        "for `fail_timeout`; they add up until a request succeeds that was sent more than `fail_timeout` after the "
+        "last. With `drain` only requests come that `sticky` binds to it; `route` (http, 32 bytes) is its name for "
+        "`sticky`. With `slow_start` a server that comes back (it was left out for its failures, or down) gets a "
+        "small part of its weight at first, and all of it after TIME; of `hash` and `ip_hash` so many of its keys. "
+        "Of an upstream that has no other server it changes nothing.",
+        "differs: `slow_start` with every method; a relative unix path starts from the prefix; `drain` is taken in "
+        "stream, too",
         server,
     ),
     Directive(

@@ -12,6 +12,7 @@ from lb.fast.c.sys cimport tm
 from lb.fast.tls.keys cimport TlsRecord
 from lb.fast.tls.session_cache cimport SessionZone
 from lb.fast.tls.tickets cimport TicketRing
+from lb.fast.upstream.sessions cimport StickySet
 from lb.fast.c.stats cimport ServerStats, WorkerStats
 from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
@@ -40,6 +41,7 @@ ctypedef struct Server
 ctypedef struct StreamServer
 ctypedef struct ClientHello
 ctypedef struct Slot
+ctypedef struct Stuck
 ctypedef struct Regex
 
 include "message/h1/structs.pxd"

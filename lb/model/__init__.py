@@ -21,11 +21,13 @@ from lb.model.logs import LogLevel as LogLevel
 from lb.model.logs import Syslog as Syslog
 from lb.model.places import Bind as Bind
 from lb.model.places import TryFiles as TryFiles
+from lb.model.sticky import Sticky as Sticky
 from lb.model.tls import TlsClient as TlsClient
 from lb.model.tls import TlsServer as TlsServer
 from lb.model.upsync import ShrinkGuard as ShrinkGuard
 from lb.model.upsync import Upsync as Upsync
 from lb.model.upsync import UpsyncTls as UpsyncTls
+from lb.model.values import AddField as AddField
 from lb.model.values import Address as Address
 from lb.model.values import Balancer as Balancer
 from lb.model.values import Value as Value
@@ -47,6 +49,13 @@ class Server:
     # the address as in the file, "" where it is `name`: `hash KEY consistent` goes by it
     written: str = field(default="", compare=False)
     slow_start_s: int = 0  # over which its weight grows when it comes back; 0: at once, or upsync_slow_start
+    drain: bool = False  # only what `sticky` binds to it
+    route: str = ""  # of `sticky`; "": the MD5 of its address
+
+    @property
+    def away(self) -> bool:
+        """Nothing new comes to it."""
+        return self.down or self.drain
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +76,7 @@ class Upstream:
     keepalive_timeout_ms: int = 60_000
     keepalive_requests: int = 1000
     keepalive_time_ms: int = 3_600_000
+    sticky: Sticky | None = None
     upsync: Upsync | None = None
     check: Check | None = None
     implicit: bool = False
@@ -184,15 +194,6 @@ class ErrorPage:
     statuses: tuple[int, ...]
     overwrite: int = -1  # the status that the client sees: -1 the same, 0 that of the page, else this one
     target: Value = ()  # /URI with or without a query, @named, or a URL to redirect to
-
-
-@dataclass(frozen=True, slots=True)
-class AddField:
-    """One add_header or add_trailer."""
-
-    name: str
-    value: Value
-    always: bool = False  # with every status
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The smallest parts of the model (lb.model, which has them too): addresses, and texts with variables."""
+"""The smallest parts of the model (lb.model, which has them too): addresses, texts with variables, fields."""
 
 from __future__ import annotations
 
@@ -34,5 +34,15 @@ class Var:
 
 
 Value = tuple[str | Var, ...]  # a compiled value: its parts in order; () is the empty string
+
+
+@dataclass(frozen=True, slots=True)
+class AddField:
+    """One add_header or add_trailer."""
+
+    name: str
+    value: Value
+    always: bool = False  # with every status
+
 
 Balancer = Literal["round_robin", "least_conn", "least_time", "ip_hash", "hash", "random"]  # of Upstream

@@ -218,6 +218,7 @@ def _servers(servers: Iterable[Server]) -> list[dict[str, Any]]:
             "max_conns": server.max_conns,
             "backup": server.backup,
             "down": server.down,
+            "drain": server.drain,
         }
         for server in servers
     ]

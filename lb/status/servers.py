@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from lb import _fast
 from lb._fast import HealthRow
 from lb.model import Server
-from lb.status.snapshot import STATES, Snapshot, UpstreamKey
+from lb.status.snapshot import STATE_NAMES, Snapshot, UpstreamKey
 from lb.upsync import start
 
 if TYPE_CHECKING:
@@ -45,8 +45,10 @@ class Shown:
         """As workers see it, without its checks."""
         code = self.row[_fast.SERVER_STATS_STATE]
         if code:
-            return STATES[code - 1]
-        return "down" if self.server is not None and self.server.down else "up"
+            return STATE_NAMES[code - 1]
+        if self.server is None or not self.server.away:
+            return "up"
+        return "down" if self.server.down else "draining"
 
     @property
     def since(self) -> float | None:

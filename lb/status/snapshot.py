@@ -13,7 +13,9 @@ Sums = dict[UpstreamKey, Rows]
 
 DIRECT: Final = ("direct", "")  # servers of addresses that variables of proxy_pass gave
 
-STATES: Final = ("up", "down", "failed", "draining")  # of SERVER_STATS_STATE, from 1 on
+# of SERVER_STATS_STATE, from 1 on: the first that drains is in no list any more, the second says `drain`
+STATE_NAMES: Final = ("up", "down", "failed", "draining", "draining")
+STATES: Final = tuple(dict.fromkeys(STATE_NAMES))
 SHOWN: Final = (*STATES, "unhealthy", "unchecked")  # and what checks make of a server that is up or failed
 
 

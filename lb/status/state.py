@@ -30,13 +30,13 @@ Times are Unix seconds (float) unless a name says otherwise; ages and delays are
     upstreams   [{name, kind, balance, implicit, source, totals, servers, sync}]
                 kind: http, stream; source: where the list is from: file, dump, consul; totals: COUNTS and no_live, of
                 all servers there have been since the start of lb; no_live: requests for which no server could be chosen
-      servers   [{address, state, since, retry_at, slow_start, weight, backup, down, max_fails, fail_timeout, max_conns,
-                  check, COUNTS}]
-                state: up, down (by configuration or Consul), failed (max_fails failures in some worker, and no success
-                since), draining (in no list any more, finishing); since: when it changed to this state, null: no worker
-                has said; unhealthy (its checks fail), unchecked (no verdict yet, and down until there is one);
-                retry_at: null, or from when on a failed one is tried again; slow_start: null, or how far it has come,
-                0 to 1; address "other": those beyond 16,384, counted in one
+      servers   [{address, state, since, retry_at, slow_start, weight, backup, down, drain, max_fails, fail_timeout,
+                  max_conns, check, COUNTS}]
+                state: up, down (by configuration or Consul), failed (max_fails failures in some worker, and no
+                success since), draining (in no list any more, finishing, or `drain` is true), unhealthy (its checks
+                fail), unchecked (no verdict yet, and down until there is one); since: when it changed to this state,
+                null: no worker has said; retry_at: null, or from when on a failed one is tried again; slow_start:
+                null, or how far it has come, 0 to 1; address "other": those beyond 16,384, counted in one
       check     null: it has none; {type, state, since, why, text, last, took, rise, fall, results, checks, failures,
                   late, changes}
                 state: up, down, none (no verdict yet); why: how the last one ended: ok, none, connect, broken, closed,
@@ -234,6 +234,7 @@ def _server(shown: Shown, checks: str) -> dict[str, Any]:
         "weight": shown.weight,
         "backup": shown.backup,
         "down": server is not None and server.down,
+        "drain": server is not None and server.drain,
         "max_fails": server.max_fails if server is not None else 0,
         "fail_timeout": server.fail_timeout_s if server is not None else 0,
         "max_conns": server.max_conns if server is not None else 0,

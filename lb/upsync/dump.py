@@ -2,9 +2,9 @@
 can read it.
 
 The master writes it (once per change), a worker that starts without Consul reads it.  One line a server: `server
-NAME weight=N max_fails=N fail_timeout=Ns[ max_conns=N][ slow_start=Ns][ backup][ down];` (upsync-behaviour 4.1; the
-module
-writes neither max_conns nor backup); behind an address that was found for a host name follows ` # NAME:PORT`.  A
+NAME weight=N max_fails=N fail_timeout=Ns[ max_conns=N][ slow_start=Ns][ backup][ down][ drain];` (upsync-behaviour
+4.1; the module writes neither max_conns nor backup); behind an address that was found for a host name follows ` #
+NAME:PORT`.  A
 file is written whole or not at all, and read whole or not at all.  The default is in /tmp: only a file that nobody but
 root and the master's user can have written is read (lb.trusted).
 """
@@ -44,7 +44,7 @@ def line(one: Server) -> bytes:
     """With its LF."""
     limit = f" max_conns={one.max_conns}" if one.max_conns else ""
     limit += f" slow_start={one.slow_start_s}s" if one.slow_start_s else ""
-    flags = (" backup" if one.backup else "") + (" down" if one.down else "")
+    flags = (" backup" if one.backup else "") + (" down" if one.down else "") + (" drain" if one.drain else "")
     written = f" # {one.written}" if one.written else ""
     numbers = f"weight={one.weight} max_fails={one.max_fails} fail_timeout={one.fail_timeout_s}s{limit}"
     return f"server {one.name} {numbers}{flags};{written}\n".encode("utf-8", "surrogateescape")
@@ -149,6 +149,7 @@ def _server(line: str) -> Server:
         max_conns=found.get("max_conns", 0),
         backup="backup" in found,
         down="down" in found,
+        drain="drain" in found,
         written=written,
         slow_start_s=found.get("slow_start", 0),
     )
@@ -158,7 +159,7 @@ def _parameters(words: list[str]) -> dict[str, int]:
     """The parameters of a line by name; flags are 1. Raises ValueError."""
     found: dict[str, int] = {}
     for word in words:
-        name, value = (word, 1) if word in ("backup", "down") else _number(word)
+        name, value = (word, 1) if word in ("backup", "down", "drain") else _number(word)
         if name in found:
             raise ValueError(f"{name} repeats")
         found[name] = value

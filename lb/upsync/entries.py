@@ -165,6 +165,7 @@ def _server(name: str, address: Address, found: Attributes) -> Server:
         backup=found.backup,
         down=found.down,
         slow_start_s=found.slow_start_s,
+        drain=found.drain,
     )
 
 

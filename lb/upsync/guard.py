@@ -1,7 +1,8 @@
 """Whether an update takes away too much at once: `upsync_shrink_guard`. Pure but for the state of one hold.
 
-What counts are usable servers (not down).  An update that would take away more than PERCENT of them is held: until it
-has lasted `for_ms`, until one comes that takes away less, or until an operator has confirmed the number that stays.
+What counts are usable servers (neither down nor draining).  An update that would take away more than PERCENT of them is
+held: until it has lasted `for_ms`, until one comes that takes away less, or until an operator has confirmed the number
+that stays.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ class Guard:
         self, before: Iterable[Server], after: Iterable[Server], confirmed: Confirmed, now: float
     ) -> tuple[int, int] | None:
         """None: the update may be applied. Else (how many it would take away, of how many)."""
-        was = {server.address for server in before if not server.down}
-        will = {server.address for server in after if not server.down}
+        was = {server.address for server in before if not server.away}
+        will = {server.address for server in after if not server.away}
         return self.weighs(len(was - will), len(was), len(will), confirmed, now)
 
     def weighs(self, lost: int, was: int, will: int, confirmed: Confirmed, now: float) -> tuple[int, int] | None:

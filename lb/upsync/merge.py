@@ -56,12 +56,13 @@ def change(current: Sequence[Server], answer: Sequence[Server], *, from_file: bo
 class Order:
     """A list from Consul that is changed in place: of a long one, only what changes is looked at. Addresses differ.
 
-    `usable`: how many servers are not down.  Dicts keep their order, and a server that is new goes to the end: that is
+    `usable`: how many servers are neither down nor draining.  Dicts keep their order, and a server that is new goes to
+    the end: that is
     the list as users see it, turned around.
     """
 
     def __init__(self, servers: Sequence[Server]) -> None:
-        self.usable = sum(not one.down for one in servers)
+        self.usable = sum(not one.away for one in servers)
         self._servers = {one.address: one for one in reversed(servers)}
         self._lines = {one.address: upstream_show.line(one) for one in reversed(servers)}
 
@@ -99,10 +100,10 @@ class Order:
 
     @staticmethod
     def balance(plan: Change) -> tuple[int, int]:
-        """How many usable servers (not down) it takes away, and how many it brings."""
-        lost = [*plan.removed, *[was for was, now in plan.altered if now.down]]
-        won = [*plan.added, *[now for was, now in plan.altered if was.down]]
-        return sum(not one.down for one in lost), sum(not one.down for one in won)
+        """How many usable servers (neither down nor draining) it takes away, and how many it brings."""
+        lost = [*plan.removed, *[was for was, now in plan.altered if now.away]]
+        won = [*plan.added, *[now for was, now in plan.altered if was.away]]
+        return sum(not one.away for one in lost), sum(not one.away for one in won)
 
     def text(self, name: str) -> bytes:
         """upstream_show.block of it."""

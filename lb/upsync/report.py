@@ -169,8 +169,7 @@ def _pack(server: Server) -> list[Any]:
         server.max_conns,
         server.backup,
         server.down,
-        *([server.written] if server.written or server.slow_start_s else []),
-        *([server.slow_start_s] if server.slow_start_s else []),
+        *_further(server),
     ]
 
 
@@ -178,21 +177,32 @@ def _unpacked(rows: Iterable[list[Any]], origin: Origin) -> tuple[Server, ...]:
     return tuple(_unpack(row, _CONTROL if origin == "file" else UNWRITABLE) for row in rows)
 
 
+def _further(server: Server) -> list[Any]:
+    """What few servers have: written, drain, slow_start_s, as far as it is needed."""
+    row: list[Any] = [server.written, server.drain, server.slow_start_s]
+    while row and not row[-1]:
+        row.pop()
+    return row
+
+
 def _unpack(row: list[Any], never: re.Pattern[str]) -> Server:
     """`never`: what no name may have in it: those of the file are in no dump, and may have a space."""
     name, family, host, port, weight, max_fails, fail_timeout_s, max_conns, backup, down, *rest = row
     written = rest[0] if rest else ""
-    slow_start_s = rest[1] if len(rest) > 1 else 0
+    drain = rest[1] if len(rest) > 1 else False
+    slow_start_s = rest[2] if len(rest) > 2 else 0
     for text in (name, written):
         if not _is_word(text) or never.search(text) or text.startswith("#"):  # a comment would take its line's end
             raise ValueError(f"no name of a server: {text!r:.80}")
     for number in (weight, max_fails, fail_timeout_s, max_conns, slow_start_s):
         if type(number) is not int or not 0 <= number <= INT_MAX:
             raise ValueError(f"no parameter of a server: {number!r:.80}")
-    if not name or not weight or type(backup) is not bool or type(down) is not bool or len(rest) > 2:
+    flags = all(type(flag) is bool for flag in (backup, down, drain))
+    if not name or not weight or not flags or len(rest) > 3:
         raise ValueError(f"no server: {row!r:.80}")
     place = _address(family, host, port)
-    return Server(name, place, weight, max_fails, fail_timeout_s, max_conns, backup, down, written, slow_start_s)
+    made = Server(name, place, weight, max_fails, fail_timeout_s, max_conns, backup, down, written)
+    return replace(made, drain=drain, slow_start_s=slow_start_s) if drain or slow_start_s else made
 
 
 def _is_word(text: Any) -> bool:

@@ -1,9 +1,9 @@
 """The value of a key -> the attributes of a server, by the rules that the module gets from cJSON and ngx_atoi.
 
-Source: upsync-behaviour section 1.4, observed.  Names are matched in any case and the first of two counts; what
+Source: upsync-behaviour section 1.4, observed. Names are matched in any case and the first of two counts; what
 follows the JSON value is ignored; strings hold decimal digits only; a missing attribute is the default, not what it
-was before.  Beyond the module: `backup`, `max_conns` and `slow_start` are used, a size limit instead of an overrun, and
-an out-of-range number, which the module replaces silently, is said.
+was before. Beyond the module: `backup`, `max_conns`, `slow_start` and `drain` are used, a size limit instead of an
+overrun, and an out-of-range number, which the module replaces silently, is said.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ class Attributes:
     down: bool = False
     backup: bool = False
     slow_start_s: int = 0
+    drain: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,7 @@ _RULES: Final = (
     _Rule("slow_start", "slow_start_s", 0),
     _Rule("down", "down", 0, high=1),
     _Rule("backup", "backup", 0, high=1),
+    _Rule("drain", "drain", 0, high=1),
 )
 DEFAULTS: Final = Attributes()
 

@@ -16,12 +16,12 @@ STREAM = Path(os.environ.get("NGINX_STREAM_MODULE", "/usr/lib/nginx/modules/ngx_
 class Nginx:
     """start(text, port): `port` must be listened on when it returns. `text` holds the http{} and stream{} blocks."""
 
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
+    def __init__(self, directory: Path, binary: str | None = BINARY) -> None:
+        self.directory, self.binary = directory, binary
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self, text: str, port: int) -> Nginx:
-        assert BINARY is not None
+        assert self.binary is not None
         temp = "".join(
             f"{name}_temp_path {self.directory}/{name};"
             for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
@@ -35,7 +35,7 @@ class Nginx:
         file = self.directory / "nginx.conf"
         file.write_text(f"{head}events {{ worker_connections 4096; }}\n{text}\n")
         self.process = subprocess.Popen(
-            [BINARY, "-p", f"{self.directory}/", "-c", str(file)], stderr=subprocess.DEVNULL
+            [self.binary, "-p", f"{self.directory}/", "-c", str(file)], stderr=subprocess.DEVNULL
         )
         wait_for(lambda: is_listening(port), lambda: (self.directory / "nginx.log").read_text())
         return self

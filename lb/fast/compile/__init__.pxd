@@ -2,7 +2,7 @@
 
 engine.pyx  class Engine       routes.pyx  servers, locations, rewriting, maps     proxy.pyx   proxied locations
 logs.pyx    logs               files.pyx   static files                            access.pyx  who may come in
-layout.pyx  where the fields of the structs lie, for `lb inspect`
+sticky.pyx  sticky sessions    layout.pyx  where the fields of the structs lie, for `lb inspect`
 
 Prefixes: compile_
 """

@@ -78,7 +78,7 @@ cdef class Compiled:
     cdef int fd                 # the memory until then
     cdef int secrets            # private keys, until the contexts are made
     cdef dict keys              # of them, by digest
-    cdef list sessions          # TlsRing, TlsZone: memory that they refer to
+    cdef list sessions          # TlsRing, TlsZone, StickyZone: memory that it refers to
     cdef list contexts          # TlsContext, one for each of Config.tls and then of Config.tls_up
     cdef int tls_servers        # how many of them are of Config.tls
     cdef Regex* next            # without machine code yet, as all behind it
@@ -185,6 +185,7 @@ cdef class Compiled:
         self.keys = compile_secrets_take(self.secrets)
         self.secrets = -1
         self.next = self.conf.regexes
+        self.sessions += compile_sticky_zones(self.conf)
         arenas += self.conf.size
         return 0
 
@@ -259,6 +260,7 @@ cdef class Compiled:
             u.number = i
             u.method = balance_named(upstream.method)
             u.key = self.value(upstream.hash_key)
+            u.sticky = compile_sticky(self, upstream.sticky)
             u.keepalive_time = upstream.keepalive_time_ms
             u.slow_start = <int64_t> upstream.upsync.slow_start_s * 1000 if upstream.upsync is not None else 0
             u.tcp = upstream.kind == "stream"

@@ -28,7 +28,7 @@ cdef void check_follow(Table* t) noexcept nogil:
         check_forget(t.gone[i])
     for i in range(t.ntouched):
         e = &t.entries[t.touched[i]]
-        if e.down:
+        if e.down & PEER_DOWN:
             check_forget(e.peer)
         elif e.peer.check == NULL and e.peer.health != NULL:
             check_begin(e.peer, t.n)

@@ -50,7 +50,7 @@ cdef bint health_open(HealthTable* t) noexcept nogil:
             continue
         unseen = usable = False
         for k in range(u.table.n):
-            if u.table.entries[k].down:
+            if u.table.entries[k].down & PEER_DOWN:
                 continue
             if not health_out(u.table.entries[k].peer):
                 usable = True

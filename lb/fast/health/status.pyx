@@ -159,7 +159,7 @@ cdef inline bint check_status_down(Peer* p) noexcept nogil:
 
 
 cdef inline bint check_status_shows(CheckPage* page, Peer* p) noexcept nogil:
-    return page.only == 0 or (page.only == 2) == check_status_down(p)
+    return not p.down & PEER_DOWN and (page.only == 0 or (page.only == 2) == check_status_down(p))
 
 
 cdef void check_status_count(CheckPage* page) noexcept nogil:
@@ -172,8 +172,8 @@ cdef void check_status_count(CheckPage* page) noexcept nogil:
         if u.check == NULL or u.table == NULL:
             continue
         for rank in range(2):
-            for k in range(u.table.rank[rank].n):
-                page.shown += check_status_shows(page, u.table.rank[rank].peers[k])
+            for k in range(u.table.rank[rank].nall):
+                page.shown += check_status_shows(page, u.table.rank[rank].all[k])
     page.left = page.shown
 
 
@@ -187,11 +187,11 @@ cdef void check_status_write(CheckPage* page) noexcept nogil:
         if u.check == NULL or u.table == NULL:
             continue
         for rank in range(2):
-            for k in range(u.table.rank[rank].n):
-                if check_status_shows(page, u.table.rank[rank].peers[k]) and page.left:
+            for k in range(u.table.rank[rank].nall):
+                if check_status_shows(page, u.table.rank[rank].all[k]) and page.left:
                     page.left -= 1
-                    check_status_row(page, u, u.table.rank[rank].peers[k])
-                page.index += 1
+                    check_status_row(page, u, u.table.rank[rank].all[k])
+                page.index += not u.table.rank[rank].all[k].down & PEER_DOWN
     if page.format == CF_HTML:
         out_text(&page.out, b"</table>\n</body>\n</html>\n")
     elif page.format == CF_JSON:

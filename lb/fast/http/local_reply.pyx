@@ -72,6 +72,8 @@ cdef void response_head_end(Message* m, int64_t modified) noexcept nogil:
     m.to.enc.head(m, HEAD_FRAMING)
     if r.challenge.n:
         out_str(&m.front, r.challenge)
+    if r.stuck != NULL:
+        sticky_write_cookie(&m.front, r)
     if r.loc.header_filter != NULL:
         response_head_filter_end(m, modified)
     m.to.enc.head(m, HEAD_END)

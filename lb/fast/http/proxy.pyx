@@ -232,6 +232,8 @@ cdef bint proxy_splice(Request* r) noexcept nogil:
     if r.outb.left == 0 and u.pipe == NULL:
         r.outb.done = 1
         u.flags &= ~CF_BULK
+        if r.stuck != NULL:
+            sticky_answered(r)
         response_done(r)
         return False
     if rc == SPLICE_EOF or rc == SPLICE_BROKEN_FROM:

@@ -53,10 +53,14 @@ cdef bint response_head(Request* r, char* p, uint32_t n) noexcept nogil:
     request_phase(r, PH_READING_BODY)
     if r.loc.uses & USES_UP_HEAD:
         response_keep_head(r, p - h.size, &h)
+    if r.stuck != NULL:
+        sticky_head_came(r, p - h.size, &h)
     if h.status >= 300 and r.loc.intercept_errors and redirect_error_page_for(r.loc, h.status) != NULL:
         if not r.loc.uses & USES_UP_HEAD:       # another location will make the answer: its values may use this head
             response_keep_head(r, p - h.size, &h)
         peer_ok(r.peer)
+        if r.stuck != NULL:
+            sticky_answered(r)
         up_abandon(r)
         up_try_add(r, r.peer)
         if h.status == 401:
@@ -155,6 +159,8 @@ cdef bint response_body(Request* r, Head* h, char* p, uint32_t n) noexcept nogil
         if debug_on(r.client):
             debug_lines(r.client, b"http response:", m.begin, <uint32_t> (m.front.p - m.begin))
     r.flags |= RQ_STARTED
+    if r.stuck != NULL and r.outb.done:     # before the client has it: its next request may come to another worker
+        sticky_answered(r)
     flow = FLOW_LAST if r.outb.done else FLOW_MORE if h == NULL and r.up.ready & R_READ else FLOW_FLUSH
     if not filter_run(&m, data, len, flow):
         client_broken(r.client)

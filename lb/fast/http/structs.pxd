@@ -153,6 +153,7 @@ ctypedef struct Request:    # one exchange of a client with an upstream; lies at
     Peer* direct            # the one server of a proxy_pass whose variables gave an address
     uint64_t* tried         # Peer.id of servers that failed this request
     Str key                 # of `hash`; p NULL: not worked out yet
+    Stuck* stuck            # by sticky (cookie, learn); NULL: its servers are of no such upstream
     Try* first_try          # servers that were left, in order
     Try* last_try
     uint8_t limited         # LimitStatus

@@ -69,6 +69,9 @@ cdef void upgrade_begin(Request* r, const char* head, Head* h, const char* rest,
     h1_response_fields(&m.front, r, &loop.env, head, h)
     if r.loc.uses & USES_UP_HEAD:
         response_keep_head(r, head, h)
+    if r.stuck != NULL:                 # the tunnel has no other answer
+        sticky_head_came(r, head, h)
+        sticky_answered(r)
     response_head_end(&m, -1)
     if r.flags & RQ_GAVE_UP:
         response_given_up(r)

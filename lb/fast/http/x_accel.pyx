@@ -44,6 +44,8 @@ cdef void accel_redirect(Request* r, const char* head, Head* h, Field* f, uint32
         reply_status(r, 500)
         return
     peer_ok(r.peer)
+    if r.stuck != NULL:
+        sticky_answered(r)
     up_release(r, whole and h.minor and not h.flags & H_CLOSE and r.inb.done and u.out == NULL and u.inb == NULL
                and not temp_file_left(r.body_file) and not u.flags & CF_FAILED and up_quiet(u))
     if r.flags & (RQ_NO_REPLAY | RQ_BODY_DROP):

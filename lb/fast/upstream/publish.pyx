@@ -81,9 +81,11 @@ cdef int publish_entry_set(Entry* e, Peer* p, object server) except -1:
     e.max_fails = server.max_fails
     e.fail_timeout = <int64_t> server.fail_timeout_s * 1000
     e.max_conns = server.max_conns
-    e.down = server.down
+    e.down = (PEER_DOWN if server.down else 0) | (PEER_DRAINS if server.drain else 0)
     e.backup = server.backup
     e.slow_start = <int64_t> server.slow_start_s * 1000
+    if p.ups.sticky != NULL:
+        sticky_route(e, server)
     return 0
 
 
@@ -141,6 +143,8 @@ cdef int table_finish(Table* t, Past past, object servers) except -1:
     cdef int rank
     for rank in range(2):
         publish_group(t, rank, last.rank[rank].n if last != NULL else 0)
+        if t.ups.sticky != NULL:
+            sticky_routes(t, rank)
     if t.ups.method.build != NULL:
         t.ups.method.build(t, past, servers)
     past.last = t
@@ -193,6 +197,7 @@ cdef void table_free(Table* t) noexcept nogil:
         free(g.ring)
         free(g.alike)
         free(g.sorted)
+        free(g.routes)
     free(t.entries)
     free(t.touched)
     free(t.gone)

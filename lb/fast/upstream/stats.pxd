@@ -24,6 +24,8 @@ cdef enum Condition:
     COND_DOWN = 1               # by configuration, or Consul's word
     COND_FAILED = 2             # max_fails failures, and no success since
     COND_REMOVED = 3            # in no list any more; what runs on it is finished
+    COND_DRAINS = 4             # `drain`: only what sticky binds to it
+    CONDITIONS = 5
 
 
 cdef inline uint32_t stats_cell(int64_t ms) noexcept nogil:

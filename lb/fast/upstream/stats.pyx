@@ -153,8 +153,10 @@ cdef void stats_condition(Peer* p) noexcept nogil:
         return
     if p.removed:
         now = COND_REMOVED
-    elif p.down:
+    elif p.down & PEER_DOWN:
         now = COND_DOWN
+    elif p.down:
+        now = COND_DRAINS
     elif p.max_fails and p.fails >= p.max_fails and not p.single:
         now = COND_FAILED
         t.retry_at = loop.env.wall + (p.checked + p.fail_timeout - loop.now)

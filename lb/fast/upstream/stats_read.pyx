@@ -15,7 +15,7 @@ SERVER_STATS_OTHER = b"other"              # the name of STATS_REST among the se
 cdef enum:
     FOLDING_TRIES = 100             # looks at `folding` before a reader takes what there is: a worker may have died in it
     ROW_CONDITIONS = LB_SERVER_COUNTERS_N   # for each Condition: how many have it, of them with `since` 0, least and last `since`
-    ROW_RETRY = ROW_CONDITIONS + 16         # the last retry_at
+    ROW_RETRY = ROW_CONDITIONS + 4 * CONDITIONS       # the last retry_at
     ROW_SLOW = ROW_RETRY + 1                # the last slow_until, and its slow_ms
     ROW_STATE = ROW_SLOW + 2                # 1 + Condition; 0: no worker has said anything
     ROW_SINCE = ROW_STATE + 1               # Unix ms of the change to it
@@ -28,7 +28,7 @@ SERVER_STATS_BOUNDS = tuple([lb_stats_bounds[i] for i in range(LB_CELLS - 1)])
 
 cdef void stats_shown(uint64_t* row, ServerStats* t) noexcept nogil:
     """The condition of a server in one worker."""
-    cdef uint64_t* c = row + ROW_CONDITIONS + 4 * (t.condition & 3)
+    cdef uint64_t* c = row + ROW_CONDITIONS + 4 * (t.condition % CONDITIONS)
     c[0] += 1
     if t.since == 0:
         c[1] += 1
@@ -169,6 +169,8 @@ cdef int stats_condition_of(uint64_t* row) noexcept nogil:
         return COND_FAILED
     if row[ROW_CONDITIONS + 4 * COND_UP]:
         return COND_UP
+    if row[ROW_CONDITIONS + 4 * COND_DRAINS]:
+        return COND_DRAINS
     if row[ROW_CONDITIONS + 4 * COND_DOWN]:
         return COND_DOWN
     return COND_REMOVED if row[ROW_CONDITIONS + 4 * COND_REMOVED] else -1

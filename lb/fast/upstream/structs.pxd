@@ -1,5 +1,17 @@
 # Upstreams, their servers, and the tables that list them. Included by types.pxd.
 
+cdef enum Down:             # Peer.down, Entry.down: why no method chooses it
+    PEER_DOWN = 1           # by configuration, or Consul's word
+    PEER_DRAINS = 2         # `drain`: what sticky binds to it still comes
+
+cdef enum:
+    ROUTE_MOST = 32         # bytes of a route: `route=`, or the MD5 of the address in hex
+
+ctypedef struct Route:      # what sticky knows a server by
+    uint64_t hash           # sticky_hash of the text; 0: its upstream has no sticky
+    uint8_t n
+    char text[32]           # ROUTE_MOST
+
 ctypedef struct Peer:       # a server's address; outlives the tables that list it. Written by the loop, made by publish
     Upstream* ups
     char* sa                # sockaddr
@@ -10,7 +22,7 @@ ctypedef struct Peer:       # a server's address; outlives the tables that list 
     uint32_t max_fails
     int64_t fail_timeout
     uint32_t max_conns
-    uint8_t down
+    uint8_t down            # Down
     uint8_t backup
     uint8_t removed         # in no table: freed when its last user leaves
     uint8_t single          # the only server: never taken for unavailable
@@ -42,6 +54,7 @@ ctypedef struct Peer:       # a server's address; outlives the tables that list 
     Health* health          # what its checks say; NULL: it has none
     uint64_t health_generation      # of that place, while it is this server's
     Check* check            # in the checker: its next or present check
+    Route route             # of the present table
 
 ctypedef struct Entry:      # one line of a table, copied into the peer when the table is swapped in
     Peer* peer
@@ -53,6 +66,7 @@ ctypedef struct Entry:      # one line of a table, copied into the peer when the
     uint8_t backup
     int64_t slow_start
     uint32_t number         # hash consistent: place in Group.alike
+    Route route             # of sticky
 
 ctypedef struct Point:      # of a ring (`hash ... consistent`)
     uint32_t hash
@@ -80,6 +94,8 @@ ctypedef struct Group:      # the servers of one rank: [0] primary, [1] backup
     Alike* alike
     uint32_t nalike
     Peer** sorted           # servers in the order of `alike`
+    uint32_t* routes        # sticky: places in Table.entries, and 1, by the hash of their route; NULL: no sticky
+    uint32_t routes_mask
 
 ctypedef struct Table:      # an immutable list of servers, built off the loop
     Upstream* ups
@@ -114,6 +130,39 @@ ctypedef struct Budget:         # proxy_next_upstream_budget: what this worker a
     uint64_t refused            # since it began to refuse
     int64_t refused_at          # the last time
     uint8_t refusing
+cdef enum StickyKind:
+    STICKY_COOKIE = 1
+    STICKY_ROUTE = 2
+    STICKY_LEARN = 3
+
+cdef enum:
+    STICKY_NO_EXPIRES = -1  # Sticky.expires
+    STICKY_EXPIRES_MAX = -2
+
+ctypedef struct Sticky:     # `sticky` of an upstream
+    uint8_t kind            # StickyKind
+    uint8_t httponly
+    uint8_t secure
+    uint8_t header          # learn: with the head of the answer
+    uint32_t uses           # Uses of `create`
+    Value* lookup           # what names the route, or the session: the first that is not empty
+    uint32_t nlookup
+    Str name                # of the cookie
+    int64_t expires         # s
+    Value domain
+    Value samesite
+    Str path
+    Value* create           # what names a new session
+    uint32_t ncreate
+    int64_t timeout
+    Str zone
+    uint64_t size           # bytes of it
+    StickySet* sets         # of learn: in memory that all workers share
+    uint64_t nsets
+
+ctypedef struct Stuck:      # Request.stuck: the server that a request got from an upstream with sticky
+    Sticky* by
+    Route route
 
 cdef enum Timed:            # least_time: what is measured
     TIMED_CONNECT = 1
@@ -145,3 +194,4 @@ ctypedef struct Upstream:
     int64_t slow_start      # ms: of servers that name none (upsync_slow_start)
     uint64_t lots           # state of the draws of peer_takes
     Budget budget
+    Sticky* sticky          # NULL: none

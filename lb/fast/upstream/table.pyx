@@ -64,6 +64,8 @@ cdef void table_entry_apply(Entry* e, Table* t, bint arrive) noexcept nogil:
     p.max_conns = e.max_conns
     p.down = e.down
     p.backup = e.backup
+    if t.ups.sticky != NULL:
+        p.route = e.route
     p.single = table_single(t)
     p.heap = NO_HEAP
     p.slow_start = e.slow_start if e.slow_start else t.ups.slow_start
@@ -71,7 +73,7 @@ cdef void table_entry_apply(Entry* e, Table* t, bint arrive) noexcept nogil:
     stats_condition(p)
     if comes:
         peer_began(p)
-    if e.down:
+    if e.down & PEER_DOWN:
         peer_drop_idle(p)
 
 

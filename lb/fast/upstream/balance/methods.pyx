@@ -1,6 +1,7 @@
 """The table of methods, and the choice of a server by its upstream's row.
 
     balance_choose -> its row's pick over the primaries -> the same over the backups -> NULL: no live upstreams
+        with `sticky`: sticky_choose, which calls the same
 
 A method is one file of this folder: its `pick`, its `load` if the least loaded is to be found in a heap, its `build` if its
 tables have more than the sequence and the sums, and its row. Choosing costs the same with 3 and with 10,000 servers.
@@ -37,9 +38,12 @@ cdef inline Peer* balance_choose(Upstream* u, Request* r, Env* env) noexcept nog
     cdef int64_t now = env.now
     if t == NULL:
         return NULL
-    p = balance_pick(u, 0, r, env)
-    if p == NULL and t.rank[1].n:
-        p = balance_pick(u, 1, r, env)
+    if u.sticky != NULL:
+        p = sticky_choose(u, r, env)
+    else:
+        p = balance_pick(u, 0, r, env)
+        if p == NULL and t.rank[1].n:
+            p = balance_pick(u, 1, r, env)
     if p != NULL and now - p.checked > p.fail_timeout:
         p.checked = now
     if p != NULL and unlikely(p.partial):

@@ -12,10 +12,15 @@ cdef inline bint peer_failed(Peer* p, int64_t now) noexcept nogil:
     return p.max_fails and p.fails >= p.max_fails and not p.single and now - p.checked <= p.fail_timeout
 
 
-cdef inline bint peer_usable(Peer* p, int64_t now) noexcept nogil:
-    if p.down or (p.max_conns and p.active >= p.max_conns):
+cdef inline bint peer_able(Peer* p, int64_t now) noexcept nogil:
+    """Could it do one more request? `down` and `drain` are not asked here: they say who may come at all."""
+    if p.max_conns and p.active >= p.max_conns:
         return False
     return not peer_failed(p, now) and not health_out(p)
+
+
+cdef inline bint peer_usable(Peer* p, int64_t now) noexcept nogil:
+    return not p.down and peer_able(p, now)
 
 
 cdef inline bint balance_was_tried(Request* r, Peer* p) noexcept nogil:

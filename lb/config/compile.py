@@ -9,7 +9,7 @@ import resource
 from dataclasses import replace
 from typing import Any
 
-from lb.config import tls, tls_upstream
+from lb.config import acme, tls, tls_upstream
 from lb.config.errors import Problem
 from lb.config.reader import Reader
 from lb.config.scope import (
@@ -155,6 +155,7 @@ def check_whole(reader: Reader) -> None:
     missing = [name for name in reader.limits_used if name not in reader.limit_zones]
     reader.problems += [Problem(f'zero size shared memory zone "{name}"') for name in missing]
     reader.listeners.check_overlap(main.status_listen)
+    acme.check(reader)
     tls.check(reader)
     tls_upstream.check(reader)
     connections = _connections(main)
@@ -195,6 +196,7 @@ def build(reader: Reader) -> Config:
         tls=tuple(reader.tls),
         tls_up=tuple(reader.tls_up),
         tls_users=tls.users(reader),
+        acme=acme.issuers(reader),
         limit_zones=tuple(zone for zone, _ in reader.limit_zones.values()),
         transparent=reader.transparent,
         status_listen=tuple(address for address, _ in main.status_listen),

@@ -16,6 +16,7 @@ from typing import Final
 from lb import _fast
 from lb.log import Log, targets
 from lb.master import pidfile, sockets, upgrade, worker_stats
+from lb.master.acme import Acme
 from lb.master.certificates import CertificateWatch
 from lb.master.generation import Worker
 from lb.master.generations import Generations, exit_text
@@ -86,6 +87,7 @@ class Master:
         self.dumps = Dumps(self._loop, log)
         self.ticket_keys = TicketKeys(log)
         self.certificates = CertificateWatch(self._loop, log, self.generations.renew)
+        self.acme = Acme(self._loop, log, lambda: self._inherited.has_parent)
         self._systemd = Notifier(log)
         self._announced = False  # systemd knows that the current configuration is served
         self._status = StatusServer(self._loop, self.view, self.health, log)
@@ -128,6 +130,7 @@ class Master:
             self.ticket_keys.deadline(),
             self._systemd.deadline(),
             self.certificates.deadline(),
+            self.acme.deadline(),
             reload,
             stop,
         )
@@ -141,6 +144,7 @@ class Master:
         self._tell_systemd(now)
         self.dumps.step(now)
         self.certificates.step(now)
+        self.acme.step(now)
         self._status.step(now)
 
     # Signals
@@ -176,6 +180,7 @@ class Master:
         elif not self._inherited.has_parent:
             self._systemd.stopping()
         self.stopping = mode
+        self.acme.close()
         self._reload_again = False
         if self._reload is not None:
             self._reload.cancel()
@@ -198,6 +203,7 @@ class Master:
             if self._pid_path:
                 pidfile.remove(self._pid_path, os.getpid())
             self._pid_path = path
+        self.acme.follow(prepared.config.acme)
         self.generations.adopt(prepared, shm)
         self.ticket_keys.adopt(prepared.config, has_parent=self._inherited.has_parent)
         self.certificates.follow(self.generations.current)
@@ -305,6 +311,7 @@ class Master:
     def _on_death(self, pid: int, status: int) -> None:
         """A child that is no worker: one that works for the master, or the new binary."""
         if pid != self._successor:
+            self.acme.reaped(pid, status)
             return
         self.log.write(*exit_text("new binary process", pid, status))
         self._successor = None
@@ -402,5 +409,6 @@ class Master:
         self._status.close()
         self.dumps.close_copy()
         self.certificates.close_copies()
+        self.acme.close_copy()
         if self._reload is not None:
             self._reload.close_copies()

@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from lb.model.acme import AcmeIssuer as AcmeIssuer
+from lb.model.acme import AcmeOrder as AcmeOrder
 from lb.model.clients import AccessRule, LimitRule, LimitZone, Network, RealIp
 from lb.model.logs import AccessLog as AccessLog
 from lb.model.logs import ErrorLog as ErrorLog
@@ -492,6 +494,7 @@ class Config:
     limit_zones: tuple[LimitZone, ...] = ()
     tls: tuple[TlsServer, ...] = ()  # what servers say of TLS to clients; empty in what lies with `compiled`
     tls_up: tuple[TlsClient, ...] = ()  # the same of TLS to servers
+    acme: tuple[AcmeIssuer, ...] = ()  # acme_issuer, those that certificates are wanted of
     tls_users: tuple[tuple[str, ...], ...] = ()  # of each: the names (or addresses) of the servers that use it
     transparent: bool = False  # some proxy_bind is: workers keep CAP_NET_RAW
     warnings: tuple[str, ...] = field(default=())  # complete lines for the log, without "lb: [warn] "

@@ -1,7 +1,7 @@
-"""Certificates from an ACME server (RFC 8555): the process "lb: acme", a child of the master, and nothing of it anywhere else.
+"""Certificates from an ACME server (RFC 8555): the process "lb: acme", a child of the master.
 
-    process.Process: what is due -> order.issue: account, challenges, certificate -> store: state_path, a file for each order
-                                         challenges -> store -> the board in shared memory (lb/fast/acme) -> workers
+    process.Process: what is due -> order.issue: account, challenges, certificate -> store: a file below state_path
+                     challenges -> store -> the board in shared memory (lb/fast/acme) -> workers
 
 store.py     state_path: files, the lock, the other machines that share it
 account.py   keys, the account, requests to the server        order.py     one certificate, from the order to its chain

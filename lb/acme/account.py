@@ -6,11 +6,15 @@ import ssl
 import time
 from typing import Any, Final
 
-import josepy as jose
 import requests
-from acme import client, errors, messages
+from acme import client as acme_client
+from acme import errors, messages
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from josepy.b64 import b64encode
+from josepy.jwa import ES256, ES384, ES512, RS256, JWASignature
+from josepy.jwk import JWK, JWKEC, JWKRSA
+from josepy.util import ComparableECKey, ComparableRSAKey
 
 import lb
 from lb.acme import schedule
@@ -19,11 +23,11 @@ from lb.model.acme import AcmeIssuer
 
 TIMEOUT_S: Final = 30
 ACCOUNT_KEY: Final = "account.key"
-CURVES: Final = {"256": ec.SECP256R1, "384": ec.SECP384R1, "521": ec.SECP521R1}
+CURVES: Final[dict[str, type[ec.EllipticCurve]]] = {"256": ec.SECP256R1, "384": ec.SECP384R1, "521": ec.SECP521R1}
 Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
 
-class Network(client.ClientNetwork):
+class Network(acme_client.ClientNetwork):
     """Remembers of the last answer what the library's exceptions do not tell."""
 
     status: int = 0  # 0: none has come
@@ -64,21 +68,21 @@ class Account:
             user_agent=f"lb/{lb.__version__}",
             timeout=TIMEOUT_S,
         )
-        self._client: client.ClientV2 | None = None
+        self._client: acme_client.ClientV2 | None = None
 
     @property
     def thumbprint(self) -> str:
-        return jose.b64encode(self.jwk.thumbprint()).decode()
+        return b64encode(self.jwk.thumbprint()).decode()
 
-    def client(self) -> client.ClientV2:
+    def client(self) -> acme_client.ClientV2:
         if self._client is None:
             directory = messages.Directory.from_json(self.net.get(self.issuer.uri).json())
-            made = client.ClientV2(directory, self.net)
+            made = acme_client.ClientV2(directory, self.net)
             self._log_in(made)
             self._client = made
         return self._client
 
-    def _log_in(self, made: client.ClientV2) -> None:
+    def _log_in(self, made: acme_client.ClientV2) -> None:
         """The account of our key: found, or made."""
         terms = made.directory.meta.terms_of_service
         if terms and not self.issuer.accept_terms:
@@ -125,11 +129,11 @@ def _loaded(text: bytes) -> Key:
     return key
 
 
-def _jwk(key: Key) -> tuple[jose.JWK, jose.JWASignature]:
+def _jwk(key: Key) -> tuple[JWK, JWASignature]:
     if isinstance(key, rsa.RSAPrivateKey):
-        return jose.JWKRSA(key=jose.ComparableRSAKey(key)), jose.RS256
-    algorithms = {256: jose.ES256, 384: jose.ES384, 521: jose.ES512}
-    return jose.JWKEC(key=jose.ComparableECKey(key)), algorithms[key.key_size]
+        return JWKRSA(key=ComparableRSAKey(key)), RS256
+    algorithms = {256: ES256, 384: ES384, 521: ES512}
+    return JWKEC(key=ComparableECKey(key)), algorithms[key.key_size]
 
 
 def _verify(issuer: AcmeIssuer) -> bool | str:

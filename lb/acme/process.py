@@ -3,8 +3,8 @@
     wait, with a look at other machines' challenges each second -> due: lock -> issue -> state_path -> wait
                                                                   failed: when again (lb.acme.schedule) -> wait
 
-It may wait for the network as long as it likes: nobody waits for it.  The master hears of every change, as JSON lines; when the
-master is gone it ends.
+It may wait for the network as long as it likes: nobody waits for it.  The master hears of every change, as JSON lines;
+when the master is gone it ends.
 """
 
 from __future__ import annotations
@@ -201,7 +201,8 @@ class Process:
         """What all machines are asked for now is answered by ours."""
         self._looked = time.monotonic()
         try:
-            if any([store.look() for store in self._stores.values()]):
+            changed = [store for store in self._stores.values() if store.look()]
+            if changed:
                 _fast.acme_board_set([one for store in self._stores.values() for one in store.challenges])
             for store in self._stores.values():
                 store.announce()

@@ -1,7 +1,8 @@
 """When a certificate is renewed, and when something that failed is tried again. Pure; times are Unix seconds.
 
-Failures are of three kinds. `away`: the server did not answer, or answered with 5xx: soon again, a little later each time.
-`limited`: the server has said when. `refused`: everything else, which costs us of the server's limits: nginx's module's steps.
+Failures are of three kinds. `away`: the server did not answer, or answered with 5xx: soon again, a little later each
+time. `limited`: the server has said when. `refused`: everything else, which costs us of the server's limits: the steps
+of nginx's module.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ JITTER: Final = 0.02
 
 @dataclass(frozen=True, slots=True)
 class Failures:
-    """What has gone wrong since the last certificate. Lies below state_path as JSON, for a restart and for other machines."""
+    """What has gone wrong since the last certificate. Lies below state_path, for a restart and for other machines."""
 
     kind: Kind = ""
     count: int = 0  # in a row

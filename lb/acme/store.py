@@ -43,10 +43,17 @@ class Store:
         os.makedirs(self.path, 0o700, exist_ok=True)
         found = os.stat(self.path)
         if found.st_uid != os.geteuid():
-            raise PermissionError(1, f"is of user {found.st_uid}, who could read all keys", self.path)
+            self._take_over(found.st_uid)
         if found.st_mode & stat.S_IWOTH:
             raise PermissionError(1, "can be written to by everybody", self.path)
         os.makedirs(f"{self.path}/machines", 0o700, exist_ok=True)
+
+    def _take_over(self, owner: int) -> None:
+        """nginx gives it to the user of its workers, which may write nothing here. (NFS may have its own owner.)"""
+        if os.geteuid() != 0:
+            raise PermissionError(1, f"belongs to user {owner}", self.path)
+        with contextlib.suppress(OSError):
+            os.chown(self.path, 0, -1)
 
     # Files
 

@@ -1,7 +1,7 @@
 """ACME as a whole: what the servers want of the issuers, and what `$acme_certificate` stands for.
 
-An order's certificate lies in one file below state_path, with its key. Where it is there it is read as any other; where it is
-not, the server waits for it (TlsServer.awaited) and refuses handshakes, as with nginx's module.
+An order's certificate lies in one file below state_path, with its key. Where it is there it is read as any other;
+where it is not, the server waits for it (TlsServer.awaited) and refuses handshakes, as with nginx's module.
 """
 
 from __future__ import annotations
@@ -34,6 +34,11 @@ _NAME: Final = re.compile(r"(?:[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?\.)*[a-z0-9_](?
 
 def check(reader: Reader) -> None:
     """Every acme_certificate with its names. Adds to the reader's problems and warnings. Before lb.config.tls."""
+    paths: dict[str, str] = {}
+    for issuer in reader.acme_issuers.values():
+        if paths.setdefault(issuer.state_path, issuer.name) != issuer.name:
+            message = f'issuers "{paths[issuer.state_path]}" and "{issuer.name}" have one state_path'
+            reader.refuse(message, issuer.node, "each has an account and a lock of its own there")
     for scope, node in reader.acme_wanted:
         try:
             _order(reader, scope, node)
@@ -181,4 +186,5 @@ def _read(scope: Scope, one: Certificate) -> Certificate | None:
 
 def _is_ours(directory: str) -> bool:
     """In a directory that all may write to (`state_path off`) somebody else may have been before us."""
-    return not directory.startswith(IN_MEMORY) or os.stat(directory).st_uid == os.geteuid()
+    shared = any(directory.startswith(f"{one}/lb-acme-") for one in IN_MEMORY)
+    return not shared or os.stat(directory).st_uid == os.geteuid()

@@ -218,8 +218,8 @@ DIRECTIVES = (
         (1, None),
         "",
         "The server's certificate is issued by ISSUER and renewed in time: `ssl_certificate $acme_certificate; "
-        "ssl_certificate_key $acme_certificate_key;`. Without identifiers it is for the names of `server_name`; `.NAME` is "
-        "www.NAME and NAME.",
+        "ssl_certificate_key $acme_certificate_key;`. Without identifiers it is for the names of `server_name`; "
+        "`.NAME` is www.NAME and NAME.",
         "differs: a wildcard is refused, since it cannot be issued by the challenges that are there",
         certificate,
     ),
@@ -240,8 +240,8 @@ DIRECTIVES = (
             syntax,
             (1, most),
             "",
-            "Which name servers nginx's module asks for the ACME server. lb asks the system's resolver: the line is not "
-            "used, a warning says so. In a file without `acme_issuer` it is refused.",
+            "Which name servers nginx's module asks for the ACME server. lb asks the system's resolver: the line is "
+            "not used, a warning says so. In a file without `acme_issuer` it is refused.",
             "differs: not used",
             resolver,
         )
@@ -266,8 +266,8 @@ DIRECTIVES = (
         "http-01 | tls-alpn-01",
         (1, 1),
         "http-01",
-        "How the names are proved to be ours: by an answer on port 80, or by a handshake on port 443. Both may be written "
-        "without -01.",
+        "How the names are proved to be ours: by an answer on port 80, or by a handshake on port 443. Both may be "
+        "written without -01.",
         AS_NGINX,
         challenge,
     ),
@@ -287,8 +287,8 @@ DIRECTIVES = (
         "KID FILE | KID data:KEY",
         (2, 2),
         "",
-        "Binds the account to one that the ACME server's operator knows (RFC 8555 section 7.3.4): its identifier and its key "
-        "in base64url.",
+        "Binds the account to one that the ACME server's operator knows (RFC 8555 section 7.3.4): its identifier and "
+        "its key in base64url.",
         AS_NGINX,
         external_account_key,
     ),
@@ -338,8 +338,8 @@ DIRECTIVES = (
         "DIRECTORY | off",
         (1, 1),
         "acme_NAME",
-        "Where keys, certificates and the account lie, each in a file that only lb's master can read. Several lb machines may "
-        "share it: one of them orders. `off`: in memory, until the machine's next start.",
+        "Where keys, certificates and the account lie, each in a file that only lb's master can read. Several lb "
+        "machines may share it: one of them orders. `off`: in memory, until the machine's next start.",
         "differs: names and form of the files",
         state_path,
     ),

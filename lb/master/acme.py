@@ -16,13 +16,13 @@ import signal
 import socket
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Final, NoReturn
 
 from lb import _fast
 from lb.log import Log
 from lb.master.child import READ_SIZE, begin, detach
-from lb.model.acme import AcmeIssuer
+from lb.model.acme import AcmeIssuer, AcmeOrder
 from lb.process.loop import READ, Loop, doubled
 
 NAME: Final = "acme"
@@ -99,6 +99,12 @@ class Acme:
             if not told:
                 code = os.waitstatus_to_exitcode(status)
                 self._log.error(f"the process for ACME has ended ({code}), the next one in {wait:g} s")
+
+    def view(self) -> Iterator[dict[str, Any]]:
+        """Of everything that is wanted."""
+        for issuer in self._issuers:
+            for order in issuer.orders:
+                yield self.states.get(order.file) or unknown(issuer, order)
 
     def close(self) -> None:
         """The master ends."""
@@ -185,6 +191,12 @@ class Acme:
             self._log.write(level, text)
         if "state" in said:
             self.states[said["state"]["file"]] = said["state"]
+
+
+def unknown(issuer: AcmeIssuer, order: AcmeOrder) -> dict[str, Any]:
+    """The process has not told of it yet. Shape: lb.acme.process, Wanted.to_json."""
+    names = {"file": order.file, "issuer": issuer.name, "names": list(order.identifiers), "state": "starting"}
+    return {**names, "not_after": None, "next": 0.0, "failures": 0, "error": "", "error_at": None}
 
 
 def _child(line: socket.socket, issuers: tuple[AcmeIssuer, ...]) -> NoReturn:

@@ -42,6 +42,7 @@ def make_health(master: Master) -> View:
         deaths=tuple(Death(*one) for one in generations.deaths),
         dump_failures=master.dumps.failures,
         certificates=_certificates(master),
+        acme=tuple(master.acme.view()),
         certificate_renewals=master.certificates.renewals,
         certificate_failures=master.certificates.failures,
     )

@@ -123,6 +123,7 @@ class View:
     certificates: tuple[CertificateView, ...] = ()  # of the current configuration, each file once
     certificate_renewals: int = 0  # ssl_certificate_watch: new files taken into use since the start
     certificate_failures: int = 0  # and those that could not be used
+    acme: tuple[Mapping[str, Any], ...] = ()  # what is wanted of ACME servers: lb.acme.process, Wanted.to_json
     snapshot: Callable[[], Snapshot] = lambda: Snapshot(0.0)  # what servers have counted
 
 

@@ -19,6 +19,9 @@ Times are Unix seconds (float) unless a name says otherwise; ages and delays are
                 21 days), very soon (less than 7), expired, not yet valid; chain: certificates in the file; servers: the
                 first 20 names of those that use it; watch: ssl_certificate_watch; error: why what the files are now is
                 not used, "": it is
+    acme        [{issuer, names, file, state, not_after, next, failures, error, error_at}]
+                certificates that an ACME server issues; state: starting, waiting (there is none yet), ordering, valid,
+                failing; next: when the next one is asked for; failures: in a row, error: the last of them
     direct      COUNTS of the servers that proxy_pass with variables named by address
     workers     [{slot, pid, generation, state, age, heartbeat_age, cpu_seconds, rss_bytes, counters {name: number},
                   connections, accepted, handled, requests}]
@@ -104,6 +107,7 @@ def _master(view: View, snapshot: Snapshot, now: float) -> dict[str, Any]:
         "dump_errors": dict(view.dump_errors),
         "workers": [_worker(worker) for worker in view.workers],
         "certificates": certificates.all_to_json(view),
+        "acme": list(view.acme),
         "direct": _counts(total(DIRECT, snapshot)),
     }
 

@@ -22,6 +22,7 @@ from lb.acme.store import Store
 from lb.model.acme import AcmeIssuer
 
 TIMEOUT_S: Final = 30
+NONCES: Final = 3  # times two: the library tries each twice
 ACCOUNT_KEY: Final = "account.key"
 CURVES: Final[dict[str, type[ec.EllipticCurve]]] = {"256": ec.SECP256R1, "384": ec.SECP384R1, "521": ec.SECP521R1}
 Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
@@ -39,6 +40,16 @@ class Network(acme_client.ClientNetwork):
         self.status = answer.status_code
         self.retry_after = schedule.retry_after(answer.headers.get("Retry-After"), time.time())
         return answer
+
+    def post(self, *args: Any, **kwargs: Any) -> requests.Response:
+        """A nonce that the server does not want (any more) comes with a new one (RFC 8555 section 6.5)."""
+        for _ in range(NONCES):
+            try:
+                return super().post(*args, **kwargs)
+            except messages.Error as error:
+                if error.code != "badNonce":
+                    raise
+        return super().post(*args, **kwargs)
 
 
 def make_key(kind: str) -> Key:
@@ -94,7 +105,7 @@ class Account:
             wanted["terms_of_service_agreed"] = True
         if self.issuer.eab_kid:
             wanted["external_account_binding"] = messages.ExternalAccountBinding.from_data(
-                self.jwk, self.issuer.eab_kid, self.issuer.eab_key, made.directory
+                self.jwk.public_key(), self.issuer.eab_kid, self.issuer.eab_key, made.directory
             )
         request = messages.NewRegistration(**wanted)
         try:

@@ -127,7 +127,7 @@ class Process:
             one.store.prepare()
             one.load(start=True)
         except OSError as error:
-            self._failed(one, "refused", _os_error(error))
+            self._failed(one, "ours", _os_error(error))
         self._tell(one)
 
     def _try(self, one: Wanted) -> None:
@@ -142,7 +142,7 @@ class Process:
                 elif one.next <= time.time() or (one.failures == retry and retry.kind not in ("", "limited")):
                     self._issue(one)
         except OSError as error:
-            self._failed(one, "refused", _os_error(error))
+            self._failed(one, "ours", _os_error(error))
         self._tell(one)
 
     def _issue(self, one: Wanted) -> None:
@@ -274,7 +274,7 @@ def _failures(found: dict[str, Any]) -> Failures:
         )
     except (KeyError, ValueError, TypeError):
         return schedule.NONE
-    return made if made.kind in ("away", "limited", "refused") else schedule.NONE
+    return made if made.kind in ("away", "limited", "refused", "ours") else schedule.NONE
 
 
 def _understood(error: Exception, account: Account | None) -> tuple[Kind, str]:
@@ -283,12 +283,12 @@ def _understood(error: Exception, account: Account | None) -> tuple[Kind, str]:
     if isinstance(error, messages.Error):
         text = f"{error.code or error.typ}: {error.detail or error.title or ''}"
     elif isinstance(error, OSError) and not isinstance(error, requests.RequestException):
-        return "refused", _os_error(error)
+        return "ours", _os_error(error)
     else:
         text = str(error) or type(error).__name__
     text = " ".join(text.split())[:LONGEST_ERROR]
     if isinstance(error, (Misconfigured, order.Refused)):
-        return "refused", text
+        return "ours" if isinstance(error, Misconfigured) else "refused", text
     if status == 429 or (isinstance(error, messages.Error) and error.code == "rateLimited"):
         return "limited", text
     if isinstance(error, requests.RequestException) or (

@@ -1,8 +1,8 @@
 """When a certificate is renewed, and when something that failed is tried again. Pure; times are Unix seconds.
 
-Failures are of three kinds. `away`: the server did not answer, or answered with 5xx: soon again, a little later each
+Failures are of four kinds. `away`: the server did not answer, or answered with 5xx: soon again, a little later each
 time. `limited`: the server has said when. `refused`: everything else, which costs us of the server's limits: the steps
-of nginx's module.
+of nginx's module. `ours`: what an operator has to mend, and nothing was asked for: the same steps.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, Final, Literal
 
 from lb.process.loop import doubled
 
-Kind = Literal["", "away", "limited", "refused"]
+Kind = Literal["", "away", "limited", "refused", "ours"]
 
 AWAY_FIRST_S: Final = 5.0
 AWAY_LONGEST_S: Final = 600.0
@@ -78,7 +78,7 @@ def after_start(known: Failures, now: float) -> float:
     """When to try after a start or a reload, which may have mended it. A limit of the server stays."""
     if known.kind == "limited":
         return known.next
-    if known.kind == "away":
+    if known.kind in ("away", "ours"):
         return now
     return min(known.next, known.at + AGAIN_S)
 

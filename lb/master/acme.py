@@ -88,7 +88,7 @@ class Acme:
         """A child of the master has died: ours?"""
         if pid != self._pid:
             return
-        told = self._kill_at is not None or self._line is None
+        told = self._kill_at is not None
         self._forget_line()
         self._pid = 0
         self._kill_at = None
@@ -98,7 +98,8 @@ class Acme:
             self._start_at = time.monotonic() + wait
             if not told:
                 code = os.waitstatus_to_exitcode(status)
-                self._log.error(f"the process for ACME has ended ({code}), the next one in {wait:g} s")
+                core = ", a core" if os.WCOREDUMP(status) else ""
+                self._log.error(f"the process for ACME has ended ({code}{core}), the next one in {wait:g} s")
 
     def view(self) -> Iterator[dict[str, Any]]:
         """Of everything that is wanted."""

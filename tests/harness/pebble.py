@@ -1,4 +1,4 @@
-"""Pebble, the ACME server of Let's Encrypt's tests: it really asks for the challenges, over loopback (`make pebble`)."""
+"""Pebble, the ACME server of Let's Encrypt's tests: it asks for the challenges, over loopback (`make pebble`)."""
 
 from __future__ import annotations
 

@@ -282,6 +282,7 @@ class Limited(BaseHTTPRequestHandler):
 
     asked: list[str]
     after: str
+    window: tuple[str, str] = ("", "")  # of ARI
 
     def do_HEAD(self) -> None:
         self.send_response(200)
@@ -289,15 +290,19 @@ class Limited(BaseHTTPRequestHandler):
         self.end_headers()
 
     def do_GET(self) -> None:
+        if self.path.startswith("/renewalInfo/"):
+            self._json(200, {"suggestedWindow": dict(zip(("start", "end"), self.window, strict=True))})
+            return
         here = f"http://127.0.0.1:{self.server.server_address[1]}"
-        self._json(200, {name: f"{here}/{name}" for name in ("newNonce", "newAccount", "newOrder", "revokeCert")})
+        names = ["newNonce", "newAccount", "newOrder", "revokeCert"] + ["renewalInfo"] * bool(self.window[0])
+        self._json(200, {name: f"{here}/{name}" for name in names})
 
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers["Content-Length"]))
         self.asked.append(self.path)
         self._json(429, {"type": "urn:ietf:params:acme:error:rateLimited", "detail": "too many orders"}, self.after)
 
-    def _json(self, status: int, body: dict[str, str], after: str = "") -> None:
+    def _json(self, status: int, body: dict[str, Any], after: str = "") -> None:
         text = json.dumps(body).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/problem+json" if status == 429 else "application/json")
@@ -354,6 +359,35 @@ def test_after_the_limit_it_is_tried_again(
     uri, asked = limited("1")
     run_lb(CONF, **values(pebble, tmp_path / "state", uri=uri))
     wait_for(lambda: len(asked) >= 2, "the second try")
+
+
+def test_the_server_wants_it_renewed(
+    run_lb: Callable[..., Lb], pebble: Pebble, tmp_path: Path, limited: Callable[[str], tuple[str, list[str]]]
+) -> None:
+    """ARI (RFC 9773): long before two thirds of its life, or after them."""
+    uri, asked = limited("7200")
+    lb = run_lb(CONF, **values(pebble, tmp_path / "state", uri=uri))
+    file = Path(wait_for(lambda: (one := state(lb))["state"] == "failing" and one, "the file's name")["file"])
+    lb.stop()
+    file.with_suffix(".json").unlink()
+    signer = make(tmp_path, "authority", is_ca=True, extra="subjectKeyIdentifier = hash")
+    young = make(tmp_path, "young", "a.test", days=(-1, 89), signer=signer, extra="authorityKeyIdentifier = keyid")
+    file.write_bytes(young.key.read_bytes() + young.pem.read_bytes())
+    Limited.window = ("2100-01-01T00:00:00Z", "2100-01-01T00:00:00Z")  # later than it lives
+    try:
+        lb.spawn()
+        lb.wait_ready()
+        end = x509.load_der_x509_certificate(young.der()).not_valid_after_utc.timestamp()
+        wait_for(lambda: state(lb)["next"] == end, "the time that the server has said")
+        assert asked == ["/newAccount"]
+        lb.stop()
+        Limited.window = ("2020-01-01T00:00:00Z", "2020-01-02T00:00:00Z")
+        lb.spawn()
+        lb.wait_ready()
+        wait_for(lambda: asked == ["/newAccount", "/newAccount"], "a new order")
+        lb.wait_log("rateLimited: too many orders; next try in .*; the old certificate stays")
+    finally:
+        Limited.window = ("", "")
 
 
 def test_terms_that_are_not_accepted(run_lb: Callable[..., Lb], pebble: Pebble, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import ssl
 import time
 from typing import Any, Final
@@ -85,10 +86,17 @@ class Account:
     def thumbprint(self) -> str:
         return b64encode(self.jwk.thumbprint()).decode()
 
+    def renewal_time(self, chain: bytes) -> tuple[datetime.datetime | None, datetime.datetime]:
+        """When the ACME server wants it to be renewed (ARI, RFC 9773), and when to ask again; None: it does not say."""
+        return (self._client or self._new()).renewal_time(chain)
+
+    def _new(self) -> acme_client.ClientV2:
+        directory = messages.Directory.from_json(self.net.get(self.issuer.uri).json())
+        return acme_client.ClientV2(directory, self.net)
+
     def client(self) -> acme_client.ClientV2:
         if self._client is None:
-            directory = messages.Directory.from_json(self.net.get(self.issuer.uri).json())
-            made = acme_client.ClientV2(directory, self.net)
+            made = self._new()
             self._log_in(made)
             self._client = made
         return self._client

@@ -49,6 +49,8 @@ class Wanted:
     life: Life | None = None  # None: there is none
     failures: Failures = schedule.NONE
     next: float = 0.0  # Unix time
+    ask_at: float = 0.0  # how soon the ACME server wants it renewed
+    advised: tuple[int, float] = (0, 0.0)  # its answer: of which serial number, and when
     busy: bool = False
 
     @property
@@ -64,10 +66,23 @@ class Wanted:
         """What lies below state_path, which may be another machine's work. Raises OSError."""
         self.life = _life(self.store.read(f"{self.name}.pem"))
         self.failures = _failures(self.store.read_json(f"{self.name}.json"))
-        self.next = self.life.renew_at() if self.life is not None else 0.0
+        self.next = self._renew_at()
         if self.failures.kind:
             again = schedule.after_start(self.failures, time.time()) if start else self.failures.next
             self.next = max(self.next, again)
+
+    def _renew_at(self) -> float:
+        if self.life is None:
+            return 0.0
+        serial, at = self.advised
+        return min(at, self.life.not_after) if serial == self.life.serial else self.life.renew_at()
+
+    def advise(self, at: float) -> None:
+        """The ACME server has said when."""
+        assert self.life is not None
+        self.advised = (self.life.serial, at)
+        if not self.failures.kind:
+            self.next = self._renew_at()
 
     def to_json(self) -> dict[str, Any]:
         state = (
@@ -112,6 +127,8 @@ class Process:
             while True:
                 now = time.time()
                 for one in self._wanted:
+                    if one.life is not None and one.ask_at <= now < one.next:
+                        self._ask(one, now)
                     if one.next <= now:
                         self._try(one)
                 self._pause(LOOK_S)
@@ -145,6 +162,23 @@ class Process:
             self._failed(one, "ours", _os_error(error))
         self._tell(one)
 
+    def _ask(self, one: Wanted, now: float) -> None:
+        """When to renew it (ARI). Whatever goes wrong: as if it had not been asked."""
+        try:
+            at, again = self._account(one).renewal_time(one.store.read(f"{one.name}.pem"))
+        except Exception as error:
+            self._accounts.pop(one.issuer.name, None)
+            for other in self._wanted:  # it may have waited for long
+                if other.issuer == one.issuer:
+                    other.ask_at = now + schedule.ASK_AGAIN_S
+            text = " ".join(str(error).split())[:LONGEST_ERROR]
+            self._log("info", f"acme: {one.shown}: it is not known when the ACME server wants it renewed: {text}")
+            return
+        one.ask_at = schedule.ask_at(again.timestamp(), now)
+        if at is not None:
+            one.advise(at.timestamp())
+            self._tell(one)
+
     def _issue(self, one: Wanted) -> None:
         one.busy = True
         self._tell(one)
@@ -155,6 +189,7 @@ class Process:
             one.store.write(f"{one.name}.pem", made)
             one.store.remove(f"{one.name}.json")
             one.load()
+            one.ask_at = time.time() + schedule.ASK_AGAIN_S
             until = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(one.life.not_after if one.life else 0))
             self._log("notice", f"acme: {one.shown} was issued, until {until}")
         except Exception as error:

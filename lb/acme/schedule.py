@@ -26,6 +26,8 @@ LIMITED_MOST_S: Final = 7 * 86400.0
 AGAIN_S: Final = 60.0  # after a reload or a start: what was refused is tried as soon as this is over
 RENEW_AT: Final = 2 / 3  # of its life
 JITTER: Final = 0.02
+ASK_S: Final = (600.0, 86400.0)  # the least and the most between two questions when to renew
+ASK_AGAIN_S: Final = 6 * 3600.0  # when there was no answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,12 @@ def after_start(known: Failures, now: float) -> float:
     if known.kind in ("away", "ours"):
         return now
     return min(known.next, known.at + AGAIN_S)
+
+
+def ask_at(told: float, now: float) -> float:
+    """When to ask the ACME server again how soon it wants a certificate renewed; `told`: what it says."""
+    least, most = ASK_S
+    return min(max(told, now + least), now + most)
 
 
 def retry_after(text: str | None, now: float) -> float | None:

@@ -127,8 +127,8 @@ class Store:
             return False
         text = self.read(CHALLENGES)
         try:
-            self.challenges = [(bool(one[0]), *map(base64.b64decode, one[1:4])) for one in json.loads(text)]  # type: ignore[misc]
-        except (ValueError, TypeError, IndexError):
+            self.challenges = [_challenge(row) for row in json.loads(text)]
+        except (ValueError, TypeError):
             self.challenges = []
         self._stamp = stamp
         self.seen = _digest(text)
@@ -167,6 +167,12 @@ def _is_dead_here(name: str) -> bool:
     """A process of this machine that was killed cannot say that it is gone."""
     host, _, pid = name.rpartition("-")
     return host == socket.gethostname() and pid.isdecimal() and not os.path.exists(f"/proc/{pid}")
+
+
+def _challenge(row: Any) -> Challenge:
+    """Raises ValueError, TypeError: it is none."""
+    alpn, name, value, key = row
+    return bool(alpn), *(base64.b64decode(one, validate=True) for one in (name, value, key))  # type: ignore[return-value]
 
 
 def _digest(text: bytes) -> str:

@@ -26,7 +26,7 @@ from lb.model.acme import AcmeIssuer, AcmeOrder
 from lb.process.loop import READ, Loop, doubled
 
 NAME: Final = "acme"
-NICE: Final = 10  # keys of RSA are work, and workers come first
+NICE: Final = 5  # keys of RSA are work, and workers come first
 AGAIN: Final = b"again\n"
 LONGEST_LINE: Final = 1 << 20
 KILL_AFTER_S: Final = 5.0

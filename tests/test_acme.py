@@ -23,6 +23,7 @@ import requests
 from cryptography import x509
 
 from tests.certificates import make
+from tests.harness.browser import Browser, Tab, find
 from tests.harness.client import Client
 from tests.harness.lb import Lb, title_of
 from tests.harness.pebble import BIN, Pebble
@@ -351,6 +352,44 @@ def test_a_limit_of_the_server_is_kept(
     again = wait_for(lambda: (one := state(lb))["state"] == "failing" and one, "the state after a start")
     assert again["next"] == said["next"]
     assert asked == ["/newAccount"]
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    program = find()
+    if program is None:
+        pytest.skip("no Chromium here")
+    made = Browser(program, tmp_path_factory.mktemp("chromium"))
+    yield made
+    made.close()
+
+
+def test_the_page(
+    run_lb: Callable[..., Lb],
+    pebble: Pebble,
+    tmp_path: Path,
+    limited: Callable[[str], tuple[str, list[str]]],
+    browser: Browser,
+) -> None:
+    """A certificate that is not there yet, and one that is not renewed."""
+    uri, _ = limited("7200")
+    lb = run_lb(CONF, **values(pebble, tmp_path / "state", uri=uri))
+    said = wait_for(lambda: (one := state(lb))["state"] == "failing" and one, "the state")
+    tab: Tab = browser.tab()
+    tab.go(f"http://127.0.0.1:{lb.port('status')}/")
+    tab.wait_text("a certificate is not issued", "#headline")
+    tab.wait_text("ACME issuer ca has not issued the certificate of a.test: rateLimited: too many orders", "#problems")
+    tab.wait_text("Handshakes for it are refused.", "#problems")
+    assert re.search(r"a\.test\s+\S+\.pem\s+not issued yet\s+ACME issuer ca", tab.text("#tls")), tab.text("#tls")
+    assert tab.complaints == []
+    pair = make(tmp_path, "old", "a.test", days=(-80, 10))
+    lb.stop()
+    Path(said["file"]).write_bytes(pair.key.read_bytes() + pair.pem.read_bytes())
+    lb.spawn()
+    lb.wait_ready()
+    tab.wait_text("The old one serves until", "#problems")
+    tab.wait_text("watched, not renewed", "#tls")
+    assert [one for one in tab.complaints if "ERR_CONNECTION_REFUSED" not in one] == []
 
 
 def test_after_the_limit_it_is_tried_again(

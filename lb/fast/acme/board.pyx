@@ -78,8 +78,8 @@ cdef bint acme_answered(Request* r) noexcept nogil:
 # ---- tls-alpn-01
 
 cdef bint acme_hello(SSL* ssl, Tls* t) noexcept nogil:
-    """A ClientHello that offers acme-tls/1 alone gets the certificate of its name's challenge (RFC 8737 section 3). False: it is none,
-    or nobody has asked for such a challenge."""
+    """A ClientHello that offers acme-tls/1 alone gets the certificate of its name's challenge (RFC 8737 section 3). False: it is
+    none, or nobody has asked for such a challenge."""
     cdef AcmeChallenge found
     cdef const uint8_t* p = NULL
     cdef size_t n = 0

@@ -248,7 +248,7 @@ cdef void tls_choose(SSL* ssl, Tls* t) noexcept nogil:
 
 
 cdef int tls_awaits(SSL* ssl, void* arg) noexcept nogil:
-    """OpenSSL's cert_cb of a server whose certificate the ACME server has not issued yet: no handshake, as with nginx's module."""
+    """OpenSSL's cert_cb of a server whose certificate the ACME server has not issued yet: no handshake, as nginx's module."""
     cdef Tls* t = <Tls*> SSL_get_ex_data(ssl, 0)
     log_client(LOG_ERR, t.conn, b"no certificate has been issued yet for this server's acme_certificate, while SSL handshaking")
     return 0

@@ -102,7 +102,7 @@ def _file(issuer: IssuerScope, names: tuple[str, ...], key: str) -> str:
 
 
 def in_memory(reader: Reader, name: str) -> str:
-    """Where `state_path off` keeps what must outlive a reload: memory that the next boot finds empty."""
+    """Where `state_path off` keeps what must outlive a reload; it goes with the master (lb.master.acme)."""
     of = hashlib.sha256(f"{reader.path}\0{reader.prefix}\0{name}".encode()).hexdigest()[:16]
     root = os.geteuid() == 0
     return f"{IN_MEMORY[0 if root else 1]}/lb-acme-{os.geteuid()}-{of}"
@@ -121,6 +121,7 @@ def _issuer(scope: IssuerScope) -> AcmeIssuer:
         name=scope.name,
         uri=values["uri"],
         state_path=scope.state_path,
+        in_memory=scope.state_path == in_memory(scope.reader, scope.name),
         orders=tuple(scope.orders.values()),
         account_key=values.get("account_key", "ecdsa:256"),
         challenge=values.get("challenge", "http-01"),

@@ -339,7 +339,7 @@ DIRECTIVES = (
         (1, 1),
         "acme_NAME",
         "Where keys, certificates and the account lie, each in a file that only lb's master can read. Several lb "
-        "machines may share it: one of them orders. `off`: in memory, until the machine's next start.",
+        "machines may share it: one of them orders. `off`: in memory, until lb ends.",
         "differs: names and form of the files",
         state_path,
     ),

@@ -12,6 +12,7 @@ import contextlib
 import gc
 import json
 import os
+import shutil
 import signal
 import socket
 import time
@@ -47,6 +48,7 @@ class Acme:
         self._issuers: tuple[AcmeIssuer, ...] = ()
         self._line: socket.socket | None = None
         self._data = bytearray()
+        self._in_memory: list[str] = []
         self._pid = 0
         self._born = 0.0
         self._deaths = 0  # in a row
@@ -113,6 +115,11 @@ class Acme:
         self._issuers = ()
         self._start_at = None
 
+    def forget(self) -> None:
+        """It has ended, and no other binary goes on: nothing stays of what `state_path off` is for."""
+        for path in self._in_memory:
+            shutil.rmtree(path, ignore_errors=True)
+
     def close_copy(self) -> None:
         """In a forked worker, whose loop is closed."""
         if self._line is not None:
@@ -147,6 +154,7 @@ class Acme:
 
     def _stop(self) -> None:
         """It ends, soon; `reaped` tells."""
+        self._in_memory += [one.state_path for one in self._issuers if one.in_memory]
         if self._pid and self._kill_at is None:
             self._kill(signal.SIGTERM)
             self._kill_at = time.monotonic() + KILL_AFTER_S

@@ -399,6 +399,8 @@ class Master:
         self.dumps.close()
         self.certificates.close()
         sockets.close(self.generations.sockets, self._alone())
+        if self._alone():
+            self.acme.forget()
         pidfile.remove(self._pid_path + (upgrade.OLD if self._successor is not None else ""), os.getpid())
         self.log.notice("exit")
 

@@ -23,6 +23,7 @@ class AcmeIssuer:
     name: str
     uri: str  # of its directory
     state_path: str  # a directory
+    in_memory: bool = False  # state_path off: it goes with lb
     orders: tuple[AcmeOrder, ...] = ()
     account_key: str = "ecdsa:256"  # or rsa:2048, ..., or a file
     challenge: Literal["http-01", "tls-alpn-01"] = "http-01"

@@ -41,6 +41,7 @@ http {{
         {listens}
         location / {{ return 200 "{body}"; }}
         location = /1m {{ root @dir@; }}
+        location = /count {{ stub_status; }}
     }}
 }}
 """

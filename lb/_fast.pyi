@@ -50,6 +50,11 @@ class Compiled:
         Raises ValueError.
         """
 
+    def staple(self, place: int, digest: bytes, response: bytes, until: int) -> None:
+        """After `step`, in the master: workers that are forked from now on show this OCSP response, until then (Unix
+        seconds), with the certificate of this SHA-256, if that place of Config.tls has it. Raises ValueError.
+        """
+
 def tls_certificates(pem: bytes, trusted: bool = True) -> tuple[bytes, ...]:
     """All certificates of a PEM text, as DER, in its order. Raises ValueError with nginx's words."""
 
@@ -62,8 +67,27 @@ def tls_crls(pem: bytes) -> tuple[bytes, ...]:
 def tls_ocsp_response(der: bytes) -> bytes:
     """The same bytes, if they are an OCSP response in DER. Raises ValueError."""
 
-def tls_has_responder(der: bytes) -> bool:
-    """Does the certificate (DER) name an OCSP responder? Raises ValueError."""
+def tls_ocsp_url(der: bytes) -> str:
+    """Of the first OCSP responder that a certificate (DER) names; "": none. Raises ValueError."""
+
+def tls_ocsp_issuer(der: bytes, others: Sequence[bytes]) -> bytes | None:
+    """The first of `others` that may have issued a certificate. Raises ValueError."""
+
+def tls_ocsp_request(der: bytes, issuer: bytes) -> bytes:
+    """What to ask a responder of a certificate, as DER. Raises ValueError."""
+
+def tls_ocsp_status(
+    response: bytes,
+    chain: Sequence[bytes],
+    issuer: bytes,
+    verify: bool,
+    trusted: Sequence[bytes] = (),
+    crls: Sequence[bytes] = (),
+) -> tuple[str, int]:
+    """The status of chain[0] ("good", "revoked", "unknown") by a responder's answer, and its nextUpdate in Unix
+    seconds; 0: it names none. Its signature is good; `verify`: and by whom the issuer allows. Raises ValueError with
+    nginx's words.
+    """
 
 def tls_check(conf: TlsServer | TlsClient, keys: Sequence[bytes]) -> None:
     """Does OpenSSL take it? `keys`: of its certificates, as DER. Raises ValueError."""
@@ -150,10 +174,11 @@ class Engine:
         config: Config,  # what `compiled` was made from; its listeners may lack their servers
         listeners: Sequence[int | None],  # a listening fd per Config.listeners, inherited from the master
         *,
-        worker: int,  # 0-based slot, of config.worker_processes
-        shm: mmap.mmap,  # of stats_size(workers) bytes, mapped by the master before the fork
+        worker: int,  # 0-based slot, of config.processes
+        shm: mmap.mmap,  # of stats_size(processes) bytes and its zones, mapped by the master before the fork
         logs: Mapping[str, int],  # path of an access or error log -> fd open for appending
         error_fd: int,  # the first error log
+        checker: bool = False,  # asks the servers of upstreams with `check`, and has no listeners
     ) -> None: ...
     def publish(self, upstream: int, servers: Sequence[Server], show: bytes, change: Change | None = None) -> None:
         """Replace the servers of upstream number `upstream`. Any thread; returns at once, the loop swaps soon after.
@@ -166,6 +191,8 @@ class Engine:
         """Any thread: a query to Consul for upstream number `upstream` has ended; for the status port."""
     def learned(self) -> list[Any]:
         """Any thread: what a new worker should know: per upstream [[place] * 2, {server: [fails, checked, turn]}]."""
+    def unchecked(self) -> bool:
+        """After start_with(), before run(): some upstream has no server only because none has been checked yet."""
     def start_with(self, learned: dict[int, Any]) -> None:
         """Before run(), after the first publish of each: what an old worker has `learned`, by upstream number here."""
     def run(self) -> None:
@@ -179,6 +206,8 @@ class Engine:
 
         Raises ValueError.
         """
+    def staple(self, place: int, digest: bytes, response: bytes, until: int) -> None:
+        """Any thread: handshakes after this turn show it, as Compiled.staple says. Raises ValueError."""
     def stop(self, mode: int) -> None:
         """Any thread."""
     def reopen(self, logs: Mapping[str, int], error_fd: int) -> None:
@@ -215,6 +244,7 @@ SERVER_STATS_ROW: int  # numbers in a row of sums (server_stats_add)
 SERVER_STATS_RETRY: int  # place in a row: Unix ms from which on a failed server is tried again
 SERVER_STATS_STATE: int  # 0: no worker has said; 1 up, 2 down, 3 failed, 4 removed
 SERVER_STATS_SINCE: int  # Unix ms of the change to it
+SERVER_STATS_SLOW: int  # Unix ms of the end of its slow start, and behind it how many ms that takes; 0: it is in none
 SERVER_STATS_BOUNDS: tuple[int, ...]  # bounds of the cells of a histogram, in ms; the last cell is what is above them
 SERVER_STATS_OTHER: bytes  # the "address" of servers that have no counters of their own
 
@@ -247,6 +277,43 @@ def server_stats_settle(
 
 def consul_notes(shm: mmap.mmap, worker: int, layout: tuple[int, int]) -> list[tuple[float, int]]:
     """For each upstream number of this worker: Unix time of Consul's last good answer (0: none), failed queries."""
+
+CHECK_TYPE_NAMES: tuple[str, ...]
+HEALTH_EACH: int  # bytes of a checked server
+
+class HealthRow(NamedTuple):
+    """What the checks say of one server. Times are Unix seconds, 0: never."""
+
+    upstream: int
+    name: str
+    down: bool
+    unseen: bool  # no verdict yet: `down` is default_down
+    rise: int  # checks passed in a row
+    fall: int
+    why: str  # how the last one ended: ok, none, connect, broken, closed, timeout, invalid, status, large, text, tls
+    detail: int  # of it: errno, status, phase
+    text: str  # the same in words
+    since: float  # up or down
+    ended: float  # the last check
+    took_us: int
+    checks: int
+    failures: int
+    late: int  # began late, because the one before took longer than the interval
+    changes: int
+    results: str  # the last ones, "+" and "-", the oldest first
+    order: int  # in its upstream's list
+
+def health_size(bytes_: int) -> tuple[int, int]:
+    """For check_shm_size: what its part of the memory takes, and how many servers have room in it."""
+
+def health_rows(shm: mmap.mmap, size: int) -> list[HealthRow]:
+    """Of each checked server, in no order. `size`: Config.check_memory, the end of `shm`."""
+
+def health_totals(shm: mmap.mmap, size: int) -> tuple[int, int, int, int, int] | None:
+    """(places, used, servers that found none, reloads, ms that the checker was behind at most); None: no checks."""
+
+def health_carry(shm: mmap.mmap, size: int, was: mmap.mmap, was_size: int, numbers: Mapping[int, int]) -> None:
+    """Before the first fork of a generation: what the one before knows. numbers: of an upstream there -> here."""
 
 def read_stats(shm: mmap.mmap, worker: int) -> dict[str, int]:
     """Counters of one worker slot by the names of COUNTERS, readable by the master at any time."""

@@ -11,7 +11,7 @@ import time
 from collections import namedtuple
 
 from lb import __version__
-from lb.model import Break, If, ProxyPass, Return, Rewrite, Set, TlsServer, UpstreamShow, Var
+from lb.model import Break, CheckStatus, If, ProxyPass, Return, Rewrite, Set, TlsServer, UpstreamShow, Var
 from lb.syslog import head_text
 
 from cpython.bytearray cimport PyByteArray_AS_STRING
@@ -53,8 +53,10 @@ from lb.fast.route.variables.request cimport *
 from lb.fast.http.proxy_redirect cimport *
 from lb.fast.http.header_filter cimport *
 from lb.fast.message.h1.write cimport *
-from lb.fast.upstream.balance.hash cimport HASH_TRIES, hash_crc_text, hash_step
+from lb.fast.upstream.balance.hash cimport HASH_TRIES, hash_crc_text, hash_key_number, hash_step
 from lb.fast.upstream.balance.ring cimport *
+from lb.fast.health.word cimport *
+from lb.fast.upstream.balance.share cimport *
 from lb.fast.upstream.balance.usable cimport *
 from lb.fast.upstream.balance.heap cimport *
 
@@ -69,6 +71,7 @@ include "fast/tls/bio.pyx"                    # OpenSSL's reads and writes
 include "fast/tls/own.pyx"                    # our own records after its handshake
 include "fast/tls/verify.pyx"                 # certificates of clients
 include "fast/tls/info.pyx"                   # what variables tell of TLS
+include "fast/tls/broken.pyx"                 # TLS that breaks after the handshake
 include "fast/tls/fault.pyx"                  # handshakes that failed
 include "fast/tls/transport.pyx"              # transport: TLS
 include "fast/tls/early.pyx"                  # early data of TLS 1.3
@@ -120,6 +123,8 @@ include "fast/upstream/balance/ring_build.pyx"    # `hash ... consistent`: the r
 include "fast/upstream/balance/hash_ring.pyx"
 include "fast/upstream/balance/random.pyx"
 include "fast/upstream/balance/methods.pyx"       # their table, and the choice
+include "fast/upstream/slow_start.pyx"        # a server that takes a part of its weight
+include "fast/upstream/budget.pyx"            # how many retries an upstream gets
 include "fast/upstream/peer.pyx"              # a server: its life, passive health, how long it takes
 include "fast/upstream/pool.pyx"              # upstream connections that wait for the next request
 include "fast/tls/upstream.pyx"               # TLS to servers
@@ -130,6 +135,14 @@ include "fast/http/response_buffering.pyx"    # an answer that waits for its cli
 include "fast/http/lenient.pyx"               # what proxy_lenient takes
 include "fast/http/proxy.pyx"                 # the connection to the server: request out, answer in
 include "fast/http/response.pyx"              # the server's answer
+include "fast/health/http.pyx"                # checks: HTTP
+include "fast/health/protocols.pyx"           # and the module's other types
+include "fast/health/types.pyx"               # their table
+include "fast/health/verdict.pyx"             # rise and fall
+include "fast/health/checker.pyx"             # when a server is asked, and how
+include "fast/health/table.pyx"               # the memory of all processes
+include "fast/health/status.pyx"              # check_status
+include "fast/health/read.pyx"                # what is shown of it
 include "fast/io/drain.pyx"                   # leaving
 include "fast/upstream/table.pyx"             # a new table takes over
 include "fast/upstream/publish.pyx"           # a Python list becomes a table
@@ -140,6 +153,8 @@ include "fast/upstream/state.pyx"             # what an old worker tells a new o
 include "fast/upstream/diff.pyx"              # where two answers of Consul differ
 include "fast/tls/load.pyx"                   # certificates and keys
 include "fast/tls/certificate.pyx"            # what certificates say of themselves
+include "fast/tls/staple.pyx"                 # stapled OCSP responses
+include "fast/tls/ocsp.pyx"                   # OCSP requests and responses
 include "fast/tls/context.pyx"                # SSL_CTX
 include "fast/tls/tickets.pyx"                # ticket keys
 include "fast/tls/session_cache.pyx"          # session ids
@@ -152,6 +167,7 @@ include "fast/compile/access.pyx"             # who may come in
 include "fast/compile/proxy.pyx"              # what api leaves to it: the settings of a proxied location
 include "fast/compile/logs.pyx"               # logs and their targets
 include "fast/compile/tls.pyx"                # what servers say of TLS, and the keys
+include "fast/compile/check.pyx"              # active checks
 include "fast/compile/files.pyx"              # static files
 include "fast/compile/layout.pyx"              # for those who look at this process from outside
 include "fast/compile/routes.pyx"             # servers, locations, operations, maps: from the model

@@ -88,6 +88,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """The cluster's tests take a minute: only those who ask for them get them."""
     if "cluster" not in config.option.markexpr:
         items[:] = [item for item in items if item.get_closest_marker("cluster") is None]
+    for item in items if config.option.tls else ():
+        mark = item.get_closest_marker("cleartext")
+        if mark is not None:
+            item.add_marker(pytest.mark.skip(reason=mark.args[0]))
 
 
 @pytest.hookimpl(wrapper=True)

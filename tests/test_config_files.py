@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
 
 from lb.config import ConfigError, load
 from lb.model import Config, If, ProxyPass, UpstreamShow
+from tests import certificates
 
 CONF = Path(__file__).parent.parent / "conf"
 EXAMPLES = sorted(path for path in CONF.rglob("*.conf") if path.parent.name != "sites")
@@ -27,10 +29,45 @@ def no_resolver(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: str(path.relative_to(CONF)))
 def test_example_loads(path: Path, tmp_path: Path) -> None:
+    if path.name == "tls.conf":
+        path = _with_certificates(path, tmp_path)
     config = load(str(path), prefix=str(tmp_path))
     assert config.listeners
     warnings = [one for one in config.warnings if "worker_connections exceed" not in one]
     assert [one.split()[0] for one in warnings] == WARNED_OF.get(path.name, [])
+
+
+def _with_certificates(path: Path, folder: Path) -> Path:
+    """A copy of an example beside certificates for the names of its `certs/NAME[.ecdsa|.rsa].pem`."""
+    text = path.read_text()
+    certs = folder / "certs"
+    certs.mkdir()
+    for stem in dict.fromkeys(re.findall(r"certs/(\S+)\.pem", text)):
+        name, _, kind = stem.rpartition(".") if stem.endswith((".rsa", ".ecdsa")) else (stem, "", "")
+        names = [name, f"www.{name}"] if kind else [name]
+        certificates.make(certs, stem, *names, key="rsa:2048" if kind == "rsa" else "ec:P-256", is_ca="-ca" in name)
+        (certs / f"{stem}.key").chmod(0o600)
+    copy = folder / path.name
+    copy.write_text(text)
+    return copy
+
+
+def test_old_files_switch_it_on(tmp_path: Path) -> None:
+    """`ssl on`: each address is TLS whose default server says so, and no other; nginx's warning."""
+    pair = certificates.make(tmp_path, "a.test", "a.test")
+    pair.key.chmod(0o600)
+    file = tmp_path / "old.conf"
+    file.write_text(
+        f"""events {{}}
+        http {{ ssl_certificate {pair.pem}; ssl_certificate_key {pair.key};
+            server {{ listen 127.0.0.1:8001; listen 127.0.0.1:8002; server_name a.test; ssl on; return 204; }}
+            server {{ listen 127.0.0.1:8001; listen 127.0.0.1:8002 default_server; server_name b.test; return 204; }} }}
+        """
+    )
+    config = load(str(file), prefix=str(tmp_path))
+    assert {one.text: one.ssl for one in config.listeners} == {"127.0.0.1:8001": True, "127.0.0.1:8002": False}
+    (warning,) = [one for one in config.warnings if "deprecated" in one]
+    assert warning.startswith('the "ssl" directive is deprecated, use the "listen ... ssl" directive instead in ')
 
 
 def test_the_sample(tmp_path: Path) -> None:

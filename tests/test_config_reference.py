@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lb.config.compile import _DEFAULT_CONNECTIONS, _HTTP_FIELDS, _STREAM_FIELDS, _UPSTREAM_FIELDS
-from lb.config.directive import AS_NGINX, AS_UPSYNC, LB_ONLY, Directive
+from lb.config.directive import AS_CHECK, AS_NGINX, AS_UPSYNC, LB_ONLY, Directive
 from lb.config.nginx import reason
 from lb.config.reader import Reader
 from lb.config.reference import page
@@ -32,13 +32,13 @@ def test_each_place_has_one_entry() -> None:
 @pytest.mark.parametrize("entry", DIRECTIVES, ids=lambda entry: f"{entry.name}-{entry.contexts[0]}")
 def test_entry_is_whole(entry: Directive) -> None:
     assert entry.doc.endswith(".")
-    assert entry.compat in (AS_NGINX, AS_UPSYNC, LB_ONLY) or entry.compat.startswith("differs: ")
+    assert entry.compat in (AS_NGINX, AS_UPSYNC, AS_CHECK, LB_ONLY) or entry.compat.startswith("differs: ")
     assert entry.takes(entry.args[0]) and not entry.takes(entry.args[0] - 1)
     assert bool(entry.syntax) == (entry.args != (0, 0) or entry.block)
     assert (
         reason(entry.name)
         or entry.compat in (LB_ONLY, AS_UPSYNC)
-        or entry.name.startswith("upsync")
+        or entry.name.startswith(("upsync", "check"))
         or (
             entry.contexts == ("acme_issuer",)  # of a module that crossplane does not know
         )

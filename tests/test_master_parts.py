@@ -171,9 +171,17 @@ class Line:
         self.stops: list[int] = []
         self.opened: list[dict[str, int]] = []
         self.lists: list[int] = []
+        self.stapled: list[object] = []
         self.control = Control(
             theirs,
-            Orders(self.stops.append, self.opened.append, lambda: [[[1, 0], {}]], os.close, self.lists.append),
+            Orders(
+                self.stops.append,
+                self.opened.append,
+                lambda: [[[1, 0], {}]],
+                os.close,
+                self.lists.append,
+                self.stapled.append,
+            ),
             self.log,
         )
         self.control.start()
@@ -435,7 +443,14 @@ def test_two_lists_with_the_same_servers_in_other_states_are_two() -> None:
     for one, two in itertools.combinations(range(1, 21), 2):
         reports = Reports()
         first = make_report(5, one, two)
-        changes = [{"down": True}, {"backup": True}, {"max_conns": 9}, {"weight": 2}, {"written": "a:80"}]
+        changes = [
+            {"down": True},
+            {"backup": True},
+            {"max_conns": 9},
+            {"weight": 2},
+            {"slow_start_s": 9},
+            {"written": "a:80"},
+        ]
         for change in changes:
             before, after = (
                 (dataclasses.replace(server, **change), other)  # type: ignore[arg-type]

@@ -141,10 +141,13 @@ def test_worker_that_never_gets_ready_is_killed(monkeypatch: pytest.MonkeyPatch)
         killed=False,
         beat=0,
         missed=0,
+        what="worker process",
         kill=killed.append,
     )
     generation = SimpleNamespace(shm=shm, stopping=None)
-    generations = SimpleNamespace(workers=lambda: [(generation, worker)])
+    generations = SimpleNamespace(
+        processes=lambda: [(generation, worker)], workers=lambda: [(generation, worker)]
+    )
     one = heartbeat.Heartbeats(generations, SimpleNamespace(alert=said.append))  # type: ignore[arg-type]
     for second in range(100, 130):
         one.step(float(second))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.harness import tls_socket
 from tests.harness.backend import Reply
 
 ONE = """
@@ -120,7 +121,8 @@ def test_a_value_brings_no_line_into_a_head(ask):
 )
 def test_redirect(ask, inside, target, location, expected):
     response, _, lb = ask(inside, [("Location", location)], status=302, target=target)
-    assert response.header("location") == expected.replace("@port@", str(lb.port("http")))
+    own = f"{'https' if tls_socket.ENGINE else 'http'}://example.test:{lb.port('http')}"
+    assert response.header("location") == expected.replace("http://example.test:@port@", own)
 
 
 def test_refresh_is_redirected(ask):

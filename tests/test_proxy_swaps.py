@@ -40,6 +40,7 @@ def check(pair, http_backend):
     return check
 
 
+@pytest.mark.cleartext("nginx beside it has the scheme http in its Location")
 def test_redirect(check):
     own = "http://example.test:PORT"
     cases = [

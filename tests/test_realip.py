@@ -158,9 +158,11 @@ http {
 """
 
 
+BEFORE_TLS = pytest.mark.cleartext("what a proxy says comes before the handshake, which `connect` does at once")
 BELIEVED = "set_real_ip_from 127.0.0.1; real_ip_header proxy_protocol;"
 
 
+@BEFORE_TLS
 @pytest.mark.parametrize("greeting", [V1, V6, V2, NOBODY], ids=["v1", "v6", "v2", "unknown"])
 @pytest.mark.parametrize("inner", ["", BELIEVED], ids=["", "realip"])
 def test_http_behind_a_proxy(pair, connect, greeting, inner):
@@ -176,6 +178,7 @@ def test_http_behind_a_proxy(pair, connect, greeting, inner):
         assert client.send(GET).response().body.decode() == body, "what it said lasts as long as the connection"
 
 
+@BEFORE_TLS
 def test_http_header_in_pieces(run_lb, connect):
     lb = run_lb(PROXIED, inner="", timeout="60s")
     for greeting, cut in itertools.product((V1, V2), (1, 5, 15, 20, 27)):
@@ -189,6 +192,7 @@ def test_http_header_in_pieces(run_lb, connect):
 GARBAGE = (GET, b"PROXY TCP4 x y 1 2\r\n" + GET, b"PROXY " + b"x" * 200, b"\r\n\r\n\0\r\nQUIT\nxxxx" + GET)
 
 
+@BEFORE_TLS
 @pytest.mark.parametrize("data", GARBAGE, ids=range(len(GARBAGE)))
 def test_http_garbage_closes(run_lb, connect, data):
     lb = run_lb(PROXIED, inner="", timeout="60s")
@@ -199,6 +203,7 @@ def test_http_garbage_closes(run_lb, connect, data):
     assert connect(lb.port("http")).send(V1 + GET).response().status == 200
 
 
+@BEFORE_TLS
 def test_http_silence_and_ends(run_lb, connect):
     lb = run_lb(PROXIED, inner="", timeout="300ms")
     silent, half = connect(lb.port("http")), connect(lb.port("http")).send(V1[:20])
@@ -229,6 +234,7 @@ def test_stream_sends_a_proxy_header(run_lb, raw_backend, connect):
     assert client.send(b"hello").recv_exactly(5) == b"hello"
 
 
+@BEFORE_TLS
 def test_stream_passes_on_what_it_was_told(run_lb, raw_backend, connect):
     backend = raw_backend(raw.echo)
     inner = "set_real_ip_from 127.0.0.1; proxy_protocol on; allow 192.0.2.1; deny all;"

@@ -29,14 +29,25 @@ def declared(struct_name: str) -> set[str]:
 
 def test_every_counter_is_a_field_that_the_engine_knows() -> None:
     assert declared("WorkerStats") == {*NAMES, "server_stats_used", "folding"}
-    own = {"state", "upstream", "name_len", "name", "condition", "since", "retry_at", "consul_answer"}
+    own = {
+        "state",
+        "upstream",
+        "name_len",
+        "name",
+        "condition",
+        "since",
+        "retry_at",
+        "slow_until",
+        "slow_ms",
+        "consul_answer",
+    }
     assert declared("ServerStats") == {one.name for one in _fast.SERVER_COUNTERS} | own
 
 
 def test_each_name_reads_its_own_field() -> None:
     """The table's places are offsets of the struct: each number comes back under one name, in the order of the list."""
     shm = mmap.mmap(-1, _fast.stats_size(2, 1))
-    block = 512
+    block = 576
     struct.pack_into(f"{len(NAMES)}Q", shm, block, *range(1, len(NAMES) + 1))
     assert list(_fast.read_stats(shm, 1).items()) == list(zip(NAMES, range(1, len(NAMES) + 1), strict=True))
     assert set(_fast.read_stats(shm, 0).values()) == {0}

@@ -82,7 +82,8 @@ def test_a_client_that_fails(run_lb, where, case):
         before = counters(lb)
         send(lb.port(where), data, then)
         line = in_http if where == "http" else in_stream or in_http
-        lb.wait_log(rf"\[info\] .*{line}.* while SSL handshaking, client: 127.0.0.1, server: ")
+        here = f"127.0.0.1:{lb.port(where)}"
+        lb.wait_log(rf"\[info\] .*{line}.* while SSL handshaking, client: 127.0.0.1, server: {here}")
         key = f"tls_failed_{counter}"
         wait_for(lambda: counters(lb)[key] == before[key] + 1)
         others = [one for one in before if one.startswith("tls_failed_") and one != key]

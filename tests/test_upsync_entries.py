@@ -232,7 +232,10 @@ def test_down_and_backup(name: str, json: bytes, expected: bool, said: bool) -> 
 
 
 def test_max_conns_counts_and_what_is_unknown_does_not() -> None:
-    assert attributes(b'{"max_conns":100,"slow_start":5,"x":{"weight":3}}') == (Attributes(max_conns=100), ())
+    assert attributes(b'{"max_conns":100,"slow_start":5,"x":{"weight":3}}') == (
+        Attributes(max_conns=100, slow_start_s=5),
+        (),
+    )
 
 
 def test_names_in_any_case_and_the_first_of_two() -> None:

@@ -37,22 +37,30 @@ def test_the_address_is_the_services_else_the_nodes() -> None:
 
 
 def test_attributes_are_tags() -> None:
-    tags = ("v2", "weight=10", "max_fails=3", "fail_timeout=1m", "max_conns=7", "backup", "down")
+    tags = ("v2", "weight=10", "max_fails=3", "fail_timeout=1m", "max_conns=7", "slow_start=2m", "backup", "down")
     (server,) = services.from_catalog([row(tags=tags)]).servers
     assert (server.weight, server.max_fails, server.fail_timeout_s, server.max_conns) == (10, 3, 60, 7)
-    assert (server.backup, server.down) == (True, True)
+    assert (server.backup, server.down, server.slow_start_s) == (True, True, 120)
     (plain,) = services.from_catalog([row(tags=None)]).servers
     assert (plain.weight, plain.max_fails, plain.fail_timeout_s, plain.backup, plain.down) == (1, 2, 10, False, False)
 
 
 @pytest.mark.parametrize(
     ("tag", "default"),
-    [("weight=0", 1), ("weight=x", 1), ("weight=-1", 1), ("max_fails=", 2), ("fail_timeout=x", 10), ("max_conns=", 0)],
+    [
+        ("weight=0", 1),
+        ("weight=x", 1),
+        ("weight=-1", 1),
+        ("max_fails=", 2),
+        ("fail_timeout=x", 10),
+        ("max_conns=", 0),
+        ("slow_start=x", 0),
+    ],
 )
 def test_a_bad_tag_is_the_default_and_is_said(tag: str, default: int) -> None:
     found = services.from_catalog([row(tags=(tag,))])
     name = tag.partition("=")[0]
-    field = "fail_timeout_s" if name == "fail_timeout" else name
+    field = f"{name}_s" if name in ("fail_timeout", "slow_start") else name
     assert getattr(found.servers[0], field) == default
     text = f'upsync_parse_json: "{name}" value is invalid, setting default value {default}'
     assert found.problems[0].startswith(text)

@@ -6,6 +6,7 @@ import json
 import os
 import socket
 import stat
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -152,6 +153,7 @@ any_server = st.builds(
     max_conns=st.integers(0, 2**31 - 1),
     backup=st.booleans(),
     down=st.booleans(),
+    slow_start_s=st.integers(0, 2**31 - 1),
 ).map(lambda one: Server(str(one.address), *[getattr(one, f) for f in Server.__slots__[1:]]))
 
 
@@ -295,6 +297,9 @@ class TestReport:
     REPORT = Report(3, "consul", 42, 1700000000.25, DUMPED, "error", ("one", "two"), "consul://127.0.0.1:8500/x")
 
     def test_it_survives_the_channel(self) -> None:
+        slow = replace(DUMPED[0], slow_start_s=30)
+        for one in (self.REPORT, self.REPORT.with_servers((slow, replace(slow, written="a:1"), DUMPED[1]))):
+            assert Report.from_json(json.loads(json.dumps(one.to_json()))).servers == one.servers
         assert Report.from_json(json.loads(json.dumps(self.REPORT.to_json()))) == self.REPORT
 
     @pytest.mark.parametrize(

@@ -12,7 +12,6 @@ import os
 import re
 from typing import TYPE_CHECKING, Final
 
-from lb.config import nginx
 from lb.config.errors import Refused
 from lb.config.scope import HttpServerScope, IssuerScope, Scope
 from lb.model.acme import AcmeIssuer, AcmeOrder
@@ -44,13 +43,10 @@ def check(reader: Reader) -> None:
             _order(reader, scope, node)
         except Refused as refused:
             reader.refuse(refused.message, node, refused.hint)
-    for node in reader.resolver_lines:
-        if reader.acme_issuers:
-            reader.warn(
-                f'"{node.name}" is not used: lb asks the system\'s resolver for the name of an ACME server', node
-            )
-        else:
-            reader.refuse(f'unknown directive "{node.name}"', node, nginx.reason(node.name))
+    http = reader.main.values.get("http")
+    line: Node | None = http.values.get("resolver") if http is not None else None
+    if line is not None and reader.acme_issuers:
+        reader.warn(f'"{line.name}" is not used: lb asks the system\'s resolver for the name of an ACME server', line)
 
 
 def _order(reader: Reader, scope: HttpServerScope, node: Node) -> None:

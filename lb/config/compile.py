@@ -9,7 +9,7 @@ import resource
 from dataclasses import replace
 from typing import Any
 
-from lb.config import acme, tls, tls_upstream
+from lb.config import acme, table_check, table_resolver, tls, tls_upstream
 from lb.config.errors import Problem
 from lb.config.reader import Reader
 from lb.config.scope import (
@@ -79,6 +79,7 @@ _HTTP_FIELDS = {
     "next_upstream": "proxy_next_upstream",
     "next_upstream_tries": "proxy_next_upstream_tries",
     "next_upstream_timeout_ms": "proxy_next_upstream_timeout",
+    "next_upstream_budget": "proxy_next_upstream_budget",
     "client_header_buffer_size": "client_header_buffer_size",
     "large_client_header_buffers": "large_client_header_buffers",
     "max_headers": "max_headers",
@@ -119,6 +120,7 @@ _STREAM_FIELDS = {
     "next_upstream": "proxy_next_upstream",
     "next_upstream_tries": "proxy_next_upstream_tries",
     "next_upstream_timeout_ms": "proxy_next_upstream_timeout",
+    "next_upstream_budget": "proxy_next_upstream_budget",
     "tcp_nodelay": "tcp_nodelay",
     "half_close": "proxy_half_close",
     "proxy_protocol": "proxy_protocol",
@@ -156,8 +158,10 @@ def check_whole(reader: Reader) -> None:
     reader.problems += [Problem(f'zero size shared memory zone "{name}"') for name in missing]
     reader.listeners.check_overlap(main.status_listen)
     acme.check(reader)
+    table_resolver.check(reader)
     tls.check(reader)
     tls_upstream.check(reader)
+    table_check.memory(reader)
     connections = _connections(main)
     sockets = len(reader.listeners.drafts)
     if "events" in main.values and connections < sockets + 1:
@@ -197,6 +201,7 @@ def build(reader: Reader) -> Config:
         tls_up=tuple(reader.tls_up),
         tls_users=tls.users(reader),
         acme=acme.issuers(reader),
+        check_memory=table_check.memory(reader),
         limit_zones=tuple(zone for zone, _ in reader.limit_zones.values()),
         transparent=reader.transparent,
         status_listen=tuple(address for address, _ in main.status_listen),
@@ -229,6 +234,7 @@ def _upstream(draft: UpstreamScope) -> Upstream:
         least_time_inflight=draft.least_time_inflight,
         keepalive_local=draft.values.get("keepalive_local", True),
         upsync=draft.upsync,
+        check=table_check.complete(draft),
         implicit=not draft.defined,
         where=draft.node.where if draft.node else "",
         **(_given_here(draft) if draft.kind == "http" else {"keepalive": 0}),  # TCP connections are never shared
@@ -250,7 +256,7 @@ def _http_server(scope: HttpServerScope) -> HttpServer:
     return HttpServer(
         names=tuple(scope.names) or ("",),
         locations=tuple(_location(inner) for inner in scope.locations),
-        handler=StaticFiles(),
+        handler=scope.content or StaticFiles(),
         settings=_settings(scope),
         where=scope.node.where if scope.node else "",
         regexes=tuple(scope.regexes),

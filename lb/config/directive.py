@@ -35,6 +35,7 @@ Apply = Callable[[Any, Node], None]  # (the scope that the context makes, the st
 AS_NGINX = "as nginx"
 LB_ONLY = "lb only"
 AS_UPSYNC = "as nginx-upsync-module"
+AS_CHECK = "as nginx_upstream_check_module"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,7 @@ class Directive:
     args: tuple[int, int | None]  # fewest and most; None: no upper limit
     default: str  # what holds without it; "": nothing
     doc: str  # one sentence
-    compat: str  # AS_NGINX, LB_ONLY, AS_UPSYNC or "differs: ..."
+    compat: str  # AS_NGINX, LB_ONLY, AS_UPSYNC, AS_CHECK or "differs: ..."
     apply: Apply
     block: bool = False
 

@@ -27,8 +27,8 @@ _REASONS = {
     "proxy_request_dynamic": "a directive of nginx's commercial version",
 }
 _PARTS = {  # by the beginning of their names
-    "resolver": "lb asks the system's resolver when the file is read, and by upsync while it runs; no others yet",
-    "ssl_stapling": "lb fetches no OCSP responses yet: ssl_stapling_file gives one that something else fetches",
+    "resolver": "lb asks the system's resolver when the file is read, and by upsync while it runs; no others yet, as "
+    "names that variables make would need: name upstreams, and leave it out",
     "ssl_ocsp": "lb does not ask for the OCSP status of clients' certificates yet: ssl_crl is there",
     "ssl_": "lb does not have it yet",
     "tunnel_": "lb is no forward proxy: it answers CONNECT with 405, whoever may ask for whatever address",
@@ -50,7 +50,6 @@ _LATER = "a directive of nginx that lb does not have yet"
 _PARAMETERS = {
     ("server", "resolve"): "names are looked up when the file is read, and by upsync while lb runs",
     ("server", "service"): "names are looked up when the file is read; SRV records not yet",
-    ("server", "slow_start"): "lb does not have it yet",
     ("server", "route"): "it is for `sticky`, which lb does not have yet",
     ("listen", "http2"): "HTTP/2 is not there yet",
     ("listen", "spdy"): "nginx has none any more either",

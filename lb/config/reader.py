@@ -61,7 +61,7 @@ class Reader:
         self.acme_issuers: dict[str, IssuerScope] = {}
         self.acme_wanted: list[tuple[HttpServerScope, Node]] = []  # every acme_certificate
         self.acme_orders: dict[int, AcmeOrder] = {}  # what comes of it, by id of the server's scope
-        self.resolver_lines: list[Node] = []
+        self.open_targets: list[tuple[Scope, str]] = []  # of proxy_pass, with variables
         self.transparent = False  # some proxy_bind is
         self.unknown: list[tuple[str, Node]] = []  # names that must be among them in the end, and where
         self.where = ""  # FILE:LINE of the statement that is being read

@@ -13,6 +13,7 @@ from lb.config.address import Url
 from lb.model import (
     Address,
     Balancer,
+    Check,
     Condition,
     ErrorLog,
     Handler,
@@ -89,6 +90,7 @@ class UpstreamScope(Scope):
     least_time: Literal["connect", "header", "last_byte"] = "last_byte"
     least_time_inflight: bool = False
     upsync: Upsync | None = None
+    check: Check | None = None
 
 
 @dataclass(slots=True)
@@ -110,6 +112,7 @@ class HttpServerScope(Scope):
     ops: list[OpDraft] = field(default_factory=list)
     regexes: list[Regex] = field(default_factory=list)
     listens: bool = False  # a listen directive was seen, good or bad
+    content: Handler | None = None  # where no location matches
     tls: int = -1  # place in Reader.tls; -1: none of its own
     tls_checked: bool = False
 

@@ -12,6 +12,7 @@ from lb.config import (
     table_acme,
     table_answer,
     table_body,
+    table_check,
     table_client,
     table_consul,
     table_files,
@@ -25,6 +26,7 @@ from lb.config import (
     table_main,
     table_map,
     table_proxy,
+    table_resolver,
     table_retry,
     table_rewrite,
     table_socket,
@@ -62,6 +64,7 @@ DIRECTIVES: tuple[Directive, ...] = (
     *table_body.DIRECTIVES,
     *table_upstream.DIRECTIVES,
     *table_upsync.DIRECTIVES,
+    *table_check.DIRECTIVES,
     *table_consul.DIRECTIVES,
     *table_stream.DIRECTIVES,
     *table_tls.DIRECTIVES,
@@ -70,6 +73,7 @@ DIRECTIVES: tuple[Directive, ...] = (
     *table_tls_upstream.DIRECTIVES,
     *table_tls_operations.DIRECTIVES,
     *table_acme.DIRECTIVES,
+    *table_resolver.DIRECTIVES,
     *table_ignored.DIRECTIVES,
 )
 

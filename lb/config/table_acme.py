@@ -193,11 +193,6 @@ def shared_zone(scope: Scope, node: Node) -> None:
     scope.values[node.name] = True
 
 
-def resolver(scope: Scope, node: Node) -> None:
-    """For nginx's module. Without an acme_issuer it is refused (lb.config.acme)."""
-    scope.reader.resolver_lines.append(node)
-
-
 _ISSUER: tuple[Context, ...] = ("acme_issuer",)
 DIRECTIVES = (
     Directive(
@@ -232,20 +227,6 @@ DIRECTIVES = (
         "The size of memory of nginx's module. lb keeps certificates in no such zone: SIZE is checked and not used.",
         "differs: not used",
         shared_zone,
-    ),
-    *(
-        Directive(
-            name,
-            ("http", "server", "location"),
-            syntax,
-            (1, most),
-            "",
-            "Which name servers nginx's module asks for the ACME server. lb asks the system's resolver: the line is "
-            "not used, a warning says so. In a file without `acme_issuer` it is refused.",
-            "differs: not used",
-            resolver,
-        )
-        for name, syntax, most in (("resolver", "ADDRESS ... [PARAMETER ...]", None), ("resolver_timeout", "TIME", 1))
     ),
     Directive(
         "uri", _ISSUER, "URL", (1, 1), "", "The URL of the ACME server's directory. It must be there.", AS_NGINX, uri

@@ -12,7 +12,7 @@ from lb.config.directive import LB_ONLY, Context, Directive, flag, full_path, on
 from lb.config.errors import Refused
 from lb.config.scope import Scope
 from lb.config.tree import Node
-from lb.config.values import parse_msec, parse_number
+from lb.config.values import parse_msec, parse_number, parse_seconds
 from lb.model import ShrinkGuard
 
 _WHERE: tuple[Context, ...] = ("http", "upstream", "stream", "stream upstream")
@@ -65,6 +65,14 @@ def resolve(scope: Scope, node: Node) -> None:
     scope.values[node.name] = every_ms
 
 
+def slow_start(scope: Scope, node: Node) -> None:
+    once(scope, node)
+    seconds = 0 if node.args[0] == "off" else parse_seconds(node.args[0])
+    if seconds is None:
+        raise Refused(f'invalid value "{node.args[0]}" in "{node.name}" directive', "whole seconds, or off")
+    scope.values[node.name] = seconds
+
+
 DIRECTIVES = (
     Directive(
         "upsync_shrink_guard",
@@ -97,6 +105,18 @@ DIRECTIVES = (
         "With off, such entries are skipped, as by nginx-upsync-module.",
         LB_ONLY,
         resolve,
+    ),
+    Directive(
+        "upsync_slow_start",
+        _WHERE,
+        "TIME | off",
+        (1, 1),
+        "off",
+        'The `slow_start` of servers from Consul whose entry names none (in a key\'s JSON `"slow_start":SECONDS`, '
+        "among the tags of a service `slow_start=TIME`): a server that is new in the list starts slowly, "
+        "too, unless all are.",
+        LB_ONLY,
+        slow_start,
     ),
     Directive("upsync_ssl", _WHERE, "on | off", (1, 1), "off", "Asks Consul by https.", LB_ONLY, flag),
     Directive(

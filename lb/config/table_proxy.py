@@ -29,6 +29,7 @@ def proxy_pass(scope: LocationScope, node: Node) -> None:
     scope.values["proxy_pass"] = target
     if "$" in target:
         scope.content = ProxyPass(-1, "", None, url=compile_value(target))
+        scope.reader.open_targets.append((scope, target))
         if not target.lower().startswith("http://"):
             scope.reader.tls_proxies.append((scope, node))
         return

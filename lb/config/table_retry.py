@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from lb.config.directive import AS_NGINX, Context, Directive, flag, msec, number, once
+import re
+
+from lb.config.directive import AS_NGINX, LB_ONLY, Context, Directive, flag, msec, number, once
 from lb.config.errors import Refused
 from lb.config.scope import Scope
 from lb.config.table_proxy import TOKEN
 from lb.config.tree import Node
+from lb.config.values import parse_number
 from lb.config.variables import compile_value
 
 _LEVELS: tuple[Context, ...] = ("http", "server", "location")
@@ -15,6 +18,9 @@ _CONDITIONS = (
     "error", "timeout", "invalid_header", "non_idempotent", "http_500", "http_502", "http_503", "http_504", "http_403",
     "http_404", "http_429", "off",
 )  # fmt: skip
+_PERCENT = re.compile(r"([0-9]{1,3})(?:\.([0-9]{1,2}))?%", re.ASCII)
+_LEAST = 3  # retries in a second that a budget always lets pass
+_UINT32 = (1 << 32) - 1
 
 
 def next_upstream(scope: Scope, node: Node) -> None:
@@ -35,6 +41,44 @@ def proxy_method(scope: Scope, node: Node) -> None:
 def proxy_set_body(scope: Scope, node: Node) -> None:
     once(scope, node)
     scope.values[node.name] = compile_value(node.args[0])
+
+
+def budget(scope: Scope, node: Node) -> None:
+    """PERCENT% [min=NUMBER] | off, as (share in 1/10000, number)"""
+    once(scope, node)
+    first, *rest = node.args
+    if first == "off" and not rest:
+        scope.values[node.name] = None
+        return
+    match = _PERCENT.fullmatch(first)
+    share = int(match[1]) * 100 + int((match[2] or "").ljust(2, "0")) if match else -1
+    if not 0 <= share <= 10000:
+        raise Refused(f'invalid value "{first}"', "a share of the requests, 0% to 100% with up to two decimals, or off")
+    least: int | None = _LEAST
+    for word in rest:
+        key, equals, text = word.partition("=")
+        least = parse_number(text, _UINT32) if equals and key == "min" else None
+        if least is None:
+            raise Refused(f'invalid parameter "{word}"', "min=NUMBER, retries in a second")
+    scope.values[node.name] = (share, least)
+
+
+def _budget(contexts: tuple[Context, ...], where: str) -> Directive:
+    return Directive(
+        "proxy_next_upstream_budget",
+        contexts,
+        "PERCENT% [min=NUMBER] | off",
+        (1, 2),
+        "off",
+        f"At most this share of what an upstream was asked in the last 10 s may be retries; {_LEAST} in a second, or "
+        "NUMBER, always may. What would be more is answered with the failure, so that a pool that fails is not "
+        f"finished off by what it failed. Counted are {where} that have a budget; each worker counts its "
+        "own, from nothing after a reload. A pooled connection that has ended costs nothing of it. The log says when "
+        "refusing begins (warn) and that it has ended, after 10 s "
+        "without (notice).",
+        LB_ONLY,
+        budget,
+    )
 
 
 DIRECTIVES = (
@@ -99,6 +143,8 @@ DIRECTIVES = (
         AS_NGINX,
         msec,
     ),
+    _budget(_LEVELS, "the requests of locations"),
+    _budget(_STREAM, "the sessions of servers"),
     Directive(
         "proxy_half_close",
         _STREAM,

@@ -42,6 +42,7 @@ def proxy_pass(scope: StreamServerScope, node: Node) -> None:
     text = node.args[0]
     if "$" in text:
         scope.target = compile_value(text, "stream")
+        scope.reader.open_targets.append((scope, text))
         return
     try:
         url = parse(text, default_port=0, base=scope.reader.prefix)

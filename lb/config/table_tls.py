@@ -41,6 +41,11 @@ def protocols(scope: Scope, node: Node) -> None:
     scope.values[f"{node.name} node"] = node
 
 
+def old_switch(scope: Scope, node: Node) -> None:
+    flag(scope, node)
+    scope.reader.warn('the "ssl" directive is deprecated, use the "listen ... ssl" directive instead', node)
+
+
 def text(scope: Scope, node: Node) -> None:
     once(scope, node)
     scope.values[node.name] = node.args[0]
@@ -132,6 +137,17 @@ DIRECTIVES = (
         "The most bytes of a response that go into one record.",
         AS_NGINX,
         size,
+    ),
+    Directive(
+        "ssl",
+        _HTTP,
+        "on | off",
+        (1, 1),
+        "off",
+        "TLS on every address whose default server says so. Files of before 2018 have it; nginx has none since 1.25.1. "
+        "Write `listen ... ssl` instead.",
+        AS_NGINX,
+        old_switch,
     ),
     Directive(
         "ssl_reject_handshake",

@@ -14,6 +14,11 @@ def file(scope: Scope, node: Node) -> None:
     scope.values[node.name] = (full_path(scope, node.args[0]), node)
 
 
+def word(scope: Scope, node: Node) -> None:
+    once(scope, node)
+    scope.values[node.name] = node.args[0]
+
+
 DIRECTIVES = (
     Directive(
         "ssl_verify_client",
@@ -72,9 +77,34 @@ DIRECTIVES = (
         "on | off",
         (1, 1),
         "off",
-        "Sends the OCSP response of ssl_stapling_file to clients that ask for it.",
-        "differs: nginx also fetches the response from the certificate's responder; lb refuses to start then",
+        "Sends the OCSP response of each certificate to clients that ask for it: that of ssl_stapling_file, or one "
+        "that is fetched from the certificate's responder (http), at the start, then hourly and before its nextUpdate. "
+        "While the responder is away the last good one is sent, until its nextUpdate. The certificate's issuer is "
+        "taken from its chain or ssl_trusted_certificate.",
+        "differs: nginx fetches when a client asks, for the next one; it asks the servers of `resolver` for the "
+        "responder's name, lb the system's resolver",
         flag,
+    ),
+    Directive(
+        "ssl_stapling_verify",
+        _WHERE,
+        "on | off",
+        (1, 1),
+        "off",
+        "A fetched OCSP response must be signed by the certificate's issuer or by whom it has charged with it, and "
+        "ssl_trusted_certificate must have the rest of that chain, with its root. off: any signer's; clients verify.",
+        AS_NGINX,
+        flag,
+    ),
+    Directive(
+        "ssl_stapling_responder",
+        _WHERE,
+        "URL",
+        (1, 1),
+        "",
+        "The OCSP responder (http://...) that is asked instead of those that the certificates name.",
+        AS_NGINX,
+        word,
     ),
     Directive(
         "ssl_stapling_file",

@@ -67,8 +67,8 @@ def _options(words: tuple[str, ...]) -> dict[str, Any]:
             key, value = "down" if word == "drain" else word, True
         elif equals and key in ("weight", "max_fails", "max_conns"):
             value = parse_number(text)
-        elif equals and key == "fail_timeout":
-            key, value = "fail_timeout_s", parse_seconds(text)
+        elif equals and key in ("fail_timeout", "slow_start"):
+            key, value = f"{key}_s", parse_seconds(text)
         if value is None or (key == "weight" and value == 0):
             raise Refused(f'invalid parameter "{word}"', parameter_reason("server", word))
         options[key] = value
@@ -159,14 +159,19 @@ DIRECTIVES = (
     Directive(
         "server",
         _BOTH,
-        "ADDRESS [weight=NUMBER] [max_fails=NUMBER] [fail_timeout=TIME] [max_conns=NUMBER] [backup] [down] [drain]",
+        "ADDRESS [weight=NUMBER] [max_fails=NUMBER] [fail_timeout=TIME] [max_conns=NUMBER] [slow_start=TIME] "
+        "[backup] [down] [drain]",
         (1, None),
-        "weight=1 max_fails=1 fail_timeout=10s max_conns=0",
+        "weight=1 max_fails=1 fail_timeout=10s max_conns=0 slow_start=0",
         "A server of the upstream: HOST[:PORT] (the port is 80 in http and must be given in stream) or unix:PATH; "
         "a host name stands for all its addresses. After `max_fails` failures (0: never) the server is left out for "
         "`fail_timeout`; they add up until a request succeeds that was sent more than `fail_timeout` after the last. "
-        "`drain` is `down`: what runs goes on, nothing new comes.",
-        "differs: a relative unix path starts from the prefix; no `sticky` yet whose sessions `drain` would let in",
+        "`drain` is `down`: what runs goes on, nothing new comes. With `slow_start` a server that comes back (it was "
+        "left out for its failures, or down) gets a small part of its weight at first, and all of it after "
+        "TIME; of `hash` "
+        "and `ip_hash` so many of its keys. Of an upstream that has no other server it changes nothing.",
+        "differs: `slow_start` with every method; a relative unix path starts from the prefix; "
+        "no `sticky` yet whose sessions `drain` would let in",
         server,
     ),
     Directive(

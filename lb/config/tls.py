@@ -15,6 +15,7 @@ from lb.model.tls import Certificate, TlsServer
 
 if TYPE_CHECKING:
     from lb.config.reader import Reader
+    from lb.config.scope import ListenerDraft
     from lb.config.tree import Node
 
 _FIELDS = {  # field of the model -> directive
@@ -40,6 +41,8 @@ _FIELDS = {  # field of the model -> directive
 def check(reader: Reader) -> None:
     """Make `tls` of every server behind an `ssl` address. Adds to the reader's problems."""
     for draft in reader.listeners.drafts.values():
+        old = not draft.ssl and _switched_on(draft)
+        draft.ssl |= old
         if not draft.ssl:
             continue
         servers: list[HttpServerScope | StreamServerScope] = [*draft.servers]
@@ -49,10 +52,16 @@ def check(reader: Reader) -> None:
             _server(reader, scope)
         default = draft.default or servers[0]
         if default.tls < 0 and not reader.problems:
-            message = 'no "ssl_certificate" is defined for the "listen ... ssl" directive'
+            message = f'no "ssl_certificate" is defined for the "{"ssl" if old else "listen ... ssl"}" directive'
             reader.refuse(message, default.node if default.node else draft.node)
     if reader.tls and not reader.problems:
         _warn(reader)
+
+
+def _switched_on(draft: ListenerDraft) -> bool:
+    """`ssl on` of the address's default server, which old files have instead of `listen ... ssl`."""
+    scope = draft.default or (draft.servers[0] if draft.servers else None)
+    return scope is not None and bool(scope.inherited("ssl", False))
 
 
 def _warn(reader: Reader) -> None:

@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Any
 from lb.config import tls_files
 from lb.config.errors import Refused
 from lb.config.scope import Scope
+from lb.model.tls import Stapling
 
 if TYPE_CHECKING:
     from lb.config.tree import Node
     from lb.model.tls import Certificate
-
-_NO_FETCH = "lb fetches no OCSP responses yet: ssl_stapling_file gives one that something else fetches"
 
 
 def read(scope: Scope, certificates: tuple[Certificate, ...]) -> dict[str, Any]:
@@ -24,12 +23,13 @@ def read(scope: Scope, certificates: tuple[Certificate, ...]) -> dict[str, Any]:
     trusted: tuple[str, Node] | None = scope.inherited("ssl_trusted_certificate", None)
     if verify in ("on", "optional") and authorities is None and trusted is None:
         raise Refused("no ssl_client_certificate for ssl_verify_client")
+    named = _files(authorities, "SSL_CTX_load_verify_locations", tls_certificates)
+    more = _files(trusted, "SSL_CTX_load_verify_locations", tls_certificates)
     return {
-        "client_authorities": _files(authorities, "SSL_CTX_load_verify_locations", tls_certificates),
-        "trusted": _files(trusted, "SSL_CTX_load_verify_locations", tls_certificates),
+        "client_authorities": named,
+        "trusted": more,
         "crls": _files(scope.inherited("ssl_crl", None), "X509_LOOKUP_load_file", tls_crls),
-        "ocsp_response": _stapled(scope, certificates),
-    }
+    } | _stapled(scope, certificates, named + more)
 
 
 def _files(file: tuple[str, Node] | None, call: str, parse: Any) -> tuple[bytes, ...]:
@@ -47,19 +47,19 @@ def _read(file: tuple[str, Node], call: str, parse: Any) -> Any:
         raise Refused(str(error), error.hint, file=node.file, line=node.line) from None
 
 
-def _stapled(scope: Scope, certificates: tuple[Certificate, ...]) -> bytes:
-    """The response to staple; none where the certificate has no responder, which is nginx's warning too."""
-    from lb._fast import tls_has_responder, tls_ocsp_response
+def _stapled(scope: Scope, certificates: tuple[Certificate, ...], authorities: tuple[bytes, ...]) -> dict[str, Any]:
+    """The response to staple, or whence it comes; what is doubtful there is nginx's warning."""
+    from lb._fast import tls_ocsp_response
+    from lb.config import tls_stapling
 
     if not scope.inherited("ssl_stapling", False) or not certificates:
-        return b""
+        return {}
     file: tuple[str, Node] | None = scope.inherited("ssl_stapling_file", None)
     if file is not None:
-        made: bytes = _read(file, "d2i_OCSP_RESPONSE_bio", tls_ocsp_response)
-        return made
-    first = certificates[0]
-    if tls_has_responder(first.chain[0]):
-        raise Refused(f'OCSP responses for certificate "{first.file}" cannot be fetched', _NO_FETCH)
-    message = f'"ssl_stapling" ignored, no OCSP responder URL in the certificate "{first.file}"'
-    scope.reader.warn(message)
-    return b""
+        return {"ocsp_response": _read(file, "d2i_OCSP_RESPONSE_bio", tls_ocsp_response)}
+    told = Stapling(scope.inherited("ssl_stapling_responder", ""), scope.inherited("ssl_stapling_verify", False))
+    made, warnings = tls_stapling.of_server(certificates, authorities, told)
+    for message in warnings:
+        if message not in scope.reader.warnings:  # of several servers with one certificate
+            scope.reader.warn(message)
+    return {"stapling": made}

@@ -21,6 +21,7 @@ def complete(scope: Scope, upsync: Upsync) -> Upsync:
         token_file="" if upsync.token else token_file,  # one in the path is nearer
         token=upsync.token or token,
         tls=_tls(scope),
+        slow_start_s=scope.inherited("upsync_slow_start", upsync.slow_start_s),
         resolve_ms=scope.inherited("upsync_resolve", upsync.resolve_ms),
     )
 

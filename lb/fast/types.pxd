@@ -24,6 +24,10 @@ ctypedef struct Request
 ctypedef struct Message
 ctypedef struct Encoder
 ctypedef struct Peer
+ctypedef struct Health
+ctypedef struct Check
+ctypedef struct CheckConf
+ctypedef struct CheckType
 ctypedef struct Upstream
 ctypedef struct Table
 ctypedef struct Listener
@@ -43,6 +47,7 @@ include "io/structs.pxd"
 include "route/variables/structs.pxd"
 include "http/structs.pxd"
 include "upstream/structs.pxd"
+include "health/structs.pxd"
 include "route/structs.pxd"
 include "log/structs.pxd"
 include "static/structs.pxd"

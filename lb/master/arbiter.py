@@ -18,12 +18,13 @@ from lb.log import Log, targets
 from lb.master import pidfile, sockets, upgrade, worker_stats
 from lb.master.acme import Acme
 from lb.master.certificates import CertificateWatch
-from lb.master.generation import Worker
+from lb.master.generation import Generation, Worker
 from lb.master.generations import Generations, exit_text
 from lb.master.heartbeat import Heartbeats
 from lb.master.inherit import Inherited
 from lb.master.reload import Loaded, Prepared, Reload, prepare
 from lb.master.reports import Dumps, Key, Reports, key_of
+from lb.master.stapling import Stapling
 from lb.master.systemd import Notifier, status_line
 from lb.master.ticket_keys import TicketKeys, descriptor
 from lb.master.view import make_health, make_view
@@ -86,8 +87,9 @@ class Master:
         self.heartbeats = Heartbeats(self.generations, log)
         self.dumps = Dumps(self._loop, log)
         self.ticket_keys = TicketKeys(log)
-        self.certificates = CertificateWatch(self._loop, log, self.generations.renew)
         self.acme = Acme(self._loop, log, lambda: self._inherited.has_parent)
+        self.certificates = CertificateWatch(self._loop, log, self._renewed)
+        self.stapling = Stapling(self._loop, log, self.generations.staple)
         self._systemd = Notifier(log)
         self._announced = False  # systemd knows that the current configuration is served
         self._status = StatusServer(self._loop, self.view, self.health, log)
@@ -131,6 +133,7 @@ class Master:
             self._systemd.deadline(),
             self.certificates.deadline(),
             self.acme.deadline(),
+            self.stapling.deadline(),
             reload,
             stop,
         )
@@ -145,6 +148,7 @@ class Master:
         self.dumps.step(now)
         self.certificates.step(now)
         self.acme.step(now)
+        self.stapling.step(now)
         self._status.step(now)
 
     # Signals
@@ -207,6 +211,7 @@ class Master:
         self.generations.adopt(prepared, shm)
         self.ticket_keys.adopt(prepared.config, has_parent=self._inherited.has_parent)
         self.certificates.follow(self.generations.current)
+        self.stapling.follow(self.generations.current)
         self._use_logs()
         self.reports.keep_only(prepared.config)
         self._followed = {key_of(one): one for one in prepared.config.upstreams if one.upsync is not None}
@@ -215,6 +220,10 @@ class Master:
             self._want_dump(key)
         self._show_status()
         self.log.notice("start worker processes")
+
+    def _renewed(self, generation: Generation, fd: int) -> None:
+        self.generations.renew(generation, fd)
+        self.stapling.follow(generation)
 
     def _use_logs(self) -> None:
         generation = self.generations.current
@@ -398,6 +407,7 @@ class Master:
         self._status.close()
         self.dumps.close()
         self.certificates.close()
+        self.stapling.close()
         sockets.close(self.generations.sockets, self._alone())
         if self._alone():
             self.acme.forget()
@@ -412,5 +422,6 @@ class Master:
         self.dumps.close_copy()
         self.certificates.close_copies()
         self.acme.close_copy()
+        self.stapling.close_copies()
         if self._reload is not None:
             self._reload.close_copies()

@@ -170,6 +170,8 @@ class CertificateWatch:
                 watched.read, watched.error = _read_stamps(one.server), ""
                 self.renewals += 1
                 self._tell_good(old[one.place], one.server)
+                for warning in one.warnings:
+                    self._log.warn(warning)
             else:
                 watched.read, watched.since = reading.due[one.place], time.time()
                 watched.error = one.error

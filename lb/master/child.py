@@ -2,12 +2,14 @@
 
 A Child forks, runs one function, and sends back its result, pickled, over a pipe; the pipe's end of file says that
 it is complete.  The master's loop reads it; a child that takes too long is killed.  What the child breaks, leaks or
-changes dies with it.  Only our own child writes to the pipe: that is why pickle is safe here.
+changes dies with it.  Only our own child writes to the pipe: that is why pickle is safe here; of one that talks to
+strangers it is not, and JSON is read (`plain`).
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import pickle
 import signal
@@ -20,6 +22,7 @@ from lb.process import title
 from lb.process.loop import READ, Loop
 
 READ_SIZE: Final = 1 << 16
+PLAIN_MOST: Final = 1 << 20  # bytes of a plain result
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,17 +37,25 @@ class Child:
     """One child at work. `outcome` is None until it is over."""
 
     def __init__(
-        self, loop: Loop, work: Callable[[], Any], name: str, give_up_at: float, keep: Iterable[int] = ()
+        self,
+        loop: Loop,
+        work: Callable[[], Any],
+        name: str,
+        give_up_at: float,
+        keep: Iterable[int] = (),
+        *,
+        plain: bool = False,
     ) -> None:
         """Fork and start `work`; after `give_up_at` (time.monotonic()) it is killed. Raises OSError.
 
-        `keep`: descriptors that `work` needs.
+        `keep`: descriptors that `work` needs. `plain`: it talks to strangers, so its result is taken as JSON only.
         """
         self.name = name
         self.give_up_at = give_up_at
         self.outcome: Outcome | None = None
         self._loop = loop
         self._data = bytearray()
+        self._plain = plain
         read_end, write_end = os.pipe()
         try:
             self.pid = os.fork()
@@ -53,7 +64,7 @@ class Child:
             os.close(write_end)
             raise
         if self.pid == 0:
-            _child(work, name, write_end, keep)
+            _child(work, name, write_end, keep, plain)
         os.close(write_end)
         os.set_blocking(read_end, False)
         self._pipe: int | None = read_end
@@ -66,8 +77,10 @@ class Child:
         data = os.read(self.fileno(), READ_SIZE)
         if data:
             self._data += data
+            if self._plain and len(self._data) > PLAIN_MOST:
+                self.cancel(f"{self.name} says too much")
         else:
-            self._finish(_unpack(bytes(self._data)))
+            self._finish((_unpack_plain if self._plain else _unpack)(bytes(self._data)))
 
     def check(self, now: float) -> None:
         """Kill the child if its time is over."""
@@ -105,6 +118,14 @@ def _unpack(data: bytes) -> Outcome:
     return outcome if isinstance(outcome, Outcome) else Outcome(error="not an outcome")
 
 
+def _unpack_plain(data: bytes) -> Outcome:
+    try:
+        value, error = json.loads(data)
+    except (ValueError, TypeError, RecursionError):
+        return Outcome(error="the process that did it died")
+    return Outcome(value, str(error))
+
+
 def run(work: Callable[[], Any], name: str, keep: Iterable[int] = ()) -> Outcome:
     """Do it in a child and wait for it: before there is a loop. Raises OSError."""
     read_end, write_end = os.pipe()
@@ -118,7 +139,7 @@ def run(work: Callable[[], Any], name: str, keep: Iterable[int] = ()) -> Outcome
     return _unpack(data)
 
 
-def _child(work: Callable[[], Any], name: str, pipe: int, keep: Iterable[int]) -> None:
+def _child(work: Callable[[], Any], name: str, pipe: int, keep: Iterable[int], plain: bool = False) -> None:
     """Never returns."""
     try:
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
@@ -128,7 +149,7 @@ def _child(work: Callable[[], Any], name: str, pipe: int, keep: Iterable[int]) -
         except Exception:
             outcome = Outcome(error=traceback.format_exc())
         with open(pipe, "wb") as file:
-            pickle.dump(outcome, file)
+            file.write(json.dumps([outcome.value, outcome.error]).encode() if plain else pickle.dumps(outcome))
     finally:
         os._exit(0)
 

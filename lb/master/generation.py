@@ -48,6 +48,11 @@ class Worker:
     missed: int = 0  # looks in a row without a new one
     disk: int = 0  # looks in a row without a new one when it waited for a disk: they are not missed
     killed: bool = False  # by heartbeat.py: it will be reaped
+    checker: bool = False  # it asks the servers, and serves nobody
+
+    @property
+    def what(self) -> str:
+        return "checker process" if self.checker else "worker process"
 
     def kill(self, number: signal.Signals) -> None:
         with contextlib.suppress(ProcessLookupError):  # it may be dead and not reaped yet
@@ -86,6 +91,7 @@ class Generation:
     shm: mmap.mmap  # the workers' counters, one block a slot
     fork: Callable[[Generation, Slot], Worker]
     slots: list[Slot] = field(init=False)
+    checker: Slot | None = None  # the place of the process that asks the servers; None: none is checked
     layout: tuple[int, int] = field(init=False)  # of shm: worker_stats.layout
     # slot -> position of an upstream -> what the first worker there starts with
     learned: dict[int, dict[int, Any]] = field(default_factory=dict)
@@ -94,9 +100,20 @@ class Generation:
     def __post_init__(self) -> None:
         self.layout = worker_stats.layout(self.config)
         self.slots = [Slot(number) for number in range(self.config.worker_processes)]
+        if self.config.check_memory:
+            self.checker = Slot(self.config.worker_processes)
 
     def __iter__(self) -> Iterator[Worker]:
         return (slot.worker for slot in self.slots if slot.worker is not None)
+
+    @property
+    def places(self) -> list[Slot]:
+        """Those of the workers, and the checker's."""
+        return [*self.slots, *([self.checker] if self.checker is not None else [])]
+
+    def processes(self) -> Iterator[Worker]:
+        """The live workers and the checker."""
+        return (slot.worker for slot in self.places if slot.worker is not None)
 
     @property
     def ready(self) -> bool:
@@ -105,12 +122,12 @@ class Generation:
 
     @property
     def gone(self) -> bool:
-        return self.stopping is not None and not any(True for _ in self)
+        return self.stopping is not None and not any(True for _ in self.processes())
 
     def spawn_due(self, now: float) -> list[Worker]:
         """Fork what is to be forked by now. Raises OSError (EAGAIN, ENOMEM) after postponing the slot."""
         born = []
-        for slot in self.slots:
+        for slot in self.places:
             if slot.fork_at is None or now < slot.fork_at:
                 continue
             slot.fork_at = now + START_DELAY_S  # should fork fail
@@ -121,7 +138,7 @@ class Generation:
 
     def reaped(self, worker: Worker, now: float) -> float | None:
         """`worker` is dead. The delay until it is replaced; None: it is not replaced."""
-        slot = self.slots[worker.slot]
+        slot = self.places[worker.slot]
         slot.worker = None
         if self.stopping is not None:
             return None
@@ -136,14 +153,14 @@ class Generation:
         if self.stopping is not None and SOFT_TO_HARD.index(self.stopping) >= SOFT_TO_HARD.index(mode):
             return
         self.stopping = mode
-        for slot in self.slots:
+        for slot in self.places:
             slot.fork_at = None
-        for worker in self:
+        for worker in self.processes():
             _stop(worker, mode, now)
 
     def kill_overdue(self, now: float) -> list[Worker]:
         """SIGKILL for those that did not stop in time."""
-        late = [worker for worker in self if worker.kill_at is not None and worker.kill_at <= now]
+        late = [worker for worker in self.processes() if worker.kill_at is not None and worker.kill_at <= now]
         for worker in late:
             worker.kill_at = None
             worker.kill(signal.SIGKILL)
@@ -157,8 +174,8 @@ class Generation:
 
     def deadline(self) -> float | None:
         """time.monotonic() of the next thing to do here."""
-        times = [slot.fork_at for slot in self.slots if slot.fork_at is not None]
-        times += [worker.kill_at for worker in self if worker.kill_at is not None]
+        times = [slot.fork_at for slot in self.places if slot.fork_at is not None]
+        times += [worker.kill_at for worker in self.processes() if worker.kill_at is not None]
         return min(times, default=None)
 
 

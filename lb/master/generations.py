@@ -30,6 +30,7 @@ from lb.model import Upstream
 from lb.process import logfiles
 from lb.process.channel import ChannelError, Endpoint, Frame
 from lb.process.loop import READ, WRITE, Loop
+from lb.process.staples import Row
 from lb.upsync.report import Report
 from lb.worker.main import Job, become_worker
 
@@ -79,6 +80,10 @@ class Generations:
         """Every live process with its generation, oldest first."""
         return ((generation, worker) for generation in self.all for worker in generation)
 
+    def processes(self) -> Iterator[tuple[Generation, Worker]]:
+        """The same with the checkers."""
+        return ((generation, worker) for generation in self.all for worker in generation.processes())
+
     # Generations
 
     def ask(self, now: float) -> None:
@@ -115,14 +120,28 @@ class Generations:
         )
         del prepared.compiled  # it goes with its generation, and who has started us still has `prepared`
         self.current.learned = self._handover.give(prepared.config)
+        self._carry_checks()
         self.all.append(self.current)
+
+    def _carry_checks(self) -> None:
+        """What the checks of the generation before have found."""
+        if not self.all:
+            return
+        old, new = self.all[-1], self.current
+        places = {(one.kind, one.name): number for number, one in enumerate(new.config.upstreams) if one.check}
+        numbers = {
+            number: places[one.kind, one.name]
+            for number, one in enumerate(old.config.upstreams)
+            if (one.kind, one.name) in places
+        }
+        _fast.health_carry(new.shm, new.config.check_memory, old.shm, old.config.check_memory, numbers)
 
     def step(self, now: float) -> None:
         """Fork, hand over, kill: whatever is due."""
         for generation in self.all:
             self._spawn(generation, now)
             for worker in generation.kill_overdue(now):
-                self._log.alert(f"worker process {worker.pid} has not ended within {KILL_AFTER_S:.0f} s: killed")
+                self._log.alert(f"{worker.what} {worker.pid} has not ended within {KILL_AFTER_S:.0f} s: killed")
         self._hand_over(now)
         for generation in [generation for generation in self.all if generation.gone]:
             if generation is not self.current:
@@ -134,7 +153,7 @@ class Generations:
     def _spawn(self, generation: Generation, now: float) -> None:
         try:
             for worker in generation.spawn_due(now):
-                self._log.notice(f"start worker process {worker.pid}")
+                self._log.notice(f"start {worker.what} {worker.pid}")
         except OSError as error:
             self._log.alert(f"fork() failed while spawning a worker ({error.errno}: {error.strerror})")
 
@@ -176,11 +195,12 @@ class Generations:
             theirs.close()
             raise
         if pid == 0:
-            become_worker(lambda: self._job(generation, slot, ours, theirs), self._log)
+            become_worker(lambda: self._job(generation, slot, ours, theirs), self._log, slot is generation.checker)
         gc.unfreeze()
         theirs.close()
         generation.learned.pop(slot.number, None)  # it is old news for whoever comes next in this slot
         worker = Worker(pid, slot.number, generation.number, Endpoint(ours, takes_fds=False), time.monotonic())
+        worker.checker = slot is generation.checker
         self._loop.watch(worker.channel, READ, partial(self._on_channel, generation, worker))
         return worker
 
@@ -188,10 +208,12 @@ class Generations:
         """In the worker: close what is not its own, collect what is."""
         self._release()
         ours.close()
-        for _, worker in self.workers():
+        for _, worker in self.processes():
             worker.channel.close()
         # The engine owns its listeners from here on: a Python object must not close them.
-        fds = [sock.detach() for sock in sockets.members_of(self.sockets, generation.config, slot.number)]
+        fds: list[int | None] = [None] * len(generation.config.listeners)  # the checker's
+        if slot is not generation.checker:
+            fds = [sock.detach() for sock in sockets.members_of(self.sockets, generation.config, slot.number)]
         sockets.close_copies(self.sockets)
         for other in self.all:
             if other is not generation:
@@ -209,6 +231,7 @@ class Generations:
             learned=generation.learned.get(slot.number, {}),
             identity=generation.identity,
             log=self._log,
+            checker=slot is generation.checker,
         )
 
     def reap(self, now: float) -> None:
@@ -220,7 +243,7 @@ class Generations:
                 return
             if pid == 0:
                 return
-            found = [(generation, worker) for generation, worker in self.workers() if worker.pid == pid]
+            found = [(generation, worker) for generation, worker in self.processes() if worker.pid == pid]
             for generation, worker in found:
                 self._reap(generation, worker, status, now)
             if not found:
@@ -228,13 +251,14 @@ class Generations:
 
     def _reap(self, generation: Generation, worker: Worker, status: int, now: float) -> None:
         self._drain(generation, worker)  # its last reports
-        level, text = exit_text("worker process", worker.pid, status)
+        level, text = exit_text(worker.what, worker.pid, status)
         self._log.write(level, text)
         self._close_channel(worker)
         self._reports.forget(worker.pid)
         self._ask_for_lists()
-        self.server_stats.reap(self.workers(), self.current, generation, worker)
-        self.totals.reap(_fast.read_stats(generation.shm, worker.slot))
+        if not worker.checker:
+            self.server_stats.reap(self.workers(), self.current, generation, worker)
+            self.totals.reap(_fast.read_stats(generation.shm, worker.slot))
         _fast.clear_stats(generation.shm, worker.slot, generation.layout)
         _fast.tls_sessions_release(worker.pid)
         delay = generation.reaped(worker, now)
@@ -242,10 +266,9 @@ class Generations:
             self.restarts += 1
             self.deaths.append((time.time(), worker.slot, text))
         if delay:
-            deaths = generation.slots[worker.slot].deaths
-            self._log.warn(
-                f"worker {worker.slot} died {deaths} times in a row soon after its start, next in {delay:g} s"
-            )
+            deaths = generation.places[worker.slot].deaths
+            name = "the checker" if worker.checker else f"worker {worker.slot}"
+            self._log.warn(f"{name} died {deaths} times in a row soon after its start, next in {delay:g} s")
 
     # Channels
 
@@ -327,6 +350,15 @@ class Generations:
             except (OSError, ChannelError) as error:
                 self._log.alert(f"worker process {worker.pid} cannot be given new certificates: {error}")
 
+    def staple(self, generation: Generation, rows: list[Row]) -> None:
+        """Give new OCSP responses to the workers that serve with it."""
+        for worker in generation:
+            try:
+                worker.channel.send({"cmd": "staples", "staples": rows})
+                self._watch(generation, worker)
+            except (OSError, ChannelError) as error:
+                self._log.alert(f"worker process {worker.pid} cannot be given OCSP responses: {error}")
+
     # Logs
 
     def reopen(self) -> None:
@@ -337,7 +369,7 @@ class Generations:
             except OSError as error:
                 self._log.emerg(logfiles.failed(error))
                 continue
-            for worker in generation:
+            for worker in generation.processes():
                 self._send_files(generation, worker)
 
     def _send_files(self, generation: Generation, worker: Worker) -> None:

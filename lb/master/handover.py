@@ -24,7 +24,7 @@ def _name(upstream: Upstream) -> Name:
 
 
 def _is_learned(one: Any) -> bool:
-    """[[position, position], {server: [failures, checked, turn]}]: as lb/fast/upstream/state.pyx gives it."""
+    """[[position, position], {server: [failures, checked, turn(, slow start began)]}]: see upstream/state.pyx."""
     if not isinstance(one, list) or len(one) != 2 or not isinstance(one[1], dict):
         return False
     positions, peers = one
@@ -34,12 +34,11 @@ def _is_learned(one: Any) -> bool:
 
 
 def _is_peer(known: Any) -> bool:
-    if not isinstance(known, list) or len(known) != 3:
+    if not isinstance(known, list) or len(known) not in (3, 4):
         return False
-    fails, checked, turn = known
-    return (
-        _is_whole(fails, _UINT32) and _is_whole(checked, _INT64) and type(turn) in (int, float) and abs(turn) <= _INT64
-    )
+    fails, checked, turn, *began = known
+    times = all(_is_whole(time, _INT64) for time in (checked, *began))
+    return _is_whole(fails, _UINT32) and times and type(turn) in (int, float) and abs(turn) <= _INT64
 
 
 def _is_whole(value: Any, high: int) -> bool:

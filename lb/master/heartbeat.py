@@ -36,7 +36,7 @@ class Heartbeats:
         if now < self._at:
             return
         self._at = now + CHECK_S
-        for generation, worker in self._generations.workers():
+        for generation, worker in self._generations.processes():
             if not worker.killed:
                 self._look(generation, worker, now)
 
@@ -51,7 +51,7 @@ class Heartbeats:
         elif worker.disk < DISK_MOST and waits_for_disk(worker.pid):
             worker.disk += 1
             if worker.disk == MISSED_MOST:
-                self._log.warn(f"worker process {worker.pid} waits for a disk: no heartbeat for {MISSED_MOST} s")
+                self._log.warn(f"{worker.what} {worker.pid} waits for a disk: no heartbeat for {MISSED_MOST} s")
         else:
             worker.missed += 1
         worker.beat = beat
@@ -59,7 +59,7 @@ class Heartbeats:
             self._kill(worker, f"is stuck: no heartbeat for {worker.missed} s")
 
     def _kill(self, worker: Worker, why: str) -> None:
-        self._log.alert(f"worker process {worker.pid} {why}: killed")
+        self._log.alert(f"{worker.what} {worker.pid} {why}: killed")
         worker.killed = True
         worker.kill(signal.SIGKILL)
 

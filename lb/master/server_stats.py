@@ -55,6 +55,7 @@ class ServerStats:
             tables = _tables(made.sums, generation.config)
             _fast.server_stats_add(generation.shm, worker.slot, generation.layout, tables, serving=serving)
         self._settle(made, known, settled=current.ready)
+        made.checks = _checks(current)
         self._before = made.sums
         self._last = made
         self._looked_at = now
@@ -73,6 +74,18 @@ class ServerStats:
                 for name in gone:
                     del rows[name]
                     base.pop(name, None)
+
+
+def _checks(current: Generation) -> dict[UpstreamKey, dict[str, _fast.HealthRow]]:
+    """What the checks of the present configuration say."""
+    config = current.config
+    found: dict[UpstreamKey, dict[str, _fast.HealthRow]] = {
+        (one.kind, one.name): {} for one in config.upstreams if one.check
+    }
+    for row in _fast.health_rows(current.shm, config.check_memory):
+        upstream = config.upstreams[row.upstream]
+        found[upstream.kind, upstream.name][row.name] = row
+    return found
 
 
 def _copy(rows: Rows) -> Rows:

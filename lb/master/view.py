@@ -13,7 +13,7 @@ from lb import _fast
 from lb.master.generation import Generation, Worker
 from lb.master.heartbeat import MISSED_DOUBT
 from lb.model import Upstream
-from lb.status.certificates import CertificateView
+from lb.status.certificates import CertificateView, StapleState
 from lb.status.pages import BackOff, Death, UpstreamView, View, WorkerView
 
 if TYPE_CHECKING:
@@ -43,8 +43,12 @@ def make_health(master: Master) -> View:
         dump_failures=master.dumps.failures,
         certificates=_certificates(master),
         acme=tuple(master.acme.view()),
+        ocsp_fetches=master.stapling.fetched,
+        ocsp_failures=master.stapling.failures,
         certificate_renewals=master.certificates.renewals,
         certificate_failures=master.certificates.failures,
+        checker=_checker(generations.current, now),
+        checks=_fast.health_totals(generations.current.shm, generations.current.config.check_memory),
     )
 
 
@@ -54,7 +58,8 @@ def _certificates(master: Master) -> tuple[CertificateView, ...]:
     found: dict[tuple[str, str], CertificateView] = {}
     for place, server in enumerate(config.tls):
         error, since = master.certificates.error(place)
-        for one in server.certificates:
+        for number, one in enumerate(server.certificates):
+            staple = master.stapling.state(server, number)
             key = (one.file, one.facts.fingerprint)
             watch = server.watch
             before = found.get(key)
@@ -63,8 +68,16 @@ def _certificates(master: Master) -> tuple[CertificateView, ...]:
                 users = tuple(dict.fromkeys((*before.servers, *users)))
                 error, since = (error, since) if error else (before.error, before.error_since)
                 watch = watch or before.watch
-            found[key] = CertificateView(one, users, watch, error, since)
+                staple = _worse(staple, before.staple)
+            found[key] = CertificateView(one, users, watch, error, since, staple)
     return tuple(found.values())
+
+
+def _worse(one: StapleState | None, other: StapleState | None) -> StapleState | None:
+    """Of two servers with one certificate: the one that has no response, or an error."""
+    if one is None or other is None:
+        return one or other
+    return min(one, other, key=lambda state: (state.until, not state.error))
 
 
 def make_view(master: Master) -> View:
@@ -95,6 +108,14 @@ def _worker(generation: Generation, worker: Worker, now: float) -> WorkerView:
     if worker.missed >= MISSED_DOUBT and generation.stopping is None:
         state = "stuck"
     return WorkerView(worker.slot, worker.pid, generation.number, state, now - worker.born)
+
+
+def _checker(generation: Generation, now: float) -> WorkerView | None:
+    """The process that asks the servers of the present configuration, while there is one."""
+    one = generation.checker.worker if generation.checker is not None else None
+    if one is None:
+        return None
+    return _looked_at(_worker(generation, one, now), _fast.read_stats(generation.shm, one.slot), [], now)
 
 
 def _looked_at(worker: WorkerView, stats: dict[str, int], consul: list[tuple[float, int]], now: float) -> WorkerView:

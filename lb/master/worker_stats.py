@@ -41,11 +41,11 @@ class WorkerStats:
 
 
 def new_block(config: Config) -> mmap.mmap:
-    """Shared memory of one generation, inherited over fork: its counters, and behind them its limit_req zones."""
+    """Shared memory of one generation, inherited over fork: counters, then limit_req's zones, then what checks say."""
     zones = sum(zone.size for zone in config.limit_zones)
-    return mmap.mmap(-1, layout(config)[1] + zones)
+    return mmap.mmap(-1, layout(config)[1] + zones + config.check_memory)
 
 
 def layout(config: Config) -> tuple[int, int]:
-    """(workers, bytes of their counters): where in its block each of them writes. The master keeps it by itself."""
-    return config.worker_processes, _fast.stats_size(config.worker_processes, len(config.upstreams))
+    """(processes, bytes of their counters): where in its block each of them writes. The master keeps it by itself."""
+    return config.processes, _fast.stats_size(config.processes, len(config.upstreams))

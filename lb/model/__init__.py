@@ -12,6 +12,8 @@ from typing import Literal
 
 from lb.model.acme import AcmeIssuer as AcmeIssuer
 from lb.model.acme import AcmeOrder as AcmeOrder
+from lb.model.check import Check as Check
+from lb.model.check import CheckStatus as CheckStatus
 from lb.model.clients import AccessRule, LimitRule, LimitZone, Network, RealIp
 from lb.model.logs import AccessLog as AccessLog
 from lb.model.logs import ErrorLog as ErrorLog
@@ -19,6 +21,8 @@ from lb.model.logs import LogCache as LogCache
 from lb.model.logs import LogFormat as LogFormat
 from lb.model.logs import LogLevel as LogLevel
 from lb.model.logs import Syslog as Syslog
+from lb.model.places import Bind as Bind
+from lb.model.places import TryFiles as TryFiles
 from lb.model.tls import TlsClient as TlsClient
 from lb.model.tls import TlsServer as TlsServer
 from lb.model.upsync import ShrinkGuard as ShrinkGuard
@@ -44,6 +48,7 @@ class Server:
     down: bool = False
     # the address as in the file, "" where it is `name`: `hash KEY consistent` goes by it
     written: str = field(default="", compare=False)
+    slow_start_s: int = 0  # over which its weight grows when it comes back; 0: at once, or upsync_slow_start
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +70,7 @@ class Upstream:
     keepalive_requests: int = 1000
     keepalive_time_ms: int = 3_600_000
     upsync: Upsync | None = None
+    check: Check | None = None
     implicit: bool = False
     where: str = ""
 
@@ -99,7 +105,7 @@ class StaticFiles:
     """A location (or server) with no other handler: HttpSettings.files."""
 
 
-Handler = ProxyPass | UpstreamShow | StaticFiles
+Handler = ProxyPass | UpstreamShow | CheckStatus | StaticFiles
 
 
 # ---- routing and rewriting
@@ -183,14 +189,6 @@ class ErrorPage:
 
 
 @dataclass(frozen=True, slots=True)
-class TempPath:
-    """A directory for temporary files, with the digits of its levels of directories."""
-
-    directory: str  # absolute, no slash at its end
-    levels: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
 class AddField:
     """One add_header or add_trailer."""
 
@@ -261,6 +259,14 @@ class Gzip:
 
 
 @dataclass(frozen=True, slots=True)
+class TempPath:
+    """A directory for temporary files, with the digits of its levels of directories."""
+
+    directory: str  # absolute, no slash at its end
+    levels: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Files:
     """Which file a path stands for, and how it is sent."""
 
@@ -274,23 +280,6 @@ class Files:
     etag: bool = True
     if_modified_since: Literal["off", "exact", "before"] = "exact"
     max_ranges: int | None = None  # None: no limit
-
-
-@dataclass(frozen=True, slots=True)
-class TryFiles:
-    """`try_files`: the first file that is there, with the path of the last word otherwise, or its status."""
-
-    files: tuple[tuple[Value, bool], ...]  # name, and whether it must be a directory
-    last: Value = ()  # /URI or @name
-    status: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Bind:
-    """`proxy_bind`: where connections to servers come from."""
-
-    address: Value  # ADDRESS or ADDRESS:PORT; "" where variables come to nothing: the system's choice
-    transparent: bool = False  # the address need not be this machine's
 
 
 @dataclass(frozen=True, slots=True)
@@ -361,6 +350,7 @@ class HttpSettings:
     next_upstream: tuple[str, ...] = ("error", "timeout")
     next_upstream_tries: int = 0  # 0: no limit
     next_upstream_timeout_ms: int = 0  # 0: no limit
+    next_upstream_budget: tuple[int, int] | None = None  # share in 1/10000, retries a second that always pass
     error_pages: tuple[ErrorPage, ...] = ()
     recursive_error_pages: bool = False
     proxy_intercept_errors: bool = False
@@ -439,6 +429,7 @@ class StreamServer:
     preread_timeout_ms: int = 30_000
     next_upstream_tries: int = 0  # 0: no limit
     next_upstream_timeout_ms: int = 0  # 0: no limit
+    next_upstream_budget: tuple[int, int] | None = None  # share in 1/10000, retries a second that always pass
     where: str = ""
 
 
@@ -492,9 +483,15 @@ class Config:
     variables: tuple[str, ...] = ()  # those that set, map and named captures define
     maps: tuple[Map, ...] = ()
     limit_zones: tuple[LimitZone, ...] = ()
+    check_memory: int = 0  # bytes of shared memory for what checks say; 0: no upstream has any
     tls: tuple[TlsServer, ...] = ()  # what servers say of TLS to clients; empty in what lies with `compiled`
     tls_up: tuple[TlsClient, ...] = ()  # the same of TLS to servers
     acme: tuple[AcmeIssuer, ...] = ()  # acme_issuer, those that certificates are wanted of
     tls_users: tuple[tuple[str, ...], ...] = ()  # of each: the names (or addresses) of the servers that use it
     transparent: bool = False  # some proxy_bind is: workers keep CAP_NET_RAW
     warnings: tuple[str, ...] = field(default=())  # complete lines for the log, without "lb: [warn] "
+
+    @property
+    def processes(self) -> int:
+        """The workers, and the checker if there is one."""
+        return self.worker_processes + (self.check_memory > 0)

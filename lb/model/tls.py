@@ -51,6 +51,24 @@ class SessionCache:
     size: int = 0  # bytes
 
 
+@dataclass(frozen=True, slots=True)
+class Staple:
+    """Where the OCSP response of a certificate comes from (ssl_stapling)."""
+
+    certificate: int  # place in TlsServer.certificates
+    issuer: bytes  # DER
+    url: str  # of the responder
+
+
+@dataclass(frozen=True, slots=True)
+class Stapling:
+    """ssl_stapling without a file: responses are fetched. A certificate that is not in `staples` has none."""
+
+    responder: str = ""  # ssl_stapling_responder; "": the one that each certificate names
+    verify: bool = False  # ssl_stapling_verify
+    staples: tuple[Staple, ...] = ()
+
+
 _NOT_OF_SESSIONS = {  # what may change, or differ on another machine, while sessions stay good
     "certificates",
     "buffer_size",
@@ -70,7 +88,11 @@ _NOT_OF_SESSIONS = {  # what may change, or differ on another machine, while ses
     "early_data",
     "conf_commands",
     "dh_params",
+    "ocsp_response",
+    "stapling",
+    "alpn",  # a handshake that resumes agrees on it anew (RFC 7301 section 3.1)
 }
+_OF_CLIENTS = {"verify_depth", "client_authorities", "trusted", "crls"}  # who may come in, where that is asked
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +112,7 @@ class TlsServer:
     trusted: tuple[bytes, ...] = ()  # DER, of ssl_trusted_certificate
     crls: tuple[bytes, ...] = ()  # DER of lists of revoked certificates
     ocsp_response: bytes = b""  # DER, of ssl_stapling_file
+    stapling: Stapling | None = None
     reject_handshake: bool = False
     session_cache: SessionCache = SessionCache()
     session_timeout_s: int = 300
@@ -108,7 +131,8 @@ class TlsServer:
     def session_context(self) -> bytes:
         """32 bytes that its sessions are bound to: its certificates, and whatever says who may come in."""
         leaves = [certificate.chain[0] for certificate in self.certificates]
-        rest = [(one.name, getattr(self, one.name)) for one in fields(self) if one.name not in _NOT_OF_SESSIONS]
+        apart = _NOT_OF_SESSIONS if self.verify_client != "off" else _NOT_OF_SESSIONS | _OF_CLIENTS
+        rest = [(one.name, getattr(self, one.name)) for one in fields(self) if one.name not in apart]
         return hashlib.sha256(repr((leaves, rest)).encode()).digest()
 
 

@@ -44,4 +44,5 @@ class Upsync:
     token_file: str = ""  # read again when it changes
     tls: UpsyncTls | None = None  # https
     guard: ShrinkGuard | None = None
+    slow_start_s: int = 0  # of servers that name none; 0: at once
     resolve_ms: int = 30_000  # how often host names among the servers are looked up; 0: they are skipped

@@ -7,8 +7,9 @@ when the socket is ready.  The master's loop owns one end, the worker's control 
 Worker to master: {"say": "ready"}, {"say": "report", ...} (lb.upsync.report, mostly without its list),
 {"say": "learned", "upstreams": [...]}.
 Master to worker: {"cmd": "stop", "mode": N}, {"cmd": "tell"} (the answer is "learned"), {"cmd": "list", "upstream": N}
-(the answer is a whole report), {"cmd": "reopen", "paths": [...]} with one descriptor per path, and
-{"cmd": "certificates"} with one of memory that holds them (_fast.tls_renewal_read).
+(the answer is a whole report), {"cmd": "reopen", "paths": [...]} with one descriptor per path,
+{"cmd": "certificates"} with one of memory that holds them (_fast.tls_renewal_read), and {"cmd": "staples", "staples":
+[[place, SHA-256, until, base64], ...]}, OCSP responses (lb.process.staples).
 """
 
 from __future__ import annotations

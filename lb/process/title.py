@@ -8,6 +8,7 @@ from typing import Final
 
 MASTER: Final = "lb: master process"
 WORKER: Final = "lb: worker process"
+CHECKER: Final = "lb: checker process"
 
 NAME: Final = "lb"
 
@@ -36,8 +37,8 @@ def show_master() -> None:
     _show(f"{MASTER} {' '.join(sys.argv)}")
 
 
-def show_worker(stopping: bool = False) -> None:
-    _show(f"{WORKER}{' is shutting down' if stopping else ''}")
+def show_worker(stopping: bool = False, checker: bool = False) -> None:
+    _show(f"{CHECKER if checker else WORKER}{' is shutting down' if stopping else ''}")
 
 
 def show_chore(name: str) -> None:

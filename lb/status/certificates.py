@@ -24,6 +24,15 @@ Sample = tuple[tuple[tuple[str, str], ...], float]
 
 
 @dataclass(frozen=True, slots=True)
+class StapleState:
+    """A fetched OCSP response. `until`: Unix seconds, 0: none is sent; `error`: why the last fetch failed."""
+
+    until: int
+    error: str = ""
+    since: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class CertificateView:
     """One certificate of the current configuration. `error`: why what its files are now is not used."""
 
@@ -32,6 +41,7 @@ class CertificateView:
     watch: bool = False
     error: str = ""
     error_since: float = 0.0
+    staple: StapleState | None = None  # None: nothing is fetched
 
 
 def state(view: CertificateView, now: float) -> str:
@@ -68,7 +78,15 @@ def to_json(view: CertificateView, now: float) -> dict[str, Any]:
         "watch": view.watch,
         "error": view.error,
         "error_since": view.error_since or None,
+        "staple": _staple(view.staple),
     }
+
+
+def _staple(state: StapleState | None) -> dict[str, Any] | None:
+    if state is None:
+        return None
+    until = state.until if 0 < state.until < 1 << 53 else None
+    return {"sent": state.until > 0, "until": until, "error": state.error, "error_since": state.since or None}
 
 
 # /metrics
@@ -103,6 +121,11 @@ def failing(view: View) -> Iterator[Sample]:
         if one.watch:
             found[one.certificate.file] = found.get(one.certificate.file, False) or bool(one.error)
     return (((("file", file),), float(bad)) for file, bad in found.items())
+
+
+def staples(view: View) -> Iterator[Sample]:
+    """Of those that are fetched."""
+    return ((_labels(one), float(one.staple.until > 0)) for one in view.certificates if one.staple is not None)
 
 
 def all_to_json(view: View) -> list[dict[str, Any]]:

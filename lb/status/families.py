@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from lb import __version__, _fast
+from lb._fast import HealthRow
 from lb.status import acme, certificates
-from lb.status.snapshot import STATES
+from lb.status.snapshot import SHOWN
 from lb.upsync.report import Report
 
 if TYPE_CHECKING:
@@ -171,6 +172,11 @@ def _last_reload_ok(view: View) -> Samples:
         yield (), float(not view.last_reload[1])
 
 
+def _fetches(view: View) -> Samples:
+    yield (("result", "ok"),), view.ocsp_fetches
+    yield (("result", "failed"),), view.ocsp_failures
+
+
 def _renewals(view: View) -> Samples:
     yield (("result", "ok"),), view.certificate_renewals
     yield (("result", "failed"),), view.certificate_failures
@@ -216,6 +222,21 @@ def _of_reports(value: Callable[[WorkerView, Report], float | None]) -> Callable
 def _answer_age(worker: WorkerView, report: Report) -> float | None:
     at = worker.answered(report)
     return max(time.time() - at, 0.0) if at else None
+
+
+def _of_checker(value: Callable[[View], float]) -> Callable[[View], Samples]:
+    """Where servers are checked."""
+
+    def samples(view: View) -> Samples:
+        if view.checks is not None:
+            yield (), float(value(view))
+
+    return samples
+
+
+def _checks(view: View) -> tuple[int, int, int, int, int]:
+    assert view.checks is not None
+    return view.checks
 
 
 def _ready(view: View) -> int:
@@ -327,6 +348,20 @@ FEW: Final = (
         certificates.failing,
     ),
     Family(
+        "lb_tls_certificate_stapled",
+        "gauge",
+        "1: clients get the certificate's OCSP response, which was fetched; 0: there is none that is good.",
+        "file, name, serial",
+        certificates.staples,
+    ),
+    Family(
+        "lb_tls_ocsp_fetches",
+        "counter",
+        "OCSP responses for certificates of ours: taken into use (ok), or none was to be had (failed).",
+        "result",
+        _fetches,
+    ),
+    Family(
         "lb_tls_certificate_renewals",
         "counter",
         "Changed files of watched certificates: taken into use (ok), or not usable (failed).",
@@ -354,6 +389,34 @@ FEW: Final = (
         "issuer, name",
         acme.next_attempt,
     ),
+    Family(
+        "lb_checker_up",
+        "gauge",
+        "1: the process that asks servers is there.",
+        "",
+        _of_checker(lambda view: view.checker is not None),
+    ),
+    Family(
+        "lb_checker_places",
+        "gauge",
+        "Servers that check_shm_size has room for.",
+        "",
+        _of_checker(lambda view: _checks(view)[0]),
+    ),
+    Family(
+        "lb_checker_refused",
+        "counter",
+        "Servers that found no room: they are not checked.",
+        "",
+        _of_checker(lambda view: _checks(view)[2]),
+    ),
+    Family(
+        "lb_checker_behind_seconds",
+        "gauge",
+        "How late a check began, at most.",
+        "",
+        _of_checker(lambda view: _checks(view)[4] / 1000),
+    ),
     Family("lb_dump_failures", "counter", "Writes of dump files that failed.", "", _single(lambda v: v.dump_failures)),
     Family("lb_dump_failing", "gauge", "1: this dump file cannot be written now.", "path", _dumps),
 )
@@ -378,12 +441,35 @@ def _labels(base: str, part: Part) -> str:
 
 
 SERVERS: Final = "kind, upstream, server"
-STATE: Final = Family(
-    "lb_server_state", "gauge", f"1 for the state it is in: {', '.join(STATES)}.", f"{SERVERS}, state"
-)
+STATE: Final = Family("lb_server_state", "gauge", f"1 for the state it is in: {', '.join(SHOWN)}.", f"{SERVERS}, state")
 SINCE: Final = Family("lb_server_state_timestamp_seconds", "gauge", "Unix time of the change to its state.", SERVERS)
 WEIGHT: Final = Family("lb_server_weight", "gauge", "Its weight; 0: it is in no list any more.", SERVERS)
 BACKUP: Final = Family("lb_server_backup", "gauge", "1: used when the others are not there.", SERVERS)
+
+CHECKS: Final[tuple[tuple[Family, Callable[[HealthRow], float]], ...]] = (
+    (
+        Family("lb_server_check_up", "gauge", "1: its checks let it have requests; 0: they do not.", SERVERS),
+        lambda row: int(not row.down),
+    ),
+    (Family("lb_server_checks", "counter", "Checks since they began.", SERVERS), lambda row: row.checks),
+    (Family("lb_server_check_failures", "counter", "Those that failed.", SERVERS), lambda row: row.failures),
+    (
+        Family("lb_server_checks_late", "counter", "Those that the one before held up.", SERVERS),
+        lambda row: row.late,
+    ),
+    (
+        Family("lb_server_check_changes", "counter", "How often they took it out or back.", SERVERS),
+        lambda row: row.changes,
+    ),
+    (
+        Family("lb_server_check_duration_seconds", "gauge", "Of the last one.", SERVERS),
+        lambda row: row.took_us / 1e6,
+    ),
+    (
+        Family("lb_server_check_timestamp_seconds", "gauge", "Unix time of the last one's end.", SERVERS),
+        lambda row: row.ended,
+    ),
+)
 
 
 def families() -> Iterator[Family]:
@@ -391,6 +477,7 @@ def families() -> Iterator[Family]:
     yield from FEW
     yield from (family for family, _ in upstream_families())
     yield from (STATE, SINCE, WEIGHT, BACKUP)
+    yield from (family for family, _ in CHECKS)
     yield from (family for family, _ in server_families())
 
 

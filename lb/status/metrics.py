@@ -18,6 +18,7 @@ from prometheus_client.exposition import choose_encoder
 from lb.status.accept import of_kind, prefers
 from lb.status.families import (
     BACKUP,
+    CHECKS,
     FEW,
     NAMED,
     SINCE,
@@ -32,7 +33,7 @@ from lb.status.families import (
     upstream_labels,
 )
 from lb.status.servers import AT, BOUNDS_S, Shown, cells, shown, total
-from lb.status.snapshot import DIRECT, STATES, Snapshot
+from lb.status.snapshot import DIRECT, SHOWN, Snapshot
 
 if TYPE_CHECKING:
     from lb.status.pages import View
@@ -125,7 +126,7 @@ def _servers(view: View, snapshot: Snapshot, form: Format) -> Iterator[bytes]:
     yield from _pieces(
         f'lb_server_state{{{labels},state="{state}"}} {int(state == server.state)}\n'
         for labels, server in found
-        for state in STATES
+        for state in SHOWN
     )
     yield form.family(SINCE)
     yield from _pieces(
@@ -135,11 +136,20 @@ def _servers(view: View, snapshot: Snapshot, form: Format) -> Iterator[bytes]:
     yield from _pieces(f"{WEIGHT.name}{{{labels}}} {server.weight}\n" for labels, server in found)
     yield form.family(BACKUP)
     yield from _pieces(f"{BACKUP.name}{{{labels}}} {int(server.backup)}\n" for labels, server in found)
+    yield from _checks(found, form)
     targets = [Target(labels, server.row) for labels, server in found]
     for family, part in server_families():
         if part.kind != "histogram" or len(targets) <= HISTOGRAMS_MOST:
             yield form.family(family)
             yield from _pieces(_part_lines(family, part, targets))
+
+
+def _checks(found: list[tuple[str, Shown]], form: Format) -> Iterator[bytes]:
+    """Of the servers that have checks."""
+    checked = [(labels, server.check) for labels, server in found if server.check is not None]
+    for family, value in CHECKS:
+        yield form.family(family)
+        yield from _pieces(f"{family.written}{{{labels}}} {value(check)}\n" for labels, check in checked)
 
 
 def _part_lines(family: Family, part: Part, targets: Iterable[Target]) -> Iterator[str]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import TYPE_CHECKING, Final
 
 from lb import _fast
+from lb._fast import HealthRow
 from lb.model import Server
 from lb.status.snapshot import STATES, Snapshot, UpstreamKey
 from lb.upsync import start
@@ -29,9 +31,18 @@ class Shown:
     address: str
     server: Server | None
     row: memoryview
+    check: HealthRow | None = None  # what its checks say
 
     @property
     def state(self) -> str:
+        state = self._counted
+        if self.check is None or not self.check.down or state not in ("up", "failed"):
+            return state
+        return "unchecked" if self.check.unseen else "unhealthy"
+
+    @property
+    def _counted(self) -> str:
+        """As workers see it, without its checks."""
         code = self.row[_fast.SERVER_STATS_STATE]
         if code:
             return STATES[code - 1]
@@ -40,12 +51,21 @@ class Shown:
     @property
     def since(self) -> float | None:
         """Unix time of the change to its state; None: no worker has said."""
+        if self.check is not None and self.state == "unhealthy":
+            return self.check.since or None
         return self.row[_fast.SERVER_STATS_SINCE] / 1000 if self.row[_fast.SERVER_STATS_STATE] else None
 
     @property
     def retry_at(self) -> float | None:
         """Unix time from which on a failed server is tried again."""
         return self.row[_fast.SERVER_STATS_RETRY] / 1000 if self.state == "failed" else None
+
+    @property
+    def slow_start(self) -> float | None:
+        """How far its slow start has come, 0 to 1, in the worker where it ends last; None: it is in none."""
+        until, takes = self.row[_fast.SERVER_STATS_SLOW], self.row[_fast.SERVER_STATS_SLOW + 1]
+        left = until - time.time() * 1000
+        return max(0.0, 1 - left / takes) if left > 0 and takes and self.state == "up" else None
 
     @property
     def backup(self) -> bool:
@@ -65,13 +85,15 @@ def total(key: UpstreamKey, snapshot: Snapshot) -> memoryview:
 def shown(one: UpstreamView, snapshot: Snapshot) -> Iterator[Shown]:
     """Those of the list in its order (an address that is there twice once), then what workers have beyond it."""
     rows = snapshot.sums.get((one.upstream.kind, one.upstream.name), {})
+    checks = snapshot.checks.get((one.upstream.kind, one.upstream.name), {})
     seen = {b""}
     for server in start.listed(one.upstream, one.report):
         address = str(server.address)
         name = os.fsencode(address)
         if name not in seen:
             seen.add(name)
-            yield Shown(address, server, memoryview(rows[name]).cast("Q") if name in rows else EMPTY)
+            row = memoryview(rows[name]).cast("Q") if name in rows else EMPTY
+            yield Shown(address, server, row, checks.get(address))
     for name in sorted(rows.keys() - seen):
         row = memoryview(rows[name]).cast("Q")
         if row[_fast.SERVER_STATS_STATE] or name == _fast.SERVER_STATS_OTHER:

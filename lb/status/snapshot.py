@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
+from lb._fast import HealthRow
+
 UpstreamKey = tuple[str, str]  # kind and name
 Rows = dict[bytes, bytearray]  # address -> row of server_stats_add; b"": the upstream
 Sums = dict[UpstreamKey, Rows]
@@ -12,6 +14,7 @@ Sums = dict[UpstreamKey, Rows]
 DIRECT: Final = ("direct", "")  # servers of addresses that variables of proxy_pass gave
 
 STATES: Final = ("up", "down", "failed", "draining")  # of SERVER_STATS_STATE, from 1 on
+SHOWN: Final = (*STATES, "unhealthy", "unchecked")  # and what checks make of a server that is up or failed
 
 
 @dataclass(slots=True)
@@ -20,3 +23,4 @@ class Snapshot:
 
     at: float  # time.monotonic()
     sums: Sums = field(default_factory=dict)
+    checks: dict[UpstreamKey, dict[str, HealthRow]] = field(default_factory=dict)  # of those that have any, by address

@@ -14,28 +14,42 @@ Times are Unix seconds (float) unless a name says otherwise; ages and delays are
     back_off    [{slot, deaths, next}]      slots that wait for their next worker; next: seconds until then
     dump_errors {path: why}
     certificates [{file, names, subject, issuer, serial, fingerprint, not_before, not_after, days_left, state,
-                  self_signed, chain, key_type, key_bits, servers, servers_count, watch, error, error_since}]
+                  self_signed, chain, key_type, key_bits, servers, servers_count, watch, error, error_since, staple}]
                 what clients are shown; names: DNS names and addresses; fingerprint: SHA-256; state: ok, soon (less than
                 21 days), very soon (less than 7), expired, not yet valid; chain: certificates in the file; servers: the
                 first 20 names of those that use it; watch: ssl_certificate_watch; error: why what the files are now is
-                not used, "": it is
+                not used, "": it is; staple: null: no OCSP response is fetched for it, or {sent: is one sent, until:
+                Unix seconds, its nextUpdate, error: why the last fetch failed, error_since}
     acme        [{issuer, names, file, state, not_after, next, failures, error, error_at}]
                 certificates that an ACME server issues; state: starting, waiting (there is none yet), ordering, valid,
                 failing; next: when the next one is asked for; failures: in a row, error: the last of them
     direct      COUNTS of the servers that proxy_pass with variables named by address
+    checker     null: nobody is checked; {pid, age, state, heartbeat_age, places, used, refused, behind}
+                places: servers that check_shm_size has room for; refused: that found none, and are not checked;
+                behind: seconds that it was late with a check, at most
     workers     [{slot, pid, generation, state, age, heartbeat_age, cpu_seconds, rss_bytes, counters {name: number},
                   connections, accepted, handled, requests}]
                 state: starting, ready, stuck, stopping; cpu_seconds and rss_bytes: null when they cannot be read
     upstreams   [{name, kind, balance, implicit, source, totals, servers, sync}]
                 kind: http, stream; source: where the list is from: file, dump, consul; totals: COUNTS and no_live, of
                 all servers there have been since the start of lb; no_live: requests for which no server could be chosen
-      servers   [{address, state, since, retry_at, weight, backup, down, max_fails, fail_timeout, max_conns, COUNTS}]
+      servers   [{address, state, since, retry_at, slow_start, weight, backup, down, max_fails, fail_timeout, max_conns,
+                  check, COUNTS}]
                 state: up, down (by configuration or Consul), failed (max_fails failures in some worker, and no success
                 since), draining (in no list any more, finishing); since: when it changed to this state, null: no worker
-                has said; retry_at: null, or from when on a failed one is tried again; address "other": those beyond
-                16,384, counted in one
+                has said; unhealthy (its checks fail), unchecked (no verdict yet, and down until there is one);
+                retry_at: null, or from when on a failed one is tried again; slow_start: null, or how far it has come,
+                0 to 1; address "other": those beyond 16,384, counted in one
+      check     null: it has none; {type, state, since, why, text, last, took, rise, fall, results, checks, failures,
+                  late, changes}
+                state: up, down, none (no verdict yet); why: how the last one ended: ok, none, connect, broken, closed,
+                timeout, invalid, status, large, text, tls; text: the same in words; took: seconds; rise, fall: passed
+                and failed ones in a row; results: the last ten, + and -, the oldest first; late: began late, because
+                the one before took longer than the interval
       COUNTS    active, requests, responses {1xx, 2xx, 3xx, 4xx, 5xx}, bytes_in, bytes_out (from and to the server),
-                failures (tries that count for max_fails), retries (requests that went on to the next server), connects,
+                failures (tries that count for max_fails), retries (requests that went on to the next server),
+                retries_refused
+                (by proxy_next_upstream_budget), connects,
                 connect, first_byte, response: {count, sum, p50, p99}
                 requests: stream: sessions. Seconds, estimated from the histograms; p50 and p99: null when count is 0
       sync      null, or {address, path, in_sync, index, error, held, skipped [text],
@@ -78,9 +92,10 @@ def status(view: View) -> Iterator[bytes]:
     for number, one in enumerate(view.upstreams):
         yield (b", " if number else b"") + json.dumps(_upstream(one, snapshot, now))[:-1].encode() + b', "servers": ['
         servers = servers_shown(one, snapshot)
+        checks = one.upstream.check.type if one.upstream.check is not None else ""
         first = True
         while some := list(islice(servers, SLICE)):
-            rows = json.dumps([_server(server) for server in some])[1:-1].encode()
+            rows = json.dumps([_server(server, checks) for server in some])[1:-1].encode()
             yield rows if first else b", " + rows
             first = False
         yield b"]}"
@@ -105,6 +120,7 @@ def _master(view: View, snapshot: Snapshot, now: float) -> dict[str, Any]:
         "workers_wanted": view.size,
         "back_off": [{"slot": one.slot, "deaths": one.deaths, "next": one.next_in_s} for one in view.waiting],
         "dump_errors": dict(view.dump_errors),
+        "checker": _checker(view),
         "workers": [_worker(worker) for worker in view.workers],
         "certificates": certificates.all_to_json(view),
         "acme": list(view.acme),
@@ -172,19 +188,60 @@ def _upstream(one: UpstreamView, snapshot: Snapshot, now: float) -> dict[str, An
     }
 
 
-def _server(shown: Shown) -> dict[str, Any]:
+def _checker(view: View) -> dict[str, Any] | None:
+    if view.checks is None:
+        return None
+    places, used, refused, _, behind_ms = view.checks
+    one = view.checker
+    return {
+        "pid": one.pid if one else None,
+        "age": one.age_s if one else None,
+        "state": one.state if one else "gone",
+        "heartbeat_age": one.heartbeat_age_s if one else None,
+        "places": places,
+        "used": used,
+        "refused": refused,
+        "behind": behind_ms / 1000,
+    }
+
+
+def _check(shown: Shown, kind: str) -> dict[str, Any] | None:
+    row = shown.check
+    if row is None:
+        return None
+    return {
+        "type": kind,
+        "state": "none" if row.unseen else "down" if row.down else "up",
+        "since": row.since or None,
+        "why": row.why,
+        "text": row.text,
+        "last": row.ended or None,
+        "took": row.took_us / 1e6,
+        "rise": row.rise,
+        "fall": row.fall,
+        "results": row.results,
+        "checks": row.checks,
+        "failures": row.failures,
+        "late": row.late,
+        "changes": row.changes,
+    }
+
+
+def _server(shown: Shown, checks: str) -> dict[str, Any]:
     server = shown.server
     return {
         "address": shown.address,
         "state": shown.state,
         "since": shown.since,
         "retry_at": shown.retry_at,
+        "slow_start": shown.slow_start,
         "weight": shown.weight,
         "backup": shown.backup,
         "down": server is not None and server.down,
         "max_fails": server.max_fails if server is not None else 0,
         "fail_timeout": server.fail_timeout_s if server is not None else 0,
         "max_conns": server.max_conns if server is not None else 0,
+        "check": _check(shown, checks),
         **_counts(shown.row),
     }
 
@@ -198,6 +255,7 @@ def _counts(row: memoryview) -> dict[str, Any]:
         "bytes_out": count(row, "sent"),
         "failures": count(row, "failures"),
         "retries": count(row, "retries"),
+        "retries_refused": count(row, "retries_refused"),
         "connects": count(row, "connects"),
         "connect": _times(row, "connect"),
         "first_byte": _times(row, "header"),

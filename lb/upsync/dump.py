@@ -2,7 +2,8 @@
 can read it.
 
 The master writes it (once per change), a worker that starts without Consul reads it.  One line a server: `server
-NAME weight=N max_fails=N fail_timeout=Ns[ max_conns=N][ backup][ down];` (upsync-behaviour section 4.1; the module
+NAME weight=N max_fails=N fail_timeout=Ns[ max_conns=N][ slow_start=Ns][ backup][ down];` (upsync-behaviour 4.1; the
+module
 writes neither max_conns nor backup); behind an address that was found for a host name follows ` # NAME:PORT`.  A
 file is written whole or not at all, and read whole or not at all.  The default is in /tmp: only a file that nobody but
 root and the master's user can have written is read (lb.trusted).
@@ -26,7 +27,7 @@ from lb.upsync.values import INT_MAX, printable
 MODE: Final = 0o644  # the module: 0646, writable by everybody
 MAX_BYTES: Final = 16 << 20  # of a file that is read
 _NUMBER: Final = re.compile(r"([a-z_]+)=([0-9]{1,10})(s?)")
-_NAMES: Final = ("weight", "max_fails", "fail_timeout", "max_conns")
+_NAMES: Final = ("weight", "max_fails", "fail_timeout", "max_conns", "slow_start")
 _SHOWN: Final = 80  # characters of a bad line in a message
 
 
@@ -42,6 +43,7 @@ def data(servers: Iterable[Server]) -> bytes:
 def line(one: Server) -> bytes:
     """With its LF."""
     limit = f" max_conns={one.max_conns}" if one.max_conns else ""
+    limit += f" slow_start={one.slow_start_s}s" if one.slow_start_s else ""
     flags = (" backup" if one.backup else "") + (" down" if one.down else "")
     written = f" # {one.written}" if one.written else ""
     numbers = f"weight={one.weight} max_fails={one.max_fails} fail_timeout={one.fail_timeout_s}s{limit}"
@@ -148,6 +150,7 @@ def _server(line: str) -> Server:
         backup="backup" in found,
         down="down" in found,
         written=written,
+        slow_start_s=found.get("slow_start", 0),
     )
 
 
@@ -164,7 +167,7 @@ def _parameters(words: list[str]) -> dict[str, int]:
 
 def _number(word: str) -> tuple[str, int]:
     match = _NUMBER.fullmatch(word)
-    if match is None or match[1] not in _NAMES or bool(match[3]) != (match[1] == "fail_timeout"):
+    if match is None or match[1] not in _NAMES or bool(match[3]) != (match[1] in ("fail_timeout", "slow_start")):
         raise ValueError(f"unknown parameter {printable(word)}")
     value = int(match[2])
     if value > INT_MAX or (match[1] == "weight" and not value):

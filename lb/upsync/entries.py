@@ -164,6 +164,7 @@ def _server(name: str, address: Address, found: Attributes) -> Server:
         max_conns=found.max_conns,
         backup=found.backup,
         down=found.down,
+        slow_start_s=found.slow_start_s,
     )
 
 

@@ -169,7 +169,8 @@ def _pack(server: Server) -> list[Any]:
         server.max_conns,
         server.backup,
         server.down,
-        *([server.written] if server.written else []),
+        *([server.written] if server.written or server.slow_start_s else []),
+        *([server.slow_start_s] if server.slow_start_s else []),
     ]
 
 
@@ -181,17 +182,17 @@ def _unpack(row: list[Any], never: re.Pattern[str]) -> Server:
     """`never`: what no name may have in it: those of the file are in no dump, and may have a space."""
     name, family, host, port, weight, max_fails, fail_timeout_s, max_conns, backup, down, *rest = row
     written = rest[0] if rest else ""
+    slow_start_s = rest[1] if len(rest) > 1 else 0
     for text in (name, written):
         if not _is_word(text) or never.search(text) or text.startswith("#"):  # a comment would take its line's end
             raise ValueError(f"no name of a server: {text!r:.80}")
-    for number in (weight, max_fails, fail_timeout_s, max_conns):
+    for number in (weight, max_fails, fail_timeout_s, max_conns, slow_start_s):
         if type(number) is not int or not 0 <= number <= INT_MAX:
             raise ValueError(f"no parameter of a server: {number!r:.80}")
-    if not name or not weight or type(backup) is not bool or type(down) is not bool or len(rest) > 1:
+    if not name or not weight or type(backup) is not bool or type(down) is not bool or len(rest) > 2:
         raise ValueError(f"no server: {row!r:.80}")
-    return Server(
-        name, _address(family, host, port), weight, max_fails, fail_timeout_s, max_conns, backup, down, written
-    )
+    place = _address(family, host, port)
+    return Server(name, place, weight, max_fails, fail_timeout_s, max_conns, backup, down, written, slow_start_s)
 
 
 def _is_word(text: Any) -> bool:

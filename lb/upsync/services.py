@@ -1,8 +1,9 @@
 """Rows of Consul's catalog or health endpoint -> servers: address, port, tags and checks. Pure.
 
 The module's rules (upsync-behaviour section 1.4): the address is the service's, else its node's; the attributes are
-tags, `weight=N`, `max_fails=N`, `fail_timeout=TIME`, `down`, `backup` (and lb's `max_conns=N`); with consul_health
-a service with any check that does not pass is down.  `policy` changes that: "warning" lets services with warnings
+tags, `weight=N`, `max_fails=N`, `fail_timeout=TIME`, `down`, `backup` (and lb's `max_conns=N`, `slow_start=TIME`); with
+consul_health a service with any check that does not pass is down.  `policy` changes that: "warning" lets services
+with warnings
 serve, "passing" leaves out what does not pass.  Bettered: IPv6 and `unix:` addresses, host names; one address twice is
 one server; an entry that cannot be used takes nothing else with it, and is said; no checks means passing.
 """
@@ -23,6 +24,7 @@ _NUMBERS: Final[dict[str, tuple[str, int, int, Callable[[str], int | None]]]] = 
     "max_fails": ("max_fails", 2, 0, parse_number),
     "fail_timeout": ("fail_timeout_s", 10, 0, parse_seconds),
     "max_conns": ("max_conns", 0, 0, parse_number),
+    "slow_start": ("slow_start_s", 0, 0, parse_seconds),
 }
 _FLAGS: Final = ("down", "backup")
 

@@ -2,8 +2,8 @@
 
 Source: upsync-behaviour section 1.4, observed.  Names are matched in any case and the first of two counts; what
 follows the JSON value is ignored; strings hold decimal digits only; a missing attribute is the default, not what it
-was before.  Beyond the module: `backup` and `max_conns` are used, a size limit instead of an overrun, and an
-out-of-range number, which the module replaces silently, is said.
+was before.  Beyond the module: `backup`, `max_conns` and `slow_start` are used, a size limit instead of an overrun, and
+an out-of-range number, which the module replaces silently, is said.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ class Attributes:
     max_conns: int = 0
     down: bool = False
     backup: bool = False
+    slow_start_s: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,7 @@ _RULES: Final = (
     _Rule("max_fails", "max_fails", 2),
     _Rule("fail_timeout", "fail_timeout_s", 10),
     _Rule("max_conns", "max_conns", 0),
+    _Rule("slow_start", "slow_start_s", 0),
     _Rule("down", "down", 0, high=1),
     _Rule("backup", "backup", 0, high=1),
 )

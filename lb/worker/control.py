@@ -32,6 +32,7 @@ class Orders:
     tell: Callable[[], list[Any]]  # what the engine has learned, for the next generation
     renew: Callable[[int], None]  # new certificates, from a descriptor that the callee owns
     send_list: Callable[[int], None]  # report this upstream again, with its servers
+    staple: Callable[[Any], None]  # OCSP responses (lb.process.staples)
 
 
 class Control(threading.Thread):
@@ -166,6 +167,8 @@ class Control(threading.Thread):
             self._orders.renew(frame.fds[0])
         elif command == "certificates":
             self._log.alert("new certificates are not used: too many open files")
+        elif command == "staples":
+            self._orders.staple(frame.body["staples"])
         elif command == "reopen":
             self._log.alert("logs are not reopened: too many open files")
         else:

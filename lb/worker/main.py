@@ -16,6 +16,7 @@ import os
 import resource
 import socket
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -25,7 +26,7 @@ from lb import _fast
 from lb.config import consul_tls
 from lb.log import Log, targets
 from lb.model import Config, ErrorLog
-from lb.process import logfiles, title
+from lb.process import logfiles, staples, title
 from lb.process.identity import Identity
 from lb.process.signals import worker_mask
 from lb.upsync import query_groups, start
@@ -37,6 +38,7 @@ from lb.worker.control import Control, Orders
 from lb.worker.temp import make_temp_dirs
 
 GC_OBJECTS: Final = 200_000  # made and not freed, between two runs of the collector
+CHECKS_S: Final = 1.0  # how long a start waits for the first checks
 JOIN_S: Final = 2.0  # for all pullers together, at the end
 BUILDS_WITH_ATEXIT: Final = ("coverage", "profile", "asan")  # their runtime writes its findings in exit(3)
 
@@ -49,7 +51,7 @@ class Job:
     compiled: _fast.Compiled  # they are here
     slot: int
     shm: mmap.mmap
-    listeners: list[int]  # one for each of config.listeners
+    listeners: list[int | None]  # one for each of config.listeners; None: not ours
     files: logfiles.Files  # every log of the configuration
     error_logs: tuple[ErrorLog, ...]
     channel: socket.socket
@@ -57,14 +59,15 @@ class Job:
     learned: dict[int, Any]  # position of an upstream -> what the worker before us had learned (Engine.learned)
     identity: Identity | None
     log: Log
+    checker: bool = False  # it asks the servers of upstreams with `check`, and serves nobody
 
 
-def become_worker(make_job: Callable[[], Job], log: Log) -> NoReturn:
+def become_worker(make_job: Callable[[], Job], log: Log, checker: bool = False) -> NoReturn:
     """In the forked child: be a worker until the end. Never returns into the master's code."""
     code = 1
     try:
         worker_mask()
-        title.show_worker()
+        title.show_worker(checker=checker)
         job = make_job()
         log.targets = targets(job.error_logs, job.files)
         code = Worker(job).run()
@@ -102,10 +105,11 @@ class Worker:
             shm=job.shm,
             logs=access,
             error_fd=error_fd,
+            checker=job.checker,
         )
         self._control = Control(
             job.channel,
-            Orders(self._stop, self._reopen, self._engine.learned, self._renew, self._send_list),
+            Orders(self._stop, self._reopen, self._engine.learned, self._renew, self._send_list, self._staple),
             job.log,
             job.config.worker_orphan_timeout_ms / 1000,
         )
@@ -123,6 +127,7 @@ class Worker:
         self._start_lists()
         self._engine.start_with(self._job.learned)
         start.wait(self._pullers)
+        self._wait_for_checks()
         self._control.post("ready", {"say": "ready"})
         self._engine.run()
         if self._graceful:  # the engine has said that it stops; for a hard stop it used this word
@@ -133,6 +138,12 @@ class Worker:
         self._log.notice("exit")
         return 0
 
+    def _wait_for_checks(self) -> None:
+        """A start, or a reload with new servers, should not answer 502 because the first checks are under way."""
+        until = time.monotonic() + CHECKS_S
+        while not self._job.checker and self._engine.unchecked() and time.monotonic() < until:
+            time.sleep(0.01)
+
     def _make_temp_dirs(self) -> None:
         """Every worker sees to them, before it needs them; one says what is wrong."""
         problems = make_temp_dirs(self._job.config, self._job.identity)
@@ -141,6 +152,8 @@ class Worker:
 
     def _set_limits(self) -> None:
         limit = self._job.config.worker_rlimit_nofile
+        if self._job.checker:  # a descriptor for each server
+            limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
         if limit is None:
             return
         try:
@@ -158,13 +171,14 @@ class Worker:
     def _start_lists(self) -> None:
         """Publish what is known of every upstream, and start following Consul."""
         followers: dict[int, UpstreamSync] = {}
+        tell = self._report if not self._job.checker else _to_nobody  # what serves is what the master wants to know
         for number, upstream in enumerate(self._job.config.upstreams):
             report = self._lists[number]
             publish = partial(self._engine.publish, number)
             publish(*start.published(upstream, report))
             if upstream.upsync is not None:
                 note = partial(self._engine.consul, number)
-                followers[number] = UpstreamSync(upstream, report, publish, self._report, self._log, self._names, note)
+                followers[number] = UpstreamSync(upstream, report, publish, tell, self._log, self._names, note)
         upsyncs = [(number, follower.upsync) for number, follower in followers.items()]
         queries = query_groups.groups(upsyncs, self._job.config.worker_processes)
         self._pullers = [Puller([followers[number] for number in numbers], self._log) for numbers in queries]
@@ -198,7 +212,7 @@ class Worker:
         self._names.stop()
         if mode != _fast.STOP_NOW:
             self._graceful = True
-            title.show_worker(stopping=True)
+            title.show_worker(stopping=True, checker=self._job.checker)
         self._engine.stop(mode)
 
     def _reopen(self, opened: dict[str, int]) -> None:
@@ -222,6 +236,10 @@ class Worker:
             while keys:
                 _fast.tls_forget(keys.pop())
 
+    def _staple(self, rows: Any) -> None:
+        for place, digest, response, until in staples.rows_of(rows):
+            self._engine.staple(place, digest, response, until)
+
     # Logs and handles
 
     def _files_of_engine(self) -> tuple[dict[str, int], int]:
@@ -240,6 +258,10 @@ class Worker:
         left = {kind: count for kind, count in self._engine.open_handles().items() if count}
         if left:
             self._log.alert(f"open handles at exit: {left}")
+
+
+def _to_nobody(report: Report) -> None:
+    pass
 
 
 def _stderr() -> int:

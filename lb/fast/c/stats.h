@@ -64,6 +64,7 @@
     X(tls_failed_name, counter, "lb_tls_failed reason=name", "", "Handshakes with clients that failed.")               \
     X(tls_failed_garbage, counter, "lb_tls_failed reason=garbage", "", "Handshakes with clients that failed.")         \
     X(tls_failed_other, counter, "lb_tls_failed reason=other", "", "Handshakes with clients that failed.")             \
+    X(tls_broken, counter, "lb_tls_broken", "", "Connections of clients that broke TLS after the handshake.")          \
     X(up_tls_handshakes, counter, "lb_tls_to_servers_handshakes", "", "Handshakes with servers.")                      \
     X(up_tls_resumed, counter, "lb_tls_to_servers_resumed", "", "Handshakes with servers that resumed a session.")     \
     X(up_tls_failed_closed, counter, "lb_tls_to_servers_failed reason=closed", "", "Handshakes with servers that failed.") \
@@ -74,6 +75,7 @@
     X(up_tls_failed_name, counter, "lb_tls_to_servers_failed reason=name", "", "Handshakes with servers that failed.") \
     X(up_tls_failed_garbage, counter, "lb_tls_to_servers_failed reason=garbage", "", "Handshakes with servers that failed.") \
     X(up_tls_failed_other, counter, "lb_tls_to_servers_failed reason=other", "", "Handshakes with servers that failed.") \
+    X(up_tls_broken, counter, "lb_tls_to_servers_broken", "", "Connections to servers that broke TLS after it.")       \
     X(glitch_epoll_add, glitch, "", "", "The kernel did not take a socket into epoll: its connection was closed.")     \
     X(glitch_epoll_wait, glitch, "", "", "epoll_wait() failed.")                                                       \
     X(glitch_close, glitch, "", "", "close() of a connection failed: its descriptor was not the worker's any more.")   \
@@ -94,6 +96,7 @@
     X(received, counter, "received_bytes", "Bytes received from servers.")                                             \
     X(retries, counter, "retries", "Requests that a server failed and the next one got.")                              \
     X(failures, counter, "failures", "Failed tries that count for max_fails.")                                         \
+    X(retries_refused, counter, "retries_refused", "Failed tries that proxy_next_upstream_budget let no other follow.") \
     X(connects, counter, "connects", "Connections begun.")                                                             \
     X(tls_handshakes, counter, "tls_handshakes", "TLS handshakes done.")                                               \
     X(tls_resumed, counter, "tls_resumed", "Of them those that resumed a session.")                                    \
@@ -124,7 +127,7 @@ typedef union {
         uint64_t server_stats_used; /* how many of them were ever used */
         uint64_t folding;           /* not even: what one ServerStats holds is being added to another */
     };
-    uint64_t block[64];             /* whole cache lines */
+    uint64_t block[72];             /* whole cache lines */
 } WorkerStats;
 
 typedef union {
@@ -138,11 +141,13 @@ typedef union {
         uint64_t retry_at;          /* COND_FAILED: Unix ms from which on it is tried again */
         LB_SERVER_COUNTERS(LB_FIELD, LB_FIELDS, LB_FIELD)
         uint64_t consul_answer;     /* Unix ms of Consul's last good answer; 0: none yet */
+        uint64_t slow_until;        /* Unix ms of the end of its slow start, and how long that takes; 0: it is in none */
+        uint64_t slow_ms;
     };
     uint64_t block[88];
 } ServerStats;
 
-_Static_assert(sizeof(WorkerStats) == 64 * 8, "counters of a worker: make its block a cache line longer");
+_Static_assert(sizeof(WorkerStats) == 72 * 8, "counters of a worker: make its block a cache line longer");
 _Static_assert(sizeof(ServerStats) == 88 * 8, "counters of a server: make its block a cache line longer");
 
 enum { LB_COUNTERS_N = 0 LB_COUNTERS(LB_ONE), LB_SERVER_COUNTERS_N = 0 LB_SERVER_COUNTERS(LB_ONE, LB_MANY, LB_ONE) };

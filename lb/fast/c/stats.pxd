@@ -13,7 +13,7 @@ cdef extern from "stats.h" nogil:
         uint64_t syslog_sent, syslog_dropped, syslog_errors
         uint64_t tls_handshakes_13, tls_handshakes_12, tls_handshakes_old, tls_resumed
         uint64_t tls_failed_closed, tls_failed_timeout, tls_failed_protocol, tls_failed_certificate, tls_failed_name
-        uint64_t tls_failed_garbage, tls_failed_other
+        uint64_t tls_failed_garbage, tls_failed_other, tls_broken, up_tls_broken
         uint64_t up_tls_handshakes, up_tls_resumed, up_tls_failed_closed, up_tls_failed_timeout, up_tls_failed_protocol
         uint64_t up_tls_failed_certificate, up_tls_failed_verify, up_tls_failed_name, up_tls_failed_garbage, up_tls_failed_other
         uint64_t glitch_epoll_add, glitch_epoll_wait, glitch_close, glitch_event, glitch_timer
@@ -24,6 +24,7 @@ cdef extern from "stats.h" nogil:
         char name[112]
         uint64_t condition, since, retry_at
         uint64_t active, requests, status_1xx, status_2xx, status_3xx, status_4xx, status_5xx, sent, received, retries
+        uint64_t retries_refused, slow_until, slow_ms
         uint64_t tls_handshakes, tls_resumed, tls_failed, tls_failed_verify
         uint64_t failures, connects, no_live, connect_ms, header_ms, response_ms
         uint64_t connect[14]

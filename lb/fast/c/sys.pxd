@@ -48,7 +48,7 @@ cdef extern from "<errno.h>" nogil:
         EAGAIN, EINTR, EINPROGRESS, ECONNREFUSED, ECONNRESET, EPIPE, ETIMEDOUT, EMFILE, ENFILE, ENOBUFS, ENOMEM
         ECONNABORTED, EPROTO, EPERM, EADDRNOTAVAIL, EEXIST, ENOENT, EBADF, EMSGSIZE
         ENETDOWN, ENETUNREACH, EHOSTDOWN, EHOSTUNREACH
-        EACCES, ENOTDIR, ENAMETOOLONG, ELOOP, EINVAL
+        ESRCH, EACCES, ENOTDIR, ENAMETOOLONG, ELOOP, EINVAL
 
 cdef extern from "<sys/mman.h>" nogil:
     void* mmap(void* at, size_t n, int rights, int flags, int fd, int64_t offset) noexcept
@@ -72,6 +72,7 @@ cdef extern from "<time.h>" nogil:
         int tm_sec, tm_min, tm_hour, tm_mday, tm_mon, tm_year, tm_wday
         long tm_gmtoff
     int clock_gettime(int clock, timespec* ts) noexcept
+    int nanosleep(const timespec* how_long, timespec* left) noexcept
     tm* gmtime_r(const time_t* t, tm* out) noexcept
     tm* localtime_r(const time_t* t, tm* out) noexcept
     enum:
@@ -213,6 +214,7 @@ cdef extern from "<signal.h>" nogil:
         pass
     int sigemptyset(sigset_t* s) noexcept
     int sigaddset(sigset_t* s, int sig) noexcept
+    int kill(int pid, int sig) noexcept
     enum:
         SIGTERM, SIGINT, SIGQUIT
 
@@ -234,12 +236,16 @@ cdef extern from * nogil:
         do { *next = old; } while (!__atomic_compare_exchange_n(head, &old, item, 1, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED));
         return old == 0;
     }
+    static inline int lb_atomic_swap_if(uint64_t *p, uint64_t was, uint64_t now) {
+        return __atomic_compare_exchange_n(p, &was, now, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
+    }
     static inline int lb_ctz64(unsigned long long x) { return __builtin_ctzll(x); }
     static inline int lb_clz64(unsigned long long x) { return __builtin_clzll(x); }
     """
     uint64_t lb_atomic_load(uint64_t* p) noexcept
     void lb_atomic_store(uint64_t* p, uint64_t v) noexcept
     void* lb_atomic_swap(void** p, void* v) noexcept
+    bint lb_atomic_swap_if(uint64_t* p, uint64_t was, uint64_t now) noexcept
     int lb_atomic_push(void** head, void* item, void** next) noexcept
     int lb_ctz64(uint64_t x) noexcept
     int lb_clz64(uint64_t x) noexcept

@@ -40,15 +40,6 @@ static inline size_t lb_tls_ciphers(SSL *s, const uint8_t **p)
 #endif
 }
 
-/* Does the certificate say where its OCSP responder is? */
-static inline int lb_tls_has_responder(X509 *x)
-{
-    STACK_OF(OPENSSL_STRING) *found = X509_get1_ocsp(x);
-    int n = found == NULL ? 0 : (int)sk_OPENSSL_STRING_num(found);
-    X509_email_free(found);
-    return n > 0;
-}
-
 /* Signature schemes of RFC 8446 section 4.2.3 from what OpenSSL before 3.5 tells. */
 static inline const char *lb_tls_scheme(int type, int hash)
 {

@@ -116,6 +116,36 @@ static inline int lb_tls_group(unsigned long e)
     return LB_TLS_OTHER;
 }
 
+/* The error that OpenSSL has where a record of a peer gets this alert. */
+static inline unsigned long lb_tls_error(int alert, int version13)
+{
+    switch (alert) {
+    case SSL_AD_UNEXPECTED_MESSAGE:
+        return ERR_PACK(ERR_LIB_SSL, 0, SSL_R_UNEXPECTED_MESSAGE);
+    case SSL_AD_BAD_RECORD_MAC:
+        return ERR_PACK(ERR_LIB_SSL, 0, SSL_R_DECRYPTION_FAILED_OR_BAD_RECORD_MAC);
+    case SSL_AD_RECORD_OVERFLOW:
+        return ERR_PACK(ERR_LIB_SSL, 0, SSL_R_ENCRYPTED_LENGTH_TOO_LONG);
+    case SSL_AD_ILLEGAL_PARAMETER:
+#ifdef SSL_R_BAD_KEY_UPDATE
+        if (version13)
+            return ERR_PACK(ERR_LIB_SSL, 0, SSL_R_BAD_KEY_UPDATE);
+#endif
+        return ERR_PACK(ERR_LIB_SSL, 0, SSL_R_UNKNOWN_ALERT_TYPE);
+    case SSL_AD_DECODE_ERROR:
+        return ERR_PACK(ERR_LIB_SSL, 0, SSL_R_LENGTH_MISMATCH);
+    case SSL_AD_PROTOCOL_VERSION:
+        return ERR_PACK(ERR_LIB_SSL, 0, SSL_R_WRONG_VERSION_NUMBER);
+    }
+    return ERR_PACK(ERR_LIB_SSL, 0, ERR_R_INTERNAL_ERROR);
+}
+
+/* The error that OpenSSL has for an alert that the peer has sent. */
+static inline unsigned long lb_tls_error_of_alert(int alert)
+{
+    return ERR_PACK(ERR_LIB_SSL, 0, 1000 + alert);
+}
+
 /* Is it ours: no memory, a fault of the library? What a client sends is never more than a note. */
 static inline int lb_tls_ours(unsigned long e)
 {

@@ -168,6 +168,13 @@ cdef class Compiled:
         SSL_CTX_free(<SSL_CTX*> (<TlsContext> self.contexts[place]).ctx)    # here it is `contexts` that holds it
         self.conf.tls[place].ctx = (<TlsContext> self.contexts[place]).ctx
 
+    def staple(self, int place, bytes digest, bytes response, int64_t until):
+        tls_staple_check(digest, response)
+        if not 0 <= place < <int> self.conf.ntls:
+            raise ValueError(f"no place {place}")
+        tls_staple_set(<SSL_CTX*> self.conf.tls[place].ctx, <const uint8_t*> <char*> digest, tls_staple_copy(response),
+                       <uint32_t> len(response), until)
+
     cdef int take(self) except -1:
         """The memory becomes this process's own."""
         global arenas
@@ -206,6 +213,7 @@ cdef class Compiled:
         compile_variables(self, config)
         compile_zones(self, config)
         self.upstreams_init(config.upstreams)
+        conf.health_size = config.check_memory
         conf.max_fields = max([MAX_FIELDS] + [one.settings.max_headers for listener in config.listeners for one in listener.http])
         compile_upstream_names(self, config)
         compile_tls(self, config)
@@ -252,6 +260,7 @@ cdef class Compiled:
             u.method = balance_named(upstream.method)
             u.key = self.value(upstream.hash_key)
             u.keepalive_time = upstream.keepalive_time_ms
+            u.slow_start = <int64_t> upstream.upsync.slow_start_s * 1000 if upstream.upsync is not None else 0
             u.tcp = upstream.kind == "stream"
             u.keepalive = upstream.keepalive
             u.local = upstream.keepalive_local
@@ -260,6 +269,7 @@ cdef class Compiled:
                 u.inflight = upstream.least_time_inflight
             u.keepalive_requests = upstream.keepalive_requests
             u.keepalive_timeout = upstream.keepalive_timeout_ms
+            u.check = compile_check(self, upstream.check)
         return 0
 
     cdef int listener_init(self, Listener* l, listener) except -1:
@@ -363,6 +373,9 @@ cdef class Compiled:
                 l.uri = self.text(handler.uri)
         elif isinstance(handler, UpstreamShow):
             l.handler = DO_SHOW
+        elif isinstance(handler, CheckStatus):
+            l.handler = DO_CHECK_STATUS
+            l.check_format = {"html": CF_HTML, "csv": CF_CSV, "json": CF_JSON}[handler.format]
         return 0
 
     cdef int set_headers(self, Location* l, headers) except -1:

@@ -42,14 +42,18 @@ cdef class Engine:
         self.registries = []
         self.pasts = []
 
-    def __init__(self, Compiled compiled, config, listeners, *, int worker, shm, logs, int error_fd):
+    def __init__(self, Compiled compiled, config, listeners, *, int worker, shm, logs, int error_fd, bint checker=False):
         cdef int i
         if loop.scratch != NULL:
             raise RuntimeError("one Engine per process")
         self.shm = shm
         self.compiled = compiled
         self.loop_init(compiled.root(), worker, config.worker_processes, config.worker_connections)
-        stats_init(len(self.shm) - compiled.conf.zones_size, len(config.upstreams))
+        loop.processes = config.processes
+        loop.checker = checker
+        if checker:
+            loop.max_conns = 0xFFFFFFFF
+        stats_init(len(self.shm) - compiled.conf.zones_size - compiled.conf.health_size, len(config.upstreams))
         loop.stop_most = config.worker_shutdown_timeout_ms
         self.logs_bind(logs, error_fd)
         self.zones_bind()
@@ -101,12 +105,21 @@ cdef class Engine:
         tls_renewal_post(&self.compiled.conf.tls[place], tls_renewal_context(self.compiled.contexts, place, conf, keys))
         self.wake()
 
+    def staple(self, int place, bytes digest, bytes response, int64_t until):
+        if not 0 <= place < <int> self.compiled.conf.ntls:
+            raise ValueError(f"no place {place}")
+        tls_staple_post(&self.compiled.conf.tls[place], digest, response, until)
+        self.wake()
+
     def consul(self, int upstream, bint good):
         table_sweep()
         stats_consul(upstream, good)
 
     def learned(self):
         return state_read(self.registries)
+
+    def unchecked(self):
+        return health_open(loop.health)
 
     def start_with(self, dict learned):
         state_apply(self.registries, learned)
@@ -197,6 +210,8 @@ cdef class Engine:
         loop.env.product = self.text("lb")
         loop.env.nginx_version = self.text(NGINX_VERSION)
         memcpy(&loop.env.random, <char*> seed, 16)
+        for i in range(loop.nups):
+            loop.ups[<int> i].lots = loop.env.random[0] + i
         loop.second = -1
         loop_clock()
         timer_init(&loop.wheel, loop.now)
@@ -297,12 +312,13 @@ cdef class Engine:
     cdef int zones_bind(self) except -1:
         """The zones of limit_req lie behind the counters, in the order of the configuration."""
         cdef LimitZone* z
-        cdef size_t at = len(self.shm) - self.compiled.conf.zones_size
+        cdef size_t at = len(self.shm) - self.compiled.conf.zones_size - self.compiled.conf.health_size
         cdef uint32_t i
         for i in range(self.compiled.conf.nzones):
             z = &self.compiled.conf.zones[i]
             z.sets = <LimitSet*> ((<size_t> &self.shm[0] + at + 63) & ~<size_t> 63)
             at += z.size
+        loop.health = health_part(self.shm, self.compiled.conf.health_size)
         return 0
 
     cdef int upstreams_bind(self, upstreams) except -1:

@@ -28,7 +28,7 @@ def layout():
     return json.dumps({
         "slab": 1 << SLAB_SHIFT,
         "structs": {name: {"size": size, "fields": fields} for name, (size, fields) in structs.items()},
-        "names": {"Kind": {i: (<bytes> debug_kind_name(i)).decode() for i in range(K_HANDSHAKE + 1)},
+        "names": {"Kind": {i: (<bytes> debug_kind_name(i)).decode() for i in range(KINDS)},
                   "State": {i: (<bytes> debug_state_name(i)).decode() for i in range(S_STATES)},
                   "Phase": dict(enumerate(PHASES))},
         "flags": {"Ready": {"read": R_READ, "write": R_WRITE, "hup": R_HUP, "err": R_ERR},

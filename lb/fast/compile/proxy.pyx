@@ -79,6 +79,9 @@ cdef int compile_settings(Compiled e, Settings* s, settings) except -1:
     s.connect_timeout = settings.proxy_connect_timeout_ms
     s.next.tries = min(settings.next_upstream_tries, 65535)
     s.next.timeout = settings.next_upstream_timeout_ms
+    if settings.next_upstream_budget is not None:
+        s.next.budget = 1
+        s.next.share, s.next.least = settings.next_upstream_budget
     s.nlogs = len(settings.access_logs)
     s.logs = compile_access_logs(e, settings.access_logs)
     s.errors = compile_errors(e, settings.error_logs)

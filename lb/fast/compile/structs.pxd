@@ -26,6 +26,7 @@ ctypedef struct Conf:
     LimitZone* zones
     uint32_t nzones
     size_t zones_size       # bytes of shared memory for all of them
+    size_t health_size      # bytes of it for what checks say, behind them; 0: there are none
     Regex* regexes          # all of them
     uint32_t groups         # captures of the one that has most
     uint32_t up_head_most   # the largest proxy_buffer_size

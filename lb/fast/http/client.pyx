@@ -262,6 +262,8 @@ cdef void request_handle_by(Request* r, int handler) noexcept nogil:
             proxy_begin(r)
     elif handler == DO_SHOW:
         reply_upstream_show(r)
+    elif handler == DO_CHECK_STATUS:
+        check_status_reply(r)
     elif handler == DO_TRY:
         if path_try_files(r):
             request_handle_by(r, l.files.behind)

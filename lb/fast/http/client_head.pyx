@@ -54,7 +54,8 @@ cdef void client_head_begins(Conn* c, bint piped) noexcept nogil:
 cdef void client_ended(Conn* c) noexcept nogil:
     """The client ended, or broke, between requests or within a head."""
     if c.inb != NULL:
-        log_client(LOG_INFO, c, b"client prematurely closed connection while reading client request line")
+        log_client_of(LOG_INFO, c, b"client prematurely closed connection while reading client request line",
+                      c.lst.fallback.name)
         client_head_left(c)
         return
     if c.state == S_IDLE:

@@ -106,6 +106,9 @@ ctypedef struct NextRule:
     uint16_t mask           # Next
     uint16_t tries          # 0: no limit
     int64_t timeout         # 0: no limit
+    uint8_t budget          # proxy_next_upstream_budget: there is one
+    uint16_t share          # of it, in 1/10000 of the requests
+    uint32_t least          # retries that are let pass in a second whatever the share
 
 cdef enum Ignore:           # proxy_ignore_headers, of those that lb reads
     IGN_REDIRECT = 1
@@ -121,6 +124,7 @@ cdef enum Handler:
     DO_PROXY = 1
     DO_TRY = 2              # path_try_files, then Files.behind
     DO_SHOW = 3
+    DO_CHECK_STATUS = 4
 
 ctypedef struct Settings:   # what a location of http{} and a server of stream{} say alike (Request.settings)
     Upstream* ups           # NULL: no proxy_pass, or one with variables
@@ -143,6 +147,7 @@ ctypedef struct Location:
     Settings settings
     uint8_t exact
     uint8_t handler         # Handler
+    uint8_t check_format    # CheckFormat of check_status
     uint8_t http10          # proxy_http_version 1.0
     uint8_t stream_body     # proxy_request_buffering off
     uint8_t body_file       # BodyFile: client_body_in_file_only

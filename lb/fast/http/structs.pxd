@@ -145,12 +145,13 @@ ctypedef struct Request:    # one exchange of a client with an upstream; lies at
     uint16_t up_status      # of the last upstream answer
     uint16_t tries          # servers tried
     uint16_t ntried         # of tried[]
+    uint8_t passed          # servers that the present choice has passed over: they take a part of their weight
     uint32_t local_len      # of local
     char* local             # proxy_bind: the sockaddr that connections come from
     OwnAddress* own         # the client's own address, where realip has replaced it; or NULL
     ClientHello* hello      # ssl_preread: what the client asks for; NULL: it is off, or that was no hello
     Peer* direct            # the one server of a proxy_pass whose variables gave an address
-    Peer** tried            # servers that failed this request (compared, never followed)
+    uint64_t* tried         # Peer.id of servers that failed this request
     Str key                 # of `hash`; p NULL: not worked out yet
     Try* first_try          # servers that were left, in order
     Try* last_try

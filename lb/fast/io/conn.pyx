@@ -112,6 +112,25 @@ cdef void conn_close(Conn* c) noexcept nogil:
     conn_recycle(c)
 
 
+cdef void conn_hang_up(Conn* c) noexcept nogil:
+    """Close its socket and forget what waits; the Conn goes on without one, and no event of the old one reaches it."""
+    if c.inb != NULL:
+        buf_free_chain(&loop.pool, c.inb)
+        c.inb = NULL
+    if c.out != NULL:
+        buf_free_chain(&loop.pool, c.out)
+        c.out = NULL
+    c.io.close(c)
+    c.io = &plain_none
+    c.gen += 1
+    c.ready = 0
+    c.flags &= CF_POSTED
+
+
+cdef inline bint conn_has_socket(Conn* c) noexcept nogil:
+    return c.io != &plain_none
+
+
 cdef void conn_state(Conn* c, int state) noexcept nogil:
     """The one place where Conn.state changes: keeps the idle list of clients and the counters of the status page."""
     cdef int old = c.state

@@ -30,6 +30,7 @@ cdef void loop_kinds_init() noexcept nogil:
     loop_kind(K_HTTP, client_accepted, client_event, client_timeout, client_drain, conn_count_http)
     loop_kind(K_TCP, tcp_begin, tcp_event, tcp_timeout, tcp_drain, conn_count_tcp)
     loop_kind(K_UP, NULL, up_event, up_timeout, NULL, conn_count_up)
+    loop_kind(K_CHECK, NULL, check_event, check_timer, check_drain, NULL)
 
 
 cdef inline void loop_event(Conn* c) noexcept nogil:

@@ -193,7 +193,6 @@ cdef void loop_turn() noexcept nogil:
 
 cdef void loop_run() noexcept nogil:
     loop_clock()
-    loop.wheel.tick = loop.now >> 4
     loop_take_inbox()                # every upstream has its servers before the first client comes
     accept_arm()
     while not loop.done:

@@ -6,6 +6,7 @@ Each operation takes R_READ or R_WRITE down when it has seen the socket empty or
 """
 
 cdef Transport plain
+cdef Transport plain_none         # of a connection that has no socket now (conn_hang_up)
 
 
 cdef void plain_init() noexcept nogil:
@@ -23,6 +24,9 @@ cdef void plain_init() noexcept nogil:
     plain.close = plain_close
     plain.error = plain_error
     plain.local = plain_local
+    plain_none.name = b"none"
+    plain_none.pending = plain_pending
+    plain_none.close = plain_none_close
 
 
 cdef int plain_socket(int family) noexcept nogil:
@@ -34,6 +38,27 @@ cdef int plain_socket(int family) noexcept nogil:
 cdef int plain_connect(int fd, const sockaddr* sa, uint32_t n) noexcept nogil:
     """Begin a connection. 0, or the errno."""
     return errno if connect(fd, sa, n) != 0 and errno != EINPROGRESS else 0
+
+
+cdef int plain_open(Conn* c, const sockaddr* sa, uint32_t n) noexcept nogil:
+    """A new socket for a connection that has none, on its way to this address and in the loop. 0, or the errno."""
+    cdef int fd = plain_socket(sa.sa_family)
+    cdef int e
+    if fd < 0:
+        return -fd
+    e = plain_connect(fd, sa, n)
+    if e:
+        close(fd)
+        return e
+    c.fd = fd
+    c.io = &plain
+    c.ready = 0
+    c.flags = (c.flags & CF_POSTED) | CF_NODELAY | (CF_UNIX if sa.sa_family == AF_UNIX else 0)
+    return 0 if loop_add(c, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET) else errno
+
+
+cdef void plain_none_close(Conn* c) noexcept nogil:
+    pass
 
 
 cdef void plain_probe(Conn* c, int seconds, int most) noexcept nogil:

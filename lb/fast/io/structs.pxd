@@ -52,7 +52,8 @@ cdef enum Kind:
     K_UP = 6                # connection to a server of an upstream
     K_PROXY_PROTOCOL = 7             # client of either, before its PROXY header is whole (stream/proxy_protocol.pyx)
     K_HANDSHAKE = 8         # client of either, before its transport is up (io/handshake.pyx)
-    KINDS = 9
+    K_CHECK = 9             # a server that is checked, in the checker (health/checker.pyx)
+    KINDS = 10
 
 cdef enum State:            # changed by conn_state() only
     S_FREE = 0

@@ -134,6 +134,7 @@ cdef const char* debug_kind_name(int kind) noexcept nogil:
     if kind == K_UP: return b"upstream"
     if kind == K_PROXY_PROTOCOL: return b"client before its PROXY header"
     if kind == K_HANDSHAKE: return b"client before its transport is up"
+    if kind == K_CHECK: return b"check of a server"
     return b"?"
 
 
@@ -328,6 +329,7 @@ cdef void debug_client(Conn* c, const char* text, const char* sa, uint32_t n) no
 cdef const char* debug_handler_name(int handler) noexcept nogil:
     if handler == DO_PROXY: return b"content: proxy_pass"
     if handler == DO_SHOW: return b"content: upstream_show"
+    if handler == DO_CHECK_STATUS: return b"content: check_status"
     if handler == DO_TRY: return b"content: try_files"
     return b"content: static"
 

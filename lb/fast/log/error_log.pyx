@@ -29,7 +29,11 @@ cdef void error_quoted(Out* o, const char* name, const char* p, uint32_t n) noex
 # ---- a client without a request
 
 cdef void log_client(int level, Conn* c, const char* text) noexcept nogil:
-    """TEXT, client: C, server: S"""
+    """TEXT, client: C, server: ADDRESS: before a request no server is chosen, and nginx tells where it listens."""
+    log_client_of(level, c, text, c.lst.addr)
+
+
+cdef void log_client_of(int level, Conn* c, const char* text, Str server) noexcept nogil:
     cdef Out o
     if not error_begin(&o, error_logs_of_client(c), level):
         return
@@ -37,12 +41,12 @@ cdef void log_client(int level, Conn* c, const char* text) noexcept nogil:
     out_text(&o, text)
     error_client(&o, c)
     out_put(&o, b", server: ", 10)
-    out_str(&o, c.lst.addr if c.lst.tcp else c.lst.fallback.name)
+    out_str(&o, server)
     error_end(&o, error_logs_of_client(c), level)
 
 
 cdef void log_handshake(Conn* c) noexcept nogil:
-    """The handshake of a client has failed: WHY while SSL handshaking, client: C, server: S"""
+    """The handshake of a client has failed: WHY while SSL handshaking, client: C, server: ADDRESS"""
     cdef Out o
     cdef char text[512]
     cdef int level = LOG_INFO
@@ -54,18 +58,6 @@ cdef void log_handshake(Conn* c) noexcept nogil:
         out_text(&o, b"peer closed connection in handshake")
     o.p[0] = 0
     log_client(level, c, text)
-
-
-cdef void log_client_alert(Conn* c, uint8_t alert) noexcept nogil:
-    """A record of the peer was refused: which alert it got."""
-    cdef Out o
-    if c.kind == K_UP or not error_begin(&o, error_logs_of_client(c), LOG_INFO):
-        return
-    error_connection(&o, c)
-    out_text(&o, b"a record was refused, alert ")
-    out_uint(&o, alert)
-    error_client(&o, c)
-    error_end(&o, error_logs_of_client(c), LOG_INFO)
 
 
 cdef void log_handshake_late(Conn* c) noexcept nogil:
@@ -321,7 +313,7 @@ cdef void log_connected(Request* r, Conn* c) noexcept nogil:
         out_put(&o, b"client ", 7)
         error_socket(&o, c.addr, c.addr_len)
         out_text(&o, b" connected to ")
-        error_socket(&o, sa, n)
+        out_str(&o, c.lst.addr)
     else:
         out_put(&o, b"proxy ", 6)
         error_socket(&o, sa, n)

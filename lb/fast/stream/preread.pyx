@@ -87,7 +87,9 @@ cdef void preread_done(Request* r, int rc) noexcept nogil:
 
 
 cdef void preread_over(Request* r, int status) noexcept nogil:
-    """No hello will be whole: nothing of it is told."""
+    """No hello will be whole: nothing of it is told. Without a byte its variables are missing, as in nginx."""
+    if r.client.inb == NULL:
+        r.hello = NULL
     r.status = <uint16_t> status
     tcp_end(r)
 

@@ -17,6 +17,7 @@ session_cache.pxd, session_cache.pyx   session ids in shared memory
 early.pyx      early data                settings.pyx      ALPN, DH parameters, ssl_conf_command
 lazy.pyx       certificates that variables name, loaded during the handshake
 certificate.pyx  what a certificate says of itself          renewal.pyx   new certificates while workers run
+staple.pyx     stapled OCSP responses, one for each certificate    ocsp.pyx      OCSP requests and responses
 context.pyx    SSL_CTX from the model; the ClientHello     load.pyx  certificates and keys from files     openssl.pxd   OpenSSL
 
 Others call: tls_context_*, tls_pair, the row `tls`.

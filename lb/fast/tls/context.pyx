@@ -18,8 +18,6 @@ cdef class TlsContext:
     """An SSL_CTX, freed with the last configuration that uses it."""
 
     cdef SSL_CTX* ctx
-    cdef Str staple             # ssl_stapling_file: in `response`
-    cdef bytes response
     cdef object __weakref__
 
     def __init__(self, conf, keys):
@@ -31,8 +29,13 @@ cdef class TlsContext:
         if self.ctx == NULL:
             raise ValueError(tls_said("SSL_CTX_new()"))
         tls_context_basics(self.ctx, conf)
+        cdef TlsStaples* staples = NULL
+        if server and conf.certificates and (conf.ocsp_response or conf.stapling is not None):
+            staples = tls_staples_make(self.ctx, len(conf.certificates))
         for certificate, key in zip(conf.certificates, keys):
             tls_context_pair(self.ctx, certificate, key)
+            if staples != NULL:
+                tls_staple_add(self.ctx, staples, certificate, conf.ocsp_response)
         if keys or conf.lazy:  # a core of this process, and of all that it forks, would have them in it
             prctl(PR_SET_DUMPABLE, 0)
         if not server:
@@ -42,12 +45,6 @@ cdef class TlsContext:
         if conf.prefer_server_ciphers:
             SSL_CTX_set_options(self.ctx, SSL_OP_CIPHER_SERVER_PREFERENCE)
         tls_context_verify(self.ctx, conf)
-        if conf.ocsp_response:
-            self.response = conf.ocsp_response
-            self.staple.p = <char*> self.response
-            self.staple.n = len(self.response)
-            SSL_CTX_set_tlsext_status_cb(self.ctx, tls_staple)
-            SSL_CTX_set_tlsext_status_arg(self.ctx, &self.staple)
         if conf.lazy:
             SSL_CTX_set_cert_cb(self.ctx, tls_lazy_take, NULL)
         elif conf.awaited and not conf.certificates:

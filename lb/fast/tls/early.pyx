@@ -5,7 +5,8 @@
     tls_early_send: answers go before the handshake's end
 
 Whoever has recorded them can send them again: $ssl_early_data is "1" until the handshake is done, for `proxy_set_header
-Early-Data` (RFC 8470). Such a connection keeps its SSL: what it has sealed so far, the record layer of ours does not know.
+Early-Data` (RFC 8470). A connection that has sent early data keeps its SSL: what it has sealed so far, the record layer of ours
+does not know.
 """
 
 cdef enum:
@@ -20,11 +21,15 @@ cdef int tls_early_handshake(Conn* c, Tls* t) noexcept nogil:
     if not t.flags & TLS_EARLY_OVER:
         rc = SSL_read_early_data(<SSL*> t.ssl, data, sizeof(data), &n)
         if rc == SSL_READ_EARLY_DATA_ERROR:
+            tls_own_listen(t, False)
             return tls_not_done(c, t, SSL_get_error(<SSL*> t.ssl, 0))
         if rc == SSL_READ_EARLY_DATA_SUCCESS:
+            tls_own_listen(t, False)
             return tls_early_begin(c, t, data, <uint32_t> n)
         t.flags |= TLS_EARLY_OVER
+        tls_own_listen(t, True)         # the secret of what we send may have come in that step
     rc = SSL_do_handshake(<SSL*> t.ssl)
+    tls_own_listen(t, False)
     if rc == 1:
         return tls_done(c, t)
     return tls_not_done(c, t, SSL_get_error(<SSL*> t.ssl, rc))

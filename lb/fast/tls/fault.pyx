@@ -50,8 +50,6 @@ cdef void tls_count_done(Tls* t) noexcept nogil:
 cdef int tls_explain(Conn* c, Out* o) noexcept nogil:
     """What ended the handshake, in nginx's words; its level."""
     cdef Tls* t = tls_of(c)
-    cdef char text[256]
-    cdef int alert
     if t != NULL and t.flags & TLS_ACME and t.flags & TLS_UP:
         out_text(o, b"challenge tls-alpn-01 was answered")
         return LOG_INFO
@@ -61,13 +59,8 @@ cdef int tls_explain(Conn* c, Out* o) noexcept nogil:
     if t.conf.reject:
         out_text(o, b"handshake rejected")
         return LOG_INFO
-    ERR_error_string_n(t.why, text, sizeof(text))
     out_text(o, b"SSL_do_handshake() failed (SSL: ")
-    out_text(o, text)
-    alert = lb_tls_alert(t.why)
-    if alert >= 0:
-        out_text(o, b":SSL alert number ")
-        out_uint(o, alert)
+    tls_error_text(o, t.why)
     out_char(o, c")")
     return LOG_CRIT if lb_tls_ours(t.why) else LOG_INFO
 

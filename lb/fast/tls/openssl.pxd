@@ -100,7 +100,7 @@ cdef extern from "<openssl/ssl.h>" nogil:
     int SSL_in_init(const SSL* s) noexcept
     int SSL_CTX_set_alpn_protos(SSL_CTX* ctx, const uint8_t* p, unsigned int n) noexcept
     enum:
-        SSL3_RT_HANDSHAKE, SSL3_MT_FINISHED
+        SSL3_RT_HANDSHAKE, SSL3_MT_FINISHED, SSL3_RT_HEADER
     void SSL_CTX_set_keylog_callback(SSL_CTX* ctx, void (*cb)(const SSL*, const char*) noexcept nogil) noexcept
     const SSL_CIPHER* SSL_get_current_cipher(const SSL* s) noexcept
     uint32_t SSL_CIPHER_get_id(const SSL_CIPHER* c) noexcept
@@ -146,12 +146,13 @@ cdef extern from "tls_reasons.h" nogil:
     int lb_tls_alert(unsigned long e) noexcept
     int lb_tls_group(unsigned long e) noexcept
     int lb_tls_ours(unsigned long e) noexcept
+    unsigned long lb_tls_error(int alert, int version13) noexcept
+    unsigned long lb_tls_error_of_alert(int alert) noexcept
 
 cdef extern from "tls_names.h" nogil:
     const char* lb_tls_group_name(int nid, unsigned int* number) noexcept
     int lb_tls_group_used(SSL* s) noexcept
     size_t lb_tls_ciphers(SSL* s, const uint8_t** p) noexcept
-    int lb_tls_has_responder(X509* x) noexcept
     const char* lb_tls_signature(SSL* s, int peer) noexcept
     const char* SSL_get_version(const SSL* s) noexcept
     const char* SSL_CIPHER_get_name(const SSL_CIPHER* c) noexcept
@@ -162,7 +163,6 @@ cdef extern from "tls_names.h" nogil:
     int SSL_get1_curves(SSL* s, int* nids) noexcept
     int SSL_CTX_add_client_CA(SSL_CTX* ctx, X509* x) noexcept
     long SSL_CTX_set_tlsext_status_cb(SSL_CTX* ctx, int (*cb)(SSL*, void*) noexcept nogil) noexcept
-    long SSL_CTX_set_tlsext_status_arg(SSL_CTX* ctx, void* arg) noexcept
     long SSL_set_tlsext_status_ocsp_resp(SSL* s, void* p, long n) noexcept
     ctypedef struct EVP_MD
     ctypedef struct ASN1_TIME
@@ -185,11 +185,6 @@ cdef extern from "tls_names.h" nogil:
     unsigned long XN_FLAG_RFC2253
     int X509_V_OK, X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT, X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN
     int X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY, X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE, X509_V_ERR_CERT_UNTRUSTED
-
-cdef extern from "<openssl/ocsp.h>" nogil:
-    ctypedef struct OCSP_RESPONSE
-    OCSP_RESPONSE* d2i_OCSP_RESPONSE(OCSP_RESPONSE** r, const uint8_t** p, long n) noexcept
-    void OCSP_RESPONSE_free(OCSP_RESPONSE* r) noexcept
 
 cdef extern from "<openssl/pem.h>" nogil:
     BIO* BIO_new_mem_buf(const void* p, int n) noexcept
@@ -330,3 +325,48 @@ cdef extern from "<openssl/x509v3.h>" nogil:
     int SSL_use_PrivateKey(SSL* s, EVP_PKEY* k) noexcept
     long SSL_add1_chain_cert(SSL* s, X509* x) noexcept
     int SSL_CTX_up_ref(SSL_CTX* ctx) noexcept
+
+# OCSP (ocsp.pyx, staple.pyx)
+
+cdef extern from "<openssl/ssl.h>" nogil:
+    ctypedef struct CRYPTO_EX_DATA:
+        pass
+    int SSL_CTX_get_ex_new_index(long n, void* p, void* make, void* dup, void (*done)(
+        void*, void*, CRYPTO_EX_DATA*, int, long, void*) noexcept nogil) noexcept
+    int SSL_CTX_set_ex_data(SSL_CTX* ctx, int i, void* p) noexcept
+    void* SSL_CTX_get_ex_data(const SSL_CTX* ctx, int i) noexcept
+    X509* SSL_CTX_get0_certificate(const SSL_CTX* ctx) noexcept
+    X509* SSL_get_certificate(const SSL* s) noexcept
+    int X509_up_ref(X509* x) noexcept
+
+cdef extern from "<openssl/ocsp.h>" nogil:
+    ctypedef struct OCSP_RESPONSE
+    ctypedef struct OCSP_BASICRESP
+    ctypedef struct OCSP_REQUEST
+    ctypedef struct OCSP_CERTID
+    enum:
+        OCSP_RESPONSE_STATUS_SUCCESSFUL, OCSP_NOVERIFY, OCSP_TRUSTOTHER
+    OCSP_RESPONSE* d2i_OCSP_RESPONSE(OCSP_RESPONSE** r, const uint8_t** p, long n) noexcept
+    void OCSP_RESPONSE_free(OCSP_RESPONSE* r) noexcept
+    int OCSP_response_status(OCSP_RESPONSE* r) noexcept
+    const char* OCSP_response_status_str(long n) noexcept
+    OCSP_BASICRESP* OCSP_response_get1_basic(OCSP_RESPONSE* r) noexcept
+    void OCSP_BASICRESP_free(OCSP_BASICRESP* b) noexcept
+    int OCSP_basic_verify(OCSP_BASICRESP* b, OPENSSL_STACK* certs, X509_STORE* store, unsigned long flags) noexcept
+    OCSP_CERTID* OCSP_cert_to_id(const EVP_MD* md, const X509* x, const X509* issuer) noexcept
+    void OCSP_CERTID_free(OCSP_CERTID* id) noexcept
+    int OCSP_resp_find_status(OCSP_BASICRESP* b, OCSP_CERTID* id, int* status, int* reason, ASN1_TIME** revoked,
+                              ASN1_TIME** this_update, ASN1_TIME** next_update) noexcept
+    int OCSP_check_validity(ASN1_TIME* this_update, ASN1_TIME* next_update, long skew, long most) noexcept
+    const char* OCSP_cert_status_str(long n) noexcept
+    OCSP_REQUEST* OCSP_REQUEST_new() noexcept
+    void OCSP_REQUEST_free(OCSP_REQUEST* r) noexcept
+    void* OCSP_request_add0_id(OCSP_REQUEST* r, OCSP_CERTID* id) noexcept
+    int i2d_OCSP_REQUEST(OCSP_REQUEST* r, uint8_t** p) noexcept
+
+cdef extern from "tls_ocsp.h" nogil:
+    char* lb_tls_responder(X509* x) noexcept
+    const char* lb_tls_error_data() noexcept
+    void lb_tls_stack_free(OPENSSL_STACK* stack) noexcept
+    int lb_tls_stack_push(OPENSSL_STACK* stack, X509* x) noexcept
+    OPENSSL_STACK* sk_X509_new_null() noexcept

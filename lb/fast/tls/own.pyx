@@ -28,13 +28,23 @@ cdef void tls_own_drop() noexcept nogil:
 # ---- from the handshake
 
 cdef void tls_own_message_seen(int ours, int version, int type, const void* p, size_t n, SSL* ssl, void* arg) noexcept nogil:
-    """OpenSSL's msg_callback: behind our Finished of TLS 1.3 comes the first secret that is wanted.
+    """OpenSSL's msg_callback: records are counted; behind our Finished of TLS 1.3 comes the first secret that is wanted.
 
     A keylog callback is there for as long as one is due and no longer: OpenSSL prints each of the five secrets of a handshake for
     it, byte by byte with sprintf, 4 % of its time.
     """
-    if ours and version == TLS1_3_VERSION and type == SSL3_RT_HANDSHAKE and n and (<const uint8_t*> p)[0] == SSL3_MT_FINISHED:
+    if type == SSL3_RT_HEADER:
+        tls_own_count(<Tls*> SSL_get_ex_data(ssl, 0), ours, (<const uint8_t*> p)[0])
+    elif ours and version == TLS1_3_VERSION and type == SSL3_RT_HANDSHAKE and n and (<const uint8_t*> p)[0] == SSL3_MT_FINISHED:
         SSL_CTX_set_keylog_callback(SSL_get_SSL_CTX(ssl), tls_keylog)
+
+
+cdef void tls_own_count(Tls* t, int ours, uint8_t type) noexcept nogil:
+    """Records behind ChangeCipherSpec: where the sequence numbers of TLS 1.2 stand. A Finished may come in several records."""
+    cdef TlsKeys* k
+    if t != NULL:
+        k = &t.record.tx if ours else &t.record.rx
+        k.seq = 0 if type == TLS_CHANGE_CIPHER_SPEC else k.seq + 1
 
 
 cdef inline void tls_own_listen(Tls* t, bint on) noexcept nogil:
@@ -119,11 +129,15 @@ cdef bint tls_own_12(Tls* t, int suite) noexcept nogil:
     cdef uint8_t master[48]
     cdef uint8_t client[32]
     cdef uint8_t server[32]
+    cdef uint64_t rx_seq = t.record.rx.seq, tx_seq = t.record.tx.seq
     cdef bint good
     good = (SSL_SESSION_get_master_key(SSL_get_session(ssl), master, sizeof(master)) == 48
             and SSL_get_client_random(ssl, client, 32) == 32 and SSL_get_server_random(ssl, server, 32) == 32
             and tls_keys_12(&tls_crypto, &t.record, suite, not t.flags & TLS_CLIENT, master, client, server))
     OPENSSL_cleanse(master, sizeof(master))
+    if good:
+        t.record.rx.seq = rx_seq
+        t.record.tx.seq = tx_seq
     return good
 
 
@@ -150,7 +164,7 @@ cdef ssize_t tls_own_take(Conn* c, Tls* t, char* p, size_t n, bint peek) noexcep
     if t.plain == NULL or not peek:
         tls_enter(c, t)
         had = tls_own_fill(c, t, p, n, peek)
-        tls_own_look(c, t)
+        tls_own_look(c, t, had)
         if not tls_leave(c, t):
             c.flags |= CF_FAILED
     if peek:
@@ -249,6 +263,7 @@ cdef int tls_own_alert(Conn* c, Tls* t, const char* p, uint32_t n) noexcept nogi
     if rc == TLS_CLOSED:
         t.flags |= TLS_ENDED
     elif rc == TLS_FATAL:
+        tls_broke_off(c, lb_tls_error_of_alert(<uint8_t> p[1]))
         t.flags |= TLS_QUIET | TLS_ENDED
         c.flags |= CF_FAILED
     return rc if rc < 0 else 1
@@ -258,17 +273,18 @@ cdef void tls_own_refuse(Conn* c, Tls* t, uint8_t alert) noexcept nogil:
     """A bad record: its alert is the last that we send. Bytes of good records before it are still given."""
     cdef TlsWorker* w = &loop.tls
     t.flags |= TLS_QUIET | TLS_ENDED | TLS_REFUSED
-    log_client_alert(c, alert)
+    tls_broke_off(c, lb_tls_error(alert, t.record.version13))
     if w.ngo <= TLS_GO - TLS_SEALED_MOST:
         w.ngo += tls_message_send_alert(&tls_crypto, &t.record, alert, w.go + w.ngo)
 
 
-cdef void tls_own_look(Conn* c, Tls* t) noexcept nogil:
-    """Is there more that no event will tell of?"""
+cdef void tls_own_look(Conn* c, Tls* t, size_t had) noexcept nogil:
+    """Is there more that no event will tell of? The socket's end, too, where it was seen behind the `had` bytes of a read."""
     cdef TlsWorker* w = &loop.tls
     cdef uint32_t left = w.end - w.off
     t.flags &= ~TLS_MORE
-    if t.plain != NULL or t.flags & TLS_ENDED or (left and tls_record_size(w.come + w.off, left) <= left):
+    if t.plain != NULL or t.flags & TLS_ENDED or (left and tls_record_size(w.come + w.off, left) <= left) \
+            or (had and c.flags & (CF_EOF | CF_FAILED)):
         t.flags |= TLS_MORE
         c.ready |= R_READ
     if c.flags & CF_EOF and t.flags & TLS_MORE:     # the socket's end lies behind them
@@ -303,7 +319,11 @@ cdef ssize_t tls_own_send(Conn* c, Tls* t, const char* p, size_t n) noexcept nog
             break
         if unlikely(t.flags & TLS_UPDATE_DUE or tls_keys_worn(&t.record)):
             t.flags &= ~TLS_UPDATE_DUE
-            w.ngo += tls_message_update(&tls_crypto, &t.record, False, w.go + w.ngo)
+            made = tls_message_update(&tls_crypto, &t.record, False, w.go + w.ngo)
+            if made == 0:
+                c.flags |= CF_FAILED
+                break
+            w.ngo += made
         some = <uint32_t> min(n - gone, <size_t> t.record.most)
         made = tls_record_seal(&tls_crypto, &t.record, TLS_DATA, p + gone, some, w.go + w.ngo)
         if made == 0:

@@ -11,7 +11,11 @@ import pickle
 ctypedef struct TlsRenewal:     # of Inbox.contexts
     TlsRenewal* next
     TlsConf* conf
-    SSL_CTX* ctx                # a reference
+    SSL_CTX* ctx                # a reference; NULL: it is a response to staple (staple.pyx)
+    void* staple                # from here on of this: DER, and how much
+    uint32_t n
+    int64_t until
+    uint8_t digest[32]          # of its certificate
 
 
 def tls_renewal_write(int fd, renewals):
@@ -72,7 +76,7 @@ cdef int tls_renewal_post(TlsConf* conf, SSL_CTX* ctx) except -1:
 
 
 cdef void tls_renewed() noexcept nogil:
-    """The loop takes what was posted: of several for one place the newest, which is first."""
+    """The loop takes what was posted, in the order in which it was."""
     cdef TlsRenewal* r = <TlsRenewal*> lb_atomic_swap(&loop.inbox.contexts, NULL)
     cdef TlsRenewal* first = NULL
     cdef TlsRenewal* after
@@ -83,7 +87,10 @@ cdef void tls_renewed() noexcept nogil:
         r = after
     while first != NULL:
         after = first.next
-        SSL_CTX_free(<SSL_CTX*> first.conf.ctx)
-        first.conf.ctx = first.ctx
+        if first.ctx == NULL:
+            tls_staple_set(<SSL_CTX*> first.conf.ctx, first.digest, first.staple, first.n, first.until)
+        else:
+            SSL_CTX_free(<SSL_CTX*> first.conf.ctx)
+            first.conf.ctx = first.ctx
         free(first)
         first = after

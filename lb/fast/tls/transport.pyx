@@ -121,9 +121,9 @@ cdef int tls_handshake(Conn* c) noexcept nogil:
     if t.flags & TLS_CLIENT:
         t.flags |= TLS_HELLO
     ERR_clear_error()
+    tls_own_listen(t, True)
     if t.conf.early and not t.flags & TLS_CLIENT:
         return tls_early_handshake(c, t)
-    tls_own_listen(t, True)
     rc = SSL_do_handshake(<SSL*> t.ssl)
     tls_own_listen(t, False)
     if rc == 1:
@@ -255,6 +255,7 @@ cdef ssize_t tls_taken(Conn* c, Tls* t, size_t had, bint peek, int e) noexcept n
         c.flags |= CF_EOF
     elif e == SSL_ERROR_SSL or e == SSL_ERROR_SYSCALL:
         t.why = ERR_peek_error()
+        tls_broke_off(c, ERR_peek_last_error())
         t.flags |= TLS_QUIET
         tls_leave(c, t)
         return tls_broken(c, t, had)
@@ -268,7 +269,7 @@ cdef ssize_t tls_taken(Conn* c, Tls* t, size_t had, bint peek, int e) noexcept n
     if not tls_leave(c, t):
         c.flags |= CF_FAILED
     if had:
-        if c.flags & CF_EOF:                # the end is read behind these
+        if c.flags & (CF_EOF | CF_FAILED):  # the end is read behind these
             c.flags &= ~CF_EOF
             t.flags |= TLS_MORE
             c.ready |= R_READ

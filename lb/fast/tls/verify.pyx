@@ -94,40 +94,7 @@ cdef bint tls_verify_session(Conn* c) noexcept nogil:
         return True
     out_init(&o, text, sizeof(text) - 1)
     tls_verify_why(t, status, &o)
+    out_text(&o, b" while SSL handshaking")
+    o.p[0] = 0
     log_client(LOG_INFO, c, text)
     return False
-
-
-# ---- a stapled OCSP response (ssl_stapling_file)
-
-cdef int tls_staple(SSL* ssl, void* arg) noexcept nogil:
-    """A client asks for the certificate's status: OpenSSL takes a copy of its own."""
-    cdef Str* response = <Str*> arg
-    cdef void* copy = OPENSSL_malloc(response.n)
-    if copy == NULL:
-        return SSL_TLSEXT_ERR_NOACK
-    memcpy(copy, response.p, response.n)
-    SSL_set_tlsext_status_ocsp_resp(ssl, copy, <long> response.n)
-    return SSL_TLSEXT_ERR_OK
-
-
-def tls_ocsp_response(bytes der):
-    """Is it one (RFC 6960)? Raises ValueError with nginx's words."""
-    cdef const uint8_t* p = <const uint8_t*> <char*> der
-    ERR_clear_error()
-    cdef OCSP_RESPONSE* made = d2i_OCSP_RESPONSE(NULL, &p, len(der))
-    if made == NULL:
-        raise ValueError(tls_said("d2i_OCSP_RESPONSE_bio()"))
-    OCSP_RESPONSE_free(made)
-    return der
-
-
-def tls_has_responder(bytes der):
-    """Does the certificate name an OCSP responder?"""
-    cdef const uint8_t* p = <const uint8_t*> <char*> der
-    cdef X509* x = d2i_X509(NULL, &p, len(der))
-    if x == NULL:
-        raise ValueError(tls_said("d2i_X509()"))
-    found = lb_tls_has_responder(x) != 0
-    X509_free(x)
-    return found

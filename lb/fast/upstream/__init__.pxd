@@ -11,5 +11,9 @@ diff.pyx      where two answers of Consul differ    proxy_pass_variables.pyx   a
 
 Others call: up_start, up_release, up_abandon, up_failed, peer_ok, peer_fail, pool_close, table_*, stats_*.
 
-Prefixes: delta_ diff_ peer_ pool_ proxy_pass_ publish_ state_ stats_ table_ up_
+slow_start.pyx  a server that takes a part of its weight    budget.pyx  how many retries an upstream gets
+
+Others call, too: peer_began (what has brought a server back), peer_share (balance/share.pxd).
+
+Prefixes: budget_ delta_ diff_ peer_ pool_ proxy_pass_ publish_ state_ stats_ table_ up_
 """

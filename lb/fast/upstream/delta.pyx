@@ -42,7 +42,7 @@ cdef Table* delta_table(Upstream* ups, dict registry, Past past, object servers,
         return NULL
     t = table_new(ups, len(servers), show)
     for key, server in zip(reversed(added), reversed(change.added)):
-        publish_entry_set(&t.entries[t.ntouched], peer_new(ups, key[0], server), server)
+        publish_entry_set(&t.entries[t.ntouched], peer_new(ups, key, server), server)
         registry[key] = <size_t> t.entries[t.ntouched].peer
         t.touched[t.ntouched] = t.ntouched
         t.ntouched += 1

@@ -55,8 +55,10 @@ cdef void peer_fail(Request* r) noexcept nogil:
 
 
 cdef void peer_ok(Peer* p) noexcept nogil:
-    """A try that did not fail: after fail_timeout it clears the failures, as nginx."""
+    """A try that did not fail: after fail_timeout it clears the failures, as nginx; who was left out for them starts slowly."""
     if p.fails and p.failed < p.checked:
+        if p.max_fails and p.fails >= p.max_fails and not p.single:
+            peer_began(p)
         p.fails = 0
         stats_condition(p)
 

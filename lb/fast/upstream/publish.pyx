@@ -57,7 +57,8 @@ cdef Str publish_str_copy(bytes text):
     return s
 
 
-cdef Peer* peer_new(Upstream* ups, bytes sa, object server) except NULL:
+cdef Peer* peer_new(Upstream* ups, tuple key, object server) except NULL:
+    cdef bytes sa = key[0]
     cdef Peer* p = <Peer*> publish_need(sizeof(Peer))
     p.ups = ups
     p.name = publish_str_copy(os.fsencode(str(server.address)))
@@ -66,18 +67,23 @@ cdef Peer* peer_new(Upstream* ups, bytes sa, object server) except NULL:
     p.sa_len = len(sa)
     p.family = server.address.family
     p.heap = NO_HEAP
+    p.id = peer_id(p.sa, p.sa_len, key[1])
+    p.share = SHARE_WHOLE
     p.stats = stats_give(ups, p.name)
+    health_peer(p)
     return p
 
 
 cdef int publish_entry_set(Entry* e, Peer* p, object server) except -1:
     e.peer = p
+    health_peer(p)
     e.weight = server.weight
     e.max_fails = server.max_fails
     e.fail_timeout = <int64_t> server.fail_timeout_s * 1000
     e.max_conns = server.max_conns
     e.down = server.down
     e.backup = server.backup
+    e.slow_start = <int64_t> server.slow_start_s * 1000
     return 0
 
 
@@ -104,7 +110,7 @@ cdef Table* table_build(Upstream* ups, dict registry, Past past, object servers,
         if key in registry:
             publish_entry_set(&t.entries[i], <Peer*> <size_t> registry.pop(key), server)
         else:
-            publish_entry_set(&t.entries[i], peer_new(ups, key[0], server), server)
+            publish_entry_set(&t.entries[i], peer_new(ups, key, server), server)
         fresh[key] = <size_t> t.entries[i].peer
     publish_gone(t, list(registry.values()))
     registry.clear()

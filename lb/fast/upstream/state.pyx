@@ -3,7 +3,8 @@
     old worker: any thread, with the GIL: state_read -> [[positions], {server: [failures, checked, turn]}] per upstream
     new worker: main thread, after the first publish and before the loop: state_apply
 
-`checked` is a time of CLOCK_MONOTONIC in ms, which all processes share. The reader takes numbers that the loop may change
+The list of a server in its slow start has a fourth member: when that began. `checked` and it are times of
+CLOCK_MONOTONIC in ms, which all processes share. The reader takes numbers that the loop may change
 at that moment: each is whole, and one that is a request old does no harm. It follows no table (the loop frees those), only the
 registry, whose peers live as long as they are in it.
 """
@@ -29,8 +30,8 @@ cdef list state_read(list registries):
         peers = {}
         for key, at in list(registry.items()):
             p = <Peer*> <size_t> at
-            if p.fails or (turns and p.turn):
-                peers[state_peer_label(key, p)] = [p.fails, p.checked, p.turn]
+            if p.fails or p.began or (turns and p.turn):
+                peers[state_peer_label(key, p)] = [p.fails, p.checked, p.turn, *([p.began] if p.began else ())]
         found.append([[u.pos[0], u.pos[1]], peers])
     return found
 
@@ -47,7 +48,8 @@ cdef int state_apply(list registries, dict learned) except -1:
             p = <Peer*> <size_t> at
             known = peers.get(state_peer_label(key, p))
             if known is not None:
-                p.fails, p.checked, p.turn = known
+                p.fails, p.checked, p.turn = known[:3]
+                peer_slow_go_on(p, known[3] if len(known) > 3 else 0)
                 u.turn = max(u.turn, p.turn - 1)        # newcomers stand with them
                 stats_condition(p)
         for rank in range(2):

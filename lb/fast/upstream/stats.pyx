@@ -33,10 +33,10 @@ cdef int stats_init(size_t size, int upstreams) except -1:
     global stats_next
     cdef int i
     stats_places.clear()
-    loop.nserver_stats = stats_bytes_room(size, loop.workers)
+    loop.nserver_stats = stats_bytes_room(size, loop.processes)
     if loop.nserver_stats < <uint32_t> stats_room(upstreams) - STATS_SERVERS:
         raise ValueError("the shared memory is too small for these upstreams")
-    loop.server_stats = <ServerStats*> (<char*> loop.all + stats_at(loop.worker, loop.workers, loop.nserver_stats))
+    loop.server_stats = <ServerStats*> (<char*> loop.all + stats_at(loop.worker, loop.processes, loop.nserver_stats))
     for i in range(upstreams + 1):
         loop.server_stats[2 * i].upstream = loop.server_stats[2 * i + 1].upstream = i
         loop.server_stats[2 * i].state = STATS_REST
@@ -60,9 +60,10 @@ cdef ServerStats* stats_give(Upstream* u, Str name) except NULL:
         if lb_atomic_load(&loop.server_stats[at].state) == STATS_LEFT:
             loop.server_stats[at].since = stats_wall()
             loop.server_stats[at].condition = COND_UP
+            loop.server_stats[at].slow_until = 0
             loop.server_stats[at].state = STATS_USED
             return &loop.server_stats[at]
-    if name.n > LB_SERVER_NAME or not stats_find(&at):
+    if name.n > LB_SERVER_NAME or loop.checker or not stats_find(&at):
         return u.rest
     if loop.server_stats[at].state == STATS_LEFT:
         stats_fold(at)

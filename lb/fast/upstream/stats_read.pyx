@@ -16,12 +16,13 @@ cdef enum:
     FOLDING_TRIES = 100             # looks at `folding` before a reader takes what there is: a worker may have died in it
     ROW_CONDITIONS = LB_SERVER_COUNTERS_N   # for each Condition: how many have it, of them with `since` 0, least and last `since`
     ROW_RETRY = ROW_CONDITIONS + 16         # the last retry_at
-    ROW_STATE = ROW_RETRY + 1               # 1 + Condition; 0: no worker has said anything
+    ROW_SLOW = ROW_RETRY + 1                # the last slow_until, and its slow_ms
+    ROW_STATE = ROW_SLOW + 2                # 1 + Condition; 0: no worker has said anything
     ROW_SINCE = ROW_STATE + 1               # Unix ms of the change to it
     ROW = ROW_SINCE + 1
 
 SERVER_STATS_ROW = ROW              # numbers in a row of sums
-SERVER_STATS_RETRY, SERVER_STATS_STATE, SERVER_STATS_SINCE = ROW_RETRY, ROW_STATE, ROW_SINCE
+SERVER_STATS_RETRY, SERVER_STATS_STATE, SERVER_STATS_SINCE, SERVER_STATS_SLOW = ROW_RETRY, ROW_STATE, ROW_SINCE, ROW_SLOW
 SERVER_STATS_BOUNDS = tuple([lb_stats_bounds[i] for i in range(LB_CELLS - 1)])
 
 
@@ -38,6 +39,9 @@ cdef void stats_shown(uint64_t* row, ServerStats* t) noexcept nogil:
             c[3] = t.since
     if t.condition == COND_FAILED and t.retry_at > row[ROW_RETRY]:
         row[ROW_RETRY] = t.retry_at
+    if t.slow_until > row[ROW_SLOW]:
+        row[ROW_SLOW] = t.slow_until
+        row[ROW_SLOW + 1] = t.slow_ms
 
 
 ctypedef struct StatsBlock:         # where a worker's counters are

@@ -15,6 +15,8 @@ ctypedef struct Peer:       # a server's address; outlives the tables that list 
     uint8_t removed         # in no table: freed when its last user leaves
     uint8_t single          # the only server: never taken for unavailable
     uint8_t listed          # a table that lists it has been swapped in
+    uint8_t partial         # it takes a part of its weight only (peer_share), and is among Upstream.parts
+    uint16_t share          # of its weight, in 256; 256: all of it
     uint32_t active         # requests and sessions that use it
     uint64_t load           # what the heap goes by: `active`, or least_time's estimate
     double mean             # least_time: ms that its answers take; 0: none yet
@@ -28,9 +30,18 @@ ctypedef struct Peer:       # a server's address; outlives the tables that list 
     uint32_t nidle
     uint32_t heap           # place in the least_conn heap
     double turn             # least_conn: when its next one is due; breaks ties as weighted round robin
+    uint64_t pull           # weight times peer_share: what a method with a heap divides by
+    int64_t slow_start      # ms, of the present table; 0: none
+    int64_t began           # when its slow start began; 0: it is in none
+    uint64_t id             # of its address in its upstream: who leaves the list and comes back has the same
+    Peer* part_prev         # Upstream.parts: a ring; NULL: not in it
+    Peer* part_next
     TlsSession* sessions    # of TLS, for its next connections
     uint32_t nsessions
     ServerStats* stats      # what it has done, for the status port
+    Health* health          # what its checks say; NULL: it has none
+    uint64_t health_generation      # of that place, while it is this server's
+    Check* check            # in the checker: its next or present check
 
 ctypedef struct Entry:      # one line of a table, copied into the peer when the table is swapped in
     Peer* peer
@@ -40,6 +51,7 @@ ctypedef struct Entry:      # one line of a table, copied into the peer when the
     uint32_t max_conns
     uint8_t down
     uint8_t backup
+    int64_t slow_start
     uint32_t number         # hash consistent: place in Group.alike
 
 ctypedef struct Point:      # of a ring (`hash ... consistent`)
@@ -86,8 +98,22 @@ ctypedef struct BalanceMethod:  # one row of balance/methods.pyx: all that tells
     const char* name            # as lb.model.Upstream.method
     Peer* (*pick)(Upstream* u, Group* g, uint32_t* pos, Request* r, Env* env) noexcept nogil    # of this rank, or NULL
     uint64_t (*load)(Peer* p, int64_t now) noexcept nogil       # what the heap goes by, for its weight; NULL: no heap
+    uint64_t (*key)(Request* r) noexcept nogil      # what it goes by, as a number; 0: none this time. NULL: it has no key
     int (*build)(Table* t, object past, object servers) except -1   # a new table's own part, with the GIL; NULL: none
     uint8_t by_order            # goes by the order of the list: a table is not made from the last one and a change
+
+cdef enum:
+    BUDGET_CELLS = 10           # seconds that a budget of retries looks back
+
+ctypedef struct Budget:         # proxy_next_upstream_budget: what this worker asked of an upstream, by upstream/budget.pyx
+    int64_t second              # of the newest cell
+    uint32_t requests[10]       # BUDGET_CELLS, by second
+    uint32_t retries[10]
+    uint64_t nrequests          # their sums
+    uint64_t nretries
+    uint64_t refused            # since it began to refuse
+    int64_t refused_at          # the last time
+    uint8_t refusing
 
 cdef enum Timed:            # least_time: what is measured
     TIMED_CONNECT = 1
@@ -114,3 +140,8 @@ ctypedef struct Upstream:
     int64_t keepalive_timeout
     int64_t keepalive_time  # a connection older than this is not pooled again
     Value key               # hash
+    CheckConf* check        # NULL: its servers are not checked
+    Peer* parts             # those with `partial`, and who of them is looked at next
+    int64_t slow_start      # ms: of servers that name none (upsync_slow_start)
+    uint64_t lots           # state of the draws of peer_takes
+    Budget budget

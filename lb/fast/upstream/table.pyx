@@ -25,6 +25,8 @@ cdef void table_swap(Table* t) noexcept nogil:
     u.table = t
     for i in range(t.ngone):
         peer_remove(t.gone[i])
+    if loop.checker:
+        check_follow(t)
     loop.st.tables += 1
     if old != NULL:
         lb_atomic_push(&loop.inbox.spent, old, <void**> &old.next)
@@ -32,12 +34,29 @@ cdef void table_swap(Table* t) noexcept nogil:
 
 cdef void table_entries_apply(Table* t) noexcept nogil:
     cdef uint32_t i
+    cdef bint arrive = table_some_stay(t)
     for i in range(t.ntouched):
-        table_entry_apply(&t.entries[t.touched[i]], t)
+        table_entry_apply(&t.entries[t.touched[i]], t, arrive)
 
 
-cdef void table_entry_apply(Entry* e, Table* t) noexcept nogil:
+cdef bint table_some_stay(Table* t) noexcept nogil:
+    """Is there a server that has been listed before? Where all are new, none of them needs to start slowly."""
+    cdef uint32_t i
+    if t.ups.table == NULL or t.ntouched < t.n:
+        return t.ups.table != NULL
+    for i in range(t.n):
+        if t.entries[i].peer.listed:
+            return True
+    return False
+
+
+cdef void table_entry_apply(Entry* e, Table* t, bint arrive) noexcept nogil:
     cdef Peer* p = e.peer
+    cdef bint comes = arrive
+    if p.listed:
+        comes = p.down != 0
+    if e.down:
+        comes = False
     p.listed = 1
     p.weight = e.weight
     p.max_fails = e.max_fails
@@ -47,7 +66,11 @@ cdef void table_entry_apply(Entry* e, Table* t) noexcept nogil:
     p.backup = e.backup
     p.single = table_single(t)
     p.heap = NO_HEAP
+    p.slow_start = e.slow_start if e.slow_start else t.ups.slow_start
+    peer_pull(p, loop.now)
     stats_condition(p)
+    if comes:
+        peer_began(p)
     if e.down:
         peer_drop_idle(p)
 
@@ -137,6 +160,7 @@ cdef void peer_remove(Peer* p) noexcept nogil:
     """The list no longer has it: what runs goes on, pooled connections close, and then it is buried."""
     p.heap = NO_HEAP
     peer_drop_idle(p)
+    peer_part_leave(p)
     p.removed = 1
     stats_condition(p)
     peer_gone(p)

@@ -268,7 +268,9 @@ cdef bint up_may_retry(Request* r, uint32_t why, bint stale) noexcept nogil:
         return False
     if stale:
         return True
-    return n.mask & why and r.left > 1 and not (n.timeout and loop.now - r.up_first >= n.timeout)
+    if not n.mask & why or r.left <= 1 or (n.timeout and loop.now - r.up_first >= n.timeout):
+        return False
+    return likely(not n.budget) or budget_allows(r)
 
 
 cdef uint32_t up_next_bit(int why, int status) noexcept nogil:
@@ -300,6 +302,8 @@ cdef void up_tries_begin(Request* r) noexcept nogil:
         most = n.tries
     r.left = <uint16_t> most
     r.up_first = loop.now
+    if unlikely(n.budget):
+        budget_request(r)
     up_local_begin(r)
     if r.up_tls != NULL:
         tls_up_begin(r)
@@ -341,6 +345,8 @@ cdef bint up_next(Request* r, int why) noexcept nogil:
     if again and not (stale and (r.peer.single or pool_unasked(r))):
         again = up_tried_add(r, r.peer)
         r.left -= r.left > 0
+    if unlikely(r.settings.next.budget) and again and not stale:
+        budget_retry(r.ups)
     if debug_on(r.client):
         debug_next(r, why, again)
     r.peer.stats.retries += again
@@ -374,12 +380,12 @@ cdef void up_final(Request* r, int status) noexcept nogil:
 
 
 cdef bint up_tried_add(Request* r, Peer* p) noexcept nogil:
-    """Remember that this server failed this request. False: enough servers were tried (64)."""
+    """Remember that this server failed this request, also if it leaves the list and comes back. False: 64 were tried."""
     if r.tried == NULL:
-        r.tried = <Peer**> request_memory(r, 64 * sizeof(Peer*))
+        r.tried = <uint64_t*> request_memory(r, 64 * sizeof(uint64_t))
     if r.tried == NULL or r.ntried == 64:
         return False
-    r.tried[r.ntried] = p
+    r.tried[r.ntried] = p.id
     r.ntried += 1
     return True
 

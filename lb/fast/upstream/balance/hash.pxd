@@ -6,7 +6,7 @@ next points are looked at. After 20 misses both go on as round robin, as nginx d
 """
 
 from libc.stdint cimport uint32_t, uint64_t
-from lb.fast.types cimport Str
+from lb.fast.types cimport Request, Str
 
 cdef extern from "crc.h" nogil:
     uint32_t lb_crc_more(uint32_t crc, const char* p, uint32_t n) noexcept
@@ -18,6 +18,11 @@ cdef enum:
 
 cdef inline uint32_t hash_crc_text(const char* p, uint32_t n) noexcept nogil:
     return ~lb_crc_more(CRC_START, p, n)
+
+
+cdef inline uint64_t hash_key_number(Request* r) noexcept nogil:
+    """The key as a number; 0: an empty one, which is none."""
+    return <uint64_t> hash_crc_text(r.key.p, r.key.n) + 1 if r.key.n else 0
 
 
 cdef inline uint64_t hash_step(Str key, uint32_t again) noexcept nogil:

@@ -16,4 +16,4 @@ cdef Peer* balance_hash_pick(Upstream* u, Group* g, uint32_t* pos, Request* r, E
 
 
 cdef BalanceMethod balance_hash = BalanceMethod(
-    name=b"hash", pick=balance_hash_pick, load=NULL, build=NULL, by_order=True)
+    name=b"hash", pick=balance_hash_pick, load=NULL, key=hash_key_number, build=NULL, by_order=True)

@@ -30,4 +30,4 @@ cdef Peer* balance_hash_ring_pick(Upstream* u, Group* g, uint32_t* pos, Request*
 
 
 cdef BalanceMethod balance_hash_ring = BalanceMethod(
-    name=b"hash consistent", pick=balance_hash_ring_pick, load=NULL, build=ring_build, by_order=False)
+    name=b"hash consistent", pick=balance_hash_ring_pick, load=NULL, key=hash_key_number, build=ring_build, by_order=False)

@@ -1,4 +1,4 @@
-"""The least loaded server: a binary heap of the usable ones by (load / weight), for methods whose row has a `load`.
+"""The least loaded server: a binary heap of the usable ones by (load / pull), for methods whose row has a `load`.
 
     a new table: balance_heap_build, or upstream/table.pyx moves what is touched
     a request begins, ends, has been timed: peer_moved -> the server's place
@@ -7,6 +7,7 @@
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from lb.fast.types cimport Group, Peer, Request, Upstream
+from lb.fast.upstream.balance.share cimport SHARE_WHOLE
 from lb.fast.upstream.balance.usable cimport balance_may_take
 
 cdef enum:
@@ -23,8 +24,8 @@ cdef inline void peer_load(Peer* p, int64_t now) noexcept nogil:
 
 cdef inline bint balance_heap_less(Peer* a, Peer* b) noexcept nogil:
     """Less load per weight first; among equals, the one whose weighted turn is due."""
-    cdef uint64_t x = a.load * b.weight
-    cdef uint64_t y = b.load * a.weight
+    cdef uint64_t x = a.load * b.pull
+    cdef uint64_t y = b.load * a.pull
     if x != y:
         return x < y
     return a.turn < b.turn
@@ -101,5 +102,5 @@ cdef inline Peer* balance_heap_pick(Group* g, double* turn, Request* r, int64_t 
     if best != NULL:
         if best.turn > turn[0]:
             turn[0] = best.turn
-        best.turn = turn[0] + 1.0 / best.weight
+        best.turn = turn[0] + <double> SHARE_WHOLE / best.pull
     return best

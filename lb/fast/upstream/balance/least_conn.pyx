@@ -6,8 +6,10 @@ cdef uint64_t balance_least_conn_load(Peer* p, int64_t now) noexcept nogil:
 
 
 cdef Peer* balance_least_conn_pick(Upstream* u, Group* g, uint32_t* pos, Request* r, Env* env) noexcept nogil:
+    if unlikely(u.parts != NULL):
+        peer_parts_look(u, env.now)
     return balance_heap_pick(g, &u.turn, r, env.now)
 
 
 cdef BalanceMethod balance_least_conn = BalanceMethod(
-    name=b"least_conn", pick=balance_least_conn_pick, load=balance_least_conn_load, build=NULL, by_order=False)
+    name=b"least_conn", pick=balance_least_conn_pick, load=balance_least_conn_load, key=NULL, build=NULL, by_order=False)

@@ -44,10 +44,12 @@ cdef void balance_least_time_refresh(Group* g, uint32_t* pos, int64_t now) noexc
 
 
 cdef Peer* balance_least_time_pick(Upstream* u, Group* g, uint32_t* pos, Request* r, Env* env) noexcept nogil:
+    if unlikely(u.parts != NULL):
+        peer_parts_look(u, env.now)
     if g.n:
         balance_least_time_refresh(g, pos, env.now)
     return balance_heap_pick(g, &u.turn, r, env.now)
 
 
 cdef BalanceMethod balance_least_time = BalanceMethod(
-    name=b"least_time", pick=balance_least_time_pick, load=balance_least_time_load, build=NULL, by_order=False)
+    name=b"least_time", pick=balance_least_time_pick, load=balance_least_time_load, key=NULL, build=NULL, by_order=False)

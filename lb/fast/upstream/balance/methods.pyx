@@ -19,6 +19,17 @@ cdef BalanceMethod* balance_named(str name) except NULL:
     return BALANCE[BALANCE_METHODS.index(name)]
 
 
+cdef inline Peer* balance_pick(Upstream* u, int rank, Request* r, Env* env) noexcept nogil:
+    """A server of this rank. Where the only ones that are left take a part of their weight, they take this request, too."""
+    cdef Peer* p = u.method.pick(u, &u.table.rank[rank], &u.pos[rank], r, env)
+    if unlikely(r.passed):
+        if p == NULL:
+            r.passed = SHARE_PASSES
+            p = u.method.pick(u, &u.table.rank[rank], &u.pos[rank], r, env)
+        r.passed = 0
+    return p
+
+
 cdef inline Peer* balance_choose(Upstream* u, Request* r, Env* env) noexcept nogil:
     """A server for this request that it has not tried, or NULL. For `hash`, r.key must be there."""
     cdef Table* t = u.table
@@ -26,9 +37,11 @@ cdef inline Peer* balance_choose(Upstream* u, Request* r, Env* env) noexcept nog
     cdef int64_t now = env.now
     if t == NULL:
         return NULL
-    p = u.method.pick(u, &t.rank[0], &u.pos[0], r, env)
+    p = balance_pick(u, 0, r, env)
     if p == NULL and t.rank[1].n:
-        p = u.method.pick(u, &t.rank[1], &u.pos[1], r, env)
+        p = balance_pick(u, 1, r, env)
     if p != NULL and now - p.checked > p.fail_timeout:
         p.checked = now
+    if p != NULL and unlikely(p.partial):
+        peer_part_step(p, now)
     return p

@@ -28,7 +28,7 @@ cdef inline Peer* balance_random_draw(Group* g, Request* r, Env* env, bint two) 
         if first == NULL and two:
             first = p
             continue
-        if first != NULL and <uint64_t> p.active * first.weight >= <uint64_t> first.active * p.weight:
+        if first != NULL and <uint64_t> p.active * first.pull >= <uint64_t> first.active * p.pull:
             return first
         return p
     return NULL
@@ -45,6 +45,6 @@ cdef Peer* balance_random_two_pick(Upstream* u, Group* g, uint32_t* pos, Request
 
 
 cdef BalanceMethod balance_random = BalanceMethod(
-    name=b"random", pick=balance_random_pick, load=NULL, build=NULL, by_order=False)
+    name=b"random", pick=balance_random_pick, load=NULL, key=NULL, build=NULL, by_order=False)
 cdef BalanceMethod balance_random_two = BalanceMethod(
-    name=b"random two", pick=balance_random_two_pick, load=NULL, build=NULL, by_order=False)
+    name=b"random two", pick=balance_random_two_pick, load=NULL, key=NULL, build=NULL, by_order=False)

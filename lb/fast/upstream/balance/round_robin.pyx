@@ -45,7 +45,7 @@ cdef Peer* balance_round_robin_pick(Upstream* u, Group* g, uint32_t* pos, Reques
 
 
 cdef BalanceMethod balance_round_robin = BalanceMethod(
-    name=b"round_robin", pick=balance_round_robin_pick, load=NULL, build=NULL, by_order=False)
+    name=b"round_robin", pick=balance_round_robin_pick, load=NULL, key=NULL, build=NULL, by_order=False)
 
 
 # ---- the sequence of a new table

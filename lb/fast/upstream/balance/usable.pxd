@@ -1,7 +1,10 @@
 """May this request have this server? Passive health, max_conns, what it has tried; and the server of a place in the weights."""
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
+from lb.fast.health.word cimport health_out
+from lb.fast.c.sys cimport likely
 from lb.fast.types cimport Group, Peer, Request
+from lb.fast.upstream.balance.share cimport peer_takes
 
 
 cdef inline bint peer_failed(Peer* p, int64_t now) noexcept nogil:
@@ -12,19 +15,21 @@ cdef inline bint peer_failed(Peer* p, int64_t now) noexcept nogil:
 cdef inline bint peer_usable(Peer* p, int64_t now) noexcept nogil:
     if p.down or (p.max_conns and p.active >= p.max_conns):
         return False
-    return not peer_failed(p, now)
+    return not peer_failed(p, now) and not health_out(p)
 
 
 cdef inline bint balance_was_tried(Request* r, Peer* p) noexcept nogil:
     cdef uint32_t i
     for i in range(r.ntried):
-        if r.tried[i] == p:
+        if r.tried[i] == p.id:
             return True
     return False
 
 
 cdef inline bint balance_may_take(Request* r, Peer* p, int64_t now) noexcept nogil:
-    return peer_usable(p, now) and not (r.ntried and balance_was_tried(r, p))
+    if not peer_usable(p, now) or (r.ntried and balance_was_tried(r, p)):
+        return False
+    return likely(not p.partial) or peer_takes(r, p, now)
 
 
 cdef inline Peer* peer_at_weight(Group* g, uint64_t w) noexcept nogil:

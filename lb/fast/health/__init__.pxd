@@ -1,0 +1,16 @@
+"""Active health checks: a process of its own, on this engine, asks the servers; workers read a word.
+
+    checker (a worker without listeners): table_swap -> check_follow -> a Check for each server of an upstream with `check`
+        check_timer -> check_start -> connect or the kept connection -> its type's `send` -> bytes -> its type's `judge`
+        -> check_done -> health_verdict -> the word of the server's Health, in memory of all processes
+    a worker: publish -> health_give -> Peer.health; each choice: peer_usable -> health_out
+
+word.pxd       the word, and how a worker reads it        table.pyx   the memory: who has which place
+verdict.pyx    rise and fall                              checker.pyx  when a server is asked, and its connection
+types.pyx      the table of types                         http.pyx, protocols.pyx   what they send, how they judge
+read.pyx       what the status port and check_status show
+
+Others call: health_give, health_out, health_bind, check_follow, check_forget.
+
+Prefixes: health_ check_
+"""

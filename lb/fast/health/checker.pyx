@@ -1,0 +1,308 @@
+"""The checker at work: when a server is asked, the connection on which it is, and what comes of it.
+
+    a table is swapped in -> check_follow: a Check for each of its servers that is not `down`; check_forget for those that went
+    check_timer: CP_WAIT -> check_start -> [check_connect: CP_CONNECT -> [CP_HANDSHAKE]] -> check_ask: CP_SEND, CP_READ
+        -> check_read -> judge -> check_done -> CP_WAIT, until `interval` after the start of this one
+    check_timer in any other phase: the check took longer than `timeout`
+
+A Check has one Conn for its life, whose timer is its clock: its socket comes and goes (plain_open, conn_hang_up).
+"""
+
+cdef enum:
+    CHECK_MOST = SCRATCH        # bytes of an answer that a type may look at
+    CHECK_SPREAD = 1000         # ms over which the first checks of a long list are spread, at most
+    CHECK_AGAIN = 250           # ms between the first checks of a server, at most
+    CHECK_AT_ONCE = 20          # the same when the one before was passed
+    CHECK_PAUSE = 500           # ms until the next try when this process has no descriptor or memory to spare
+
+
+# ---- who is checked
+
+cdef void check_follow(Table* t) noexcept nogil:
+    """A new list is in use."""
+    cdef uint32_t i
+    cdef Entry* e
+    if t.ups.check == NULL:
+        return
+    for i in range(t.ngone):
+        check_forget(t.gone[i])
+    for i in range(t.ntouched):
+        e = &t.entries[t.touched[i]]
+        if e.down:
+            check_forget(e.peer)
+        elif e.peer.check == NULL and e.peer.health != NULL:
+            check_begin(e.peer, t.n)
+    for i in range(t.n):
+        if t.entries[i].peer.health != NULL:
+            t.entries[i].peer.health.order = i
+
+
+cdef void check_begin(Peer* p, uint32_t servers) noexcept nogil:
+    cdef Check* k = <Check*> calloc(1, sizeof(Check))
+    cdef Conn* c = conn_new(-1, K_CHECK) if k != NULL else NULL
+    cdef uint64_t spread = servers // 8
+    if c == NULL:
+        free(k)
+        log_line(LOG_ALERT, b"no memory for the check of a server: it is not checked")
+        return
+    c.io = &plain_none
+    c.peer = p
+    p.check = k
+    k.conn = c
+    k.peer = p
+    k.health = p.health
+    k.conf = p.ups.check
+    k.known = not p.health.word & HEALTH_UNSEEN
+    check_address(k)
+    conn_state(c, S_IDLE)
+    if k.known:                     # by the checker before us: go on
+        spread = <uint64_t> k.conf.interval
+    elif spread > CHECK_SPREAD:
+        spread = CHECK_SPREAD
+    timer_set(&loop.wheel, &c.timer, loop.now + 1 + <int64_t> (balance_random_more(&loop.env) % (spread + 1)))
+
+
+cdef void check_address(Check* k) noexcept nogil:
+    """Where to: the server, with the port of the checks. A unix socket has none, and is asked itself."""
+    cdef Peer* p = k.peer
+    k.sa_len = p.sa_len
+    memcpy(k.sa, p.sa, p.sa_len)
+    if k.conf.port and p.family == AF_INET:
+        (<sockaddr_in*> k.sa).sin_port = htons(k.conf.port)
+    elif k.conf.port and p.family == AF_INET6:
+        (<sockaddr_in6*> k.sa).sin6_port = htons(k.conf.port)
+
+
+cdef void check_forget(Peer* p) noexcept nogil:
+    """It is checked no more, and what was known of it ends."""
+    cdef Check* k = p.check
+    if k == NULL:
+        return
+    health_leave(k.health)
+    check_end(k)
+
+
+cdef void check_end(Check* k) noexcept nogil:
+    conn_hang_up(k.conn)
+    k.peer.check = NULL
+    conn_close(k.conn)
+    free(k)
+
+
+cdef void check_drain(Conn* c) noexcept nogil:
+    check_end(c.peer.check)
+
+
+# ---- one check
+
+cdef void check_timer(Conn* c) noexcept nogil:
+    cdef Check* k = c.peer.check
+    if k.phase != CP_WAIT:
+        check_fail(k, CHECK_TIMEOUT, k.phase)
+        return
+    if k.due and loop.now - k.due > <int64_t> loop.health.behind:
+        loop.health.behind = <uint64_t> (loop.now - k.due)
+    check_start(k)
+
+
+cdef void check_start(Check* k) noexcept nogil:
+    k.began = loop.now
+    k.began_us = check_clock()
+    k.why = CHECK_INVALID
+    k.detail = 0
+    k.keep = 0
+    timer_set(&loop.wheel, &k.conn.timer, loop.now + k.conf.timeout)
+    if conn_has_socket(k.conn):
+        check_ask(k)
+    else:
+        check_connect(k)
+
+
+cdef int64_t check_clock() noexcept nogil:
+    cdef timespec ts
+    clock_gettime(CLOCK_MONOTONIC, &ts)
+    return <int64_t> ts.tv_sec * 1000000 + ts.tv_nsec // 1000
+
+
+cdef void check_connect(Check* k) noexcept nogil:
+    cdef int e = plain_open(k.conn, <sockaddr*> k.sa, k.sa_len)
+    k.served = 0
+    k.phase = CP_CONNECT
+    if e in (ENOMEM, EMFILE, ENFILE, ENOBUFS, EADDRNOTAVAIL):
+        check_want(k, e)
+    elif e:
+        check_fail(k, CHECK_CONNECT, e)
+
+
+cdef void check_want(Check* k, int e) noexcept nogil:
+    """Our want, not the server's fault: no result."""
+    log_errno(LOG_ALERT, b"a server cannot be checked: socket() or connect() failed", e)
+    conn_hang_up(k.conn)
+    k.phase = CP_WAIT
+    timer_set(&loop.wheel, &k.conn.timer, loop.now + CHECK_PAUSE)
+
+
+cdef void check_event(Conn* c) noexcept nogil:
+    cdef Check* k = c.peer.check
+    cdef int e
+    if k.phase == CP_CONNECT:
+        e = c.io.error(c) if c.ready & R_ERR else 0
+        if e:
+            check_fail(k, CHECK_CONNECT, e)
+        elif c.ready & R_WRITE:
+            check_ask(k)
+    elif k.phase == CP_SEND:
+        check_flush(k)
+    elif k.phase == CP_READ:
+        check_read(k)
+    elif conn_has_socket(c) and c.ready & R_READ and not conn_nothing_came(c):
+        conn_hang_up(k.conn)            # a kept connection has ended, or says what nobody asked for
+
+
+cdef void check_ask(Check* k) noexcept nogil:
+    """Its connection stands: ask."""
+    cdef Conn* c = k.conn
+    cdef Out o
+    k.served += 1
+    out_init(&o, loop.heads, HEADS)
+    if k.conf.send != NULL:
+        check_pieces(k, &o)
+    elif k.conf.type.send != NULL:
+        k.conf.type.send(k, &o)
+    if o.p > loop.heads and not conn_send(c, loop.heads, <size_t> (o.p - loop.heads)):
+        check_fail(k, CHECK_BROKEN, errno)
+        return
+    k.phase = CP_SEND
+    check_flush(k)
+
+
+cdef void check_flush(Check* k) noexcept nogil:
+    cdef int rc = conn_flush(k.conn)
+    if rc < 0:
+        check_fail(k, CHECK_BROKEN, errno)
+    elif rc:
+        k.phase = CP_READ
+        check_read(k)
+
+
+cdef void check_pieces(Check* k, Out* o) noexcept nogil:
+    """What check_http_send says, with what it says of the server."""
+    cdef uint32_t i
+    for i in range(k.conf.nsend):
+        out_str(o, k.conf.send[i].text)
+        if k.conf.send[i].value:
+            check_value(k, k.conf.send[i].value, o)
+
+
+cdef void check_read(Check* k) noexcept nogil:
+    """Judge what has come, from its beginning; what is not enough waits in Conn.inb."""
+    cdef Conn* c = k.conn
+    cdef uint32_t n = 0
+    cdef ssize_t got = IO_AGAIN
+    cdef int judged
+    if c.inb != NULL:
+        n = buf_len(c.inb)
+        memcpy(loop.scratch, buf_data(c.inb) + c.inb.off, n)
+        buf_free_chain(&loop.pool, c.inb)
+        c.inb = NULL
+    while True:
+        if n == CHECK_MOST:
+            check_fail(k, CHECK_LARGE, 0)
+            return
+        got = conn_recv(c, loop.scratch + n, CHECK_MOST - n) if c.ready & R_READ else IO_AGAIN
+        if got == IO_FAILED:
+            check_fail(k, CHECK_BROKEN, errno)
+            return
+        n += <uint32_t> got if got > 0 else 0
+        judged = k.conf.type.judge(k, loop.scratch, n, got == IO_END)
+        if judged == JUDGE_OK:
+            check_done(k, True)
+        elif judged == JUDGE_FAIL:
+            check_done(k, False)
+        elif got == IO_END:
+            check_fail(k, CHECK_CLOSED, 0)
+        elif got > 0 and c.ready & R_READ:
+            continue
+        elif n:
+            conn_keep(c, loop.scratch, n)
+        return
+
+
+# ---- its end
+
+cdef void check_fail(Check* k, int why, int detail) noexcept nogil:
+    k.why = why
+    k.detail = detail
+    k.keep = 0
+    check_done(k, False)
+
+
+cdef void check_done(Check* k, bint ok) noexcept nogil:
+    cdef Health* h = k.health
+    cdef uint32_t fell = h.fall
+    if not (ok and k.keep and k.conf.type.keeps and k.served < k.conf.requests):
+        conn_hang_up(k.conn)
+    k.phase = CP_WAIT
+    h.took_us = <uint64_t> (check_clock() - k.began_us)
+    if health_verdict(k, ok):
+        check_log_change(k)
+    elif not ok and fell == 0:
+        check_log_failure(k)
+    check_next(k, ok)
+
+
+cdef void check_next(Check* k, bint ok) noexcept nogil:
+    """The next one, an interval after the start of this one."""
+    cdef CheckConf* f = k.conf
+    cdef int64_t wait = f.interval
+    cdef int64_t at
+    if not k.known:
+        wait = CHECK_AT_ONCE if ok else CHECK_AGAIN
+        if wait > f.interval:
+            wait = f.interval
+    elif f.fast and (k.health.fall if not k.health.word & HEALTH_DOWN else k.health.rise):
+        wait = f.fast
+    elif f.down and k.health.word & HEALTH_DOWN:
+        wait = f.down
+    if k.known:
+        wait += <int64_t> (balance_random_more(&loop.env) % <uint64_t> (wait // 10 + 1))    # so that they do not march in step
+    at = k.began + wait
+    if at <= loop.now:
+        k.health.late += 1
+        at = loop.now + 1
+    k.due = at
+    timer_set(&loop.wheel, &k.conn.timer, at)
+
+
+# ---- the error log, in the module's words
+
+cdef void check_log(int level, Check* k, const char* head, bint why) noexcept nogil:
+    cdef Out o
+    if not error_begin(&o, &loop.errors, level):
+        return
+    out_text(&o, head)
+    out_text(&o, b" peer: ")
+    out_str(&o, k.peer.name)
+    out_char(&o, 32)
+    if why:
+        out_text(&o, b": ")
+        out_put(&o, k.health.text, k.health.text_len)
+    out_text(&o, b", upstream: \"")
+    out_str(&o, k.peer.ups.name)
+    out_char(&o, 34)
+    error_end(&o, &loop.errors, level)
+
+
+cdef void check_log_change(Check* k) noexcept nogil:
+    if k.health.word & HEALTH_DOWN:
+        check_log(LOG_ERR, k, b"disable check", True)
+    else:
+        check_log(LOG_ERR, k, b"enable check", False)
+
+
+cdef void check_log_failure(Check* k) noexcept nogil:
+    """The first of a row: the others would fill the log."""
+    if k.health.why == CHECK_TIMEOUT:
+        check_log(LOG_ERR, k, b"check time out with", True)
+    else:
+        check_log(LOG_ERR, k, b"check failed with", True)

@@ -1,0 +1,29 @@
+"""What the checker has found, as a worker reads it with each choice: one word of shared memory.
+
+    generation << 16 | share << 8 | HealthBit
+
+The generation is that of the place in the table: when the place has been given to another server, the word says nothing any
+more of the one that has kept a pointer to it (then it is taken for up, as a server without checks).
+"""
+
+from libc.stdint cimport uint64_t
+from lb.fast.types cimport Peer
+from lb.fast.c.sys cimport lb_atomic_load, likely
+
+cdef enum HealthBit:
+    HEALTH_DOWN = 1         # the checks' verdict, or `default_down` before there is one
+    HEALTH_UNSEEN = 2       # no verdict yet
+    HEALTH_OUT = HEALTH_DOWN
+
+cdef enum:
+    HEALTH_SHARE = 8        # where the share begins: of its weight, in 1/255
+    HEALTH_GENERATION = 16  # where the generation begins
+
+
+cdef inline bint health_out(Peer* p) noexcept nogil:
+    """Is it taken out by its checks?"""
+    cdef uint64_t word
+    if likely(p.health == NULL):
+        return False
+    word = lb_atomic_load(&p.health.word)
+    return word & HEALTH_OUT and word >> HEALTH_GENERATION == p.health_generation

@@ -27,7 +27,7 @@ JOBS ?= $(shell echo $$(($$(nproc) + 1)))
 BENCH ?=
 export LB_BUILD PYTHON
 
-.PHONY: other-python fuzz fuzz-tls wire help deps venv build debug asan consul run run-consul lint test test-cluster reloads cutting package screenshot bench clean
+.PHONY: other-python fuzz fuzz-tls wire help deps venv build debug asan consul pebble run run-consul lint test test-cluster reloads cutting package screenshot bench clean
 
 help:  ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,6 +53,9 @@ debug:  ## build with the BUG_ON checks on
 asan:  ## build with the address and undefined behaviour sanitizers
 	@$(MAKE) build LB_BUILD=asan
 
+pebble: venv  ## fetch pebble, an ACME server for tests, into .cache, or link the one of PATH
+	@.ci/get-pebble
+
 consul: venv  ## fetch a Consul agent into .cache (Debian 11's 1.8.7), or link the one of PATH
 	@.ci/get-consul
 
@@ -69,6 +72,7 @@ lint: venv  ## ruff, mypy and cython-lint (which cannot see that the included ro
 
 test: lint build consul  ## everything: set-up, lint, build, pytest (TESTS=tests/test_head.py for a part)
 	@.ci/install-packages test
+	@.ci/get-pebble || echo "make test: no pebble to be had: the tests of ACME are skipped"
 	@.ci/install-packages browser || echo "make test: no Chromium to be had: the tests of the status page are skipped"
 	@# What fails is run once more, alone: a real fault fails again, a machine that was too busy for a deadline does not.
 	@# Most tests wait for something: a few side by side, each file in one process.

@@ -337,3 +337,15 @@ def carry_over(
     that are gone; positions in `new` of fresh ones). In lists of another order it takes more for gone and fresh.
     Raises ValueError when there is not a value for each of `old`.
     """
+
+def acme_board_make() -> None:
+    """In the master, before it forks: the memory that challenges of ACME are answered from. Raises OSError."""
+
+def acme_board_set(challenges: Sequence[tuple[bool, bytes, bytes, bytes]]) -> int:
+    """(tls-alpn-01?, token or server name, key authorization or certificate, key) of each: answered by all from now on.
+
+    How many there was room for. Raises ValueError: one is too long.
+    """
+
+def process_without_core() -> None:
+    """This process, which has private keys, leaves no core."""

@@ -109,6 +109,7 @@ include "fast/http/request_body.pyx"          # the client's body on its way to 
 include "fast/http/local_reply.pyx"           # answers that lb makes itself
 include "fast/http/body_filter.pyx"           # what an answer's body passes on its way out
 include "fast/http/gzip.pyx"                  # gzip
+include "fast/acme/board.pyx"                 # challenges of an ACME server
 include "fast/static/path.pyx"                # which file a path stands for
 include "fast/static/file.pyx"                # static files
 include "fast/stream/tcp.pyx"                 # TCP sessions

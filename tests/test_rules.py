@@ -220,6 +220,7 @@ LAYERS = [
     "inspect",
     "config",
     "process",
+    "acme",
     "upsync",
     "worker",
     "status",

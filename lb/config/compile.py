@@ -9,7 +9,7 @@ import resource
 from dataclasses import replace
 from typing import Any
 
-from lb.config import table_check, table_resolver, tls, tls_upstream
+from lb.config import acme, table_check, table_resolver, tls, tls_upstream
 from lb.config.errors import Problem
 from lb.config.reader import Reader
 from lb.config.scope import (
@@ -158,6 +158,7 @@ def check_whole(reader: Reader) -> None:
     missing = [name for name in reader.limits_used if name not in reader.limit_zones]
     reader.problems += [Problem(f'zero size shared memory zone "{name}"') for name in missing]
     reader.listeners.check_overlap(main.status_listen)
+    acme.check(reader)
     table_resolver.check(reader)
     tls.check(reader)
     tls_upstream.check(reader)
@@ -200,6 +201,7 @@ def build(reader: Reader) -> Config:
         tls=tuple(reader.tls),
         tls_up=tuple(reader.tls_up),
         tls_users=tls.users(reader),
+        acme=acme.issuers(reader),
         check_memory=table_check.memory(reader),
         limit_zones=tuple(zone for zone, _ in reader.limit_zones.values()),
         transparent=reader.transparent,

@@ -20,6 +20,7 @@ Context = Literal[
     "events",
     "http",
     "upstream",
+    "acme_issuer",
     "server",
     "location",
     "if",  # in location

@@ -59,6 +59,9 @@ _PARAMETERS = {
     ("listen", "accept_filter"): "Linux has no such option: leave it out",
 }
 _NEW = {  # those that crossplane's table does not have
+    "acme_issuer",
+    "acme_certificate",
+    "acme_shared_zone",
     "add_header_inherit",
     "add_trailer_inherit",
     "least_time",

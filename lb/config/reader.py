@@ -14,11 +14,12 @@ from lb.config.address import Resolver
 from lb.config.directive import Context, Directive
 from lb.config.errors import Problem, Refused, os_error, printable
 from lb.config.listeners import Listeners
-from lb.config.scope import MainScope, Scope, UpstreamScope
+from lb.config.scope import HttpServerScope, IssuerScope, MainScope, Scope, UpstreamScope
 from lb.config.tree import Node, Statement, parse
 from lb.config.upstreams import Upstreams
 from lb.config.variables import take_unknown
 from lb.model import Map, Syslog
+from lb.model.acme import AcmeOrder
 from lb.model.clients import LimitZone
 from lb.model.tls import Certificate, TlsClient, TlsServer
 
@@ -58,6 +59,9 @@ class Reader:
         self.tls_proxies: list[tuple[Scope, Node]] = []  # where there is some
         self.tls_at: dict[int, int] = {}  # id of such a scope -> place in Config.tls_up
         self.tls_files: dict[tuple[str, str], Certificate] = {}  # by the names of certificate and key
+        self.acme_issuers: dict[str, IssuerScope] = {}
+        self.acme_wanted: list[tuple[HttpServerScope, Node]] = []  # every acme_certificate
+        self.acme_orders: dict[int, AcmeOrder] = {}  # what comes of it, by id of the server's scope
         self.open_targets: list[tuple[Scope, str]] = []  # of proxy_pass, with variables
         self.transparent = False  # some proxy_bind is
         self.unknown: list[tuple[str, Node]] = []  # names that must be among them in the end, and where

@@ -13,6 +13,7 @@ _SECTIONS: tuple[tuple[str, tuple[Context, ...]], ...] = (
     ("Everywhere, main and events", ("main", "events")),
     ("HTTP servers", ("http", "server", "location", "if", "server if", "limit_except")),
     ("HTTP upstreams", ("upstream",)),
+    ("ACME servers", ("acme_issuer",)),
     ("TCP servers and upstreams", ("stream", "stream server", "stream upstream")),
 )
 

@@ -25,6 +25,7 @@ from lb.model import (
     Upsync,
     Value,
 )
+from lb.model.acme import AcmeOrder
 
 if TYPE_CHECKING:
     from lb.config.directive import Context
@@ -90,6 +91,17 @@ class UpstreamScope(Scope):
     least_time_inflight: bool = False
     upsync: Upsync | None = None
     check: Check | None = None
+
+
+@dataclass(slots=True)
+class IssuerScope(Scope):
+    """An acme_issuer{}."""
+
+    node: Node = field(kw_only=True)
+    name: str = ""
+    contacts: list[str] = field(default_factory=list)
+    state_path: str = ""
+    orders: dict[tuple[tuple[str, ...], str], AcmeOrder] = field(default_factory=dict)
 
 
 @dataclass(slots=True)

@@ -9,6 +9,7 @@ import difflib
 
 from lb.config import (
     table_access,
+    table_acme,
     table_answer,
     table_body,
     table_check,
@@ -73,6 +74,7 @@ DIRECTIVES: tuple[Directive, ...] = (
     *table_tls_verify.DIRECTIVES,
     *table_tls_upstream.DIRECTIVES,
     *table_tls_operations.DIRECTIVES,
+    *table_acme.DIRECTIVES,
     *table_resolver.DIRECTIVES,
     *table_ignored.DIRECTIVES,
 )

@@ -16,8 +16,8 @@ from lb.config.values import parse_number
 
 MAX_WORKERS = 1024  # as nginx
 _EVERYWHERE: tuple[Context, ...] = (
-    "main", "events", "http", "upstream", "server", "location", "server if", "if", "limit_except", "stream",
-    "stream upstream", "stream server",
+    "main", "events", "http", "upstream", "acme_issuer", "server", "location", "server if", "if", "limit_except",
+    "stream", "stream upstream", "stream server",
 )  # fmt: skip
 
 

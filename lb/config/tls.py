@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from lb.config import tls_keys, tls_lazy, tls_sessions, tls_verify
+from lb.config import acme, tls_keys, tls_lazy, tls_sessions, tls_verify
 from lb.config.errors import Refused
 from lb.config.scope import HttpServerScope, Scope, StreamServerScope
 from lb.model.tls import Certificate, TlsServer
@@ -128,12 +128,16 @@ def _made(scope: Scope) -> TlsServer | None:
         name, node = pairs[-1]
         message = f'no "ssl_certificate_key" is defined for certificate "{name}"'
         raise Refused(message, file=node.file, line=node.line)
+    issued, awaited, pairs, keys = acme.take(scope, pairs, keys)
     lazy = tls_lazy.pairs(scope, pairs, keys)
-    certificates = () if lazy else tuple(pair(scope, *both) for both in zip(pairs, keys, strict=False))
+    read = () if lazy else tuple(pair(scope, *both) for both in zip(pairs, keys, strict=False))
+    certificates = (*issued, *read)
     values = {field: scope.inherited(name, None) for field, name in _FIELDS.items()} | tls_sessions.values(scope)
     given = {field: value for field, value in values.items() if value is not None}
     given |= tls_verify.read(scope, certificates)
-    made = TlsServer(certificates, lazy=lazy, **given)
+    if issued or awaited:
+        given["watch"] = True
+    made = TlsServer(certificates, lazy=lazy, awaited=tuple(awaited), **given)
     if made in scope.reader.tls:
         return made
     try:

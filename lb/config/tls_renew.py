@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -31,7 +32,10 @@ def renew(due: Sequence[tuple[int, TlsServer]], fd: int) -> list[Renewed]:
 def _renewed(place: int, server: TlsServer) -> Renewed:
     warnings: list[str] = []
     try:
-        made = replace(server, certificates=tuple(_again(one) for one in server.certificates))
+        come = tuple(one for one in server.awaited if os.path.exists(one.file))
+        certificates = tuple(_again(one) for one in (*server.certificates, *come))
+        awaited = tuple(one for one in server.awaited if one not in come)
+        made = replace(server, certificates=certificates, awaited=awaited)
         if server.stapling is not None:
             told = replace(server.stapling, staples=())
             authorities = server.client_authorities + server.trusted

@@ -16,6 +16,7 @@ from typing import Final
 from lb import _fast
 from lb.log import Log, targets
 from lb.master import pidfile, sockets, upgrade, worker_stats
+from lb.master.acme import Acme
 from lb.master.certificates import CertificateWatch
 from lb.master.generation import Generation, Worker
 from lb.master.generations import Generations, exit_text
@@ -86,6 +87,7 @@ class Master:
         self.heartbeats = Heartbeats(self.generations, log)
         self.dumps = Dumps(self._loop, log)
         self.ticket_keys = TicketKeys(log)
+        self.acme = Acme(self._loop, log, lambda: self._inherited.has_parent)
         self.certificates = CertificateWatch(self._loop, log, self._renewed)
         self.stapling = Stapling(self._loop, log, self.generations.staple)
         self._systemd = Notifier(log)
@@ -130,6 +132,7 @@ class Master:
             self.ticket_keys.deadline(),
             self._systemd.deadline(),
             self.certificates.deadline(),
+            self.acme.deadline(),
             self.stapling.deadline(),
             reload,
             stop,
@@ -144,6 +147,7 @@ class Master:
         self._tell_systemd(now)
         self.dumps.step(now)
         self.certificates.step(now)
+        self.acme.step(now)
         self.stapling.step(now)
         self._status.step(now)
 
@@ -180,6 +184,7 @@ class Master:
         elif not self._inherited.has_parent:
             self._systemd.stopping()
         self.stopping = mode
+        self.acme.close()
         self._reload_again = False
         if self._reload is not None:
             self._reload.cancel()
@@ -202,6 +207,7 @@ class Master:
             if self._pid_path:
                 pidfile.remove(self._pid_path, os.getpid())
             self._pid_path = path
+        self.acme.follow(prepared.config.acme)
         self.generations.adopt(prepared, shm)
         self.ticket_keys.adopt(prepared.config, has_parent=self._inherited.has_parent)
         self.certificates.follow(self.generations.current)
@@ -314,6 +320,7 @@ class Master:
     def _on_death(self, pid: int, status: int) -> None:
         """A child that is no worker: one that works for the master, or the new binary."""
         if pid != self._successor:
+            self.acme.reaped(pid, status)
             return
         self.log.write(*exit_text("new binary process", pid, status))
         self._successor = None
@@ -402,6 +409,8 @@ class Master:
         self.certificates.close()
         self.stapling.close()
         sockets.close(self.generations.sockets, self._alone())
+        if self._alone():
+            self.acme.forget()
         pidfile.remove(self._pid_path + (upgrade.OLD if self._successor is not None else ""), os.getpid())
         self.log.notice("exit")
 
@@ -412,6 +421,7 @@ class Master:
         self._status.close()
         self.dumps.close_copy()
         self.certificates.close_copies()
+        self.acme.close_copy()
         self.stapling.close_copies()
         if self._reload is not None:
             self._reload.close_copies()

@@ -75,7 +75,7 @@ class CertificateWatch:
         self._generation = generation
         self._watched = {}
         for place, server in enumerate(generation.config.tls):
-            if server.watch and server.certificates:
+            if server.watch and (server.certificates or server.awaited):
                 stamps = _read_stamps(server)
                 self._watched[place] = Watched(stamps, stamps)
         self._look_at = time.monotonic() + LOOK_S
@@ -179,10 +179,11 @@ class CertificateWatch:
                 self._log.error(f"a certificate has changed and is not used, the old one stays: {one.error}")
 
     def _tell_good(self, old: TlsServer, new: TlsServer) -> None:
-        for before, one in zip(old.certificates, new.certificates, strict=True):
-            if before == one:
+        for one in new.certificates:
+            if one in old.certificates:
                 continue
-            self._log.notice(f'the certificate "{one.file}" has changed, new handshakes use it: {_told(one)}')
+            what = "was issued" if any(one.file == before.file for before in old.awaited) else "has changed"
+            self._log.notice(f'the certificate "{one.file}" {what}, new handshakes use it: {_told(one)}')
             for warning in tls_warnings.of_certificate(one, time.time()):
                 self._log.warn(f"{warning} in {one.where}")
 
@@ -199,7 +200,7 @@ def _told(one: Certificate) -> str:
 
 
 def _files(server: TlsServer) -> Iterator[str]:
-    for one in server.certificates:
+    for one in (*server.certificates, *server.awaited):
         yield one.file
         yield one.key_file
 
@@ -211,4 +212,4 @@ def _stamps(server: TlsServer) -> Stamps:
 
 def _read_stamps(server: TlsServer) -> Stamps:
     """Of the files as they were read."""
-    return tuple(of for one in server.certificates for of in one.stamps)
+    return tuple(of for one in (*server.certificates, *server.awaited) for of in one.stamps)

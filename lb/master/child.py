@@ -162,3 +162,11 @@ def begin(name: str, keep: Iterable[int]) -> None:
         first = fd + 1
     os.closerange(first, os.sysconf("SC_OPEN_MAX"))
     title.show_chore(name)
+
+
+def detach() -> None:
+    """A log that was rotated away must not stay open in a child that lives for long."""
+    null = os.open(os.devnull, os.O_RDWR)
+    for fd in range(3):
+        os.dup2(null, fd)
+    os.close(null)

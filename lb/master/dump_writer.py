@@ -24,7 +24,7 @@ import traceback
 from collections.abc import Mapping
 from typing import Final, NoReturn
 
-from lb.master.child import READ_SIZE, Outcome, begin
+from lb.master.child import READ_SIZE, Outcome, begin, detach
 from lb.process.loop import READ, Loop
 from lb.upsync import dump
 
@@ -144,7 +144,7 @@ class DumpWriter:
 def _child(orders: socket.socket, memory: int) -> NoReturn:
     try:
         begin(NAME, (orders.fileno(), memory))
-        _detach()
+        detach()
         os.nice(NICE)
         gc.disable()  # it would copy all pages, and close by number what is closed already
         while order := orders.recv(_LENGTH.size, socket.MSG_WAITALL):
@@ -152,14 +152,6 @@ def _child(orders: socket.socket, memory: int) -> NoReturn:
             orders.sendall(_LENGTH.pack(len(answer)) + answer)
     finally:
         os._exit(0)
-
-
-def _detach() -> None:
-    """A log that was rotated away must not stay open in a child that lives for long."""
-    null = os.open(os.devnull, os.O_RDWR)
-    for fd in range(3):
-        os.dup2(null, fd)
-    os.close(null)
 
 
 def _obey(memory: int, length: int) -> Outcome:

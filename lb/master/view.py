@@ -42,6 +42,7 @@ def make_health(master: Master) -> View:
         deaths=tuple(Death(*one) for one in generations.deaths),
         dump_failures=master.dumps.failures,
         certificates=_certificates(master),
+        acme=tuple(master.acme.view()),
         ocsp_fetches=master.stapling.fetched,
         ocsp_failures=master.stapling.failures,
         certificate_renewals=master.certificates.renewals,

@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from lb.model.acme import AcmeIssuer as AcmeIssuer
+from lb.model.acme import AcmeOrder as AcmeOrder
 from lb.model.check import Check as Check
 from lb.model.check import CheckStatus as CheckStatus
 from lb.model.clients import AccessRule, LimitRule, LimitZone, Network, RealIp
@@ -485,6 +487,7 @@ class Config:
     check_memory: int = 0  # bytes of shared memory for what checks say; 0: no upstream has any
     tls: tuple[TlsServer, ...] = ()  # what servers say of TLS to clients; empty in what lies with `compiled`
     tls_up: tuple[TlsClient, ...] = ()  # the same of TLS to servers
+    acme: tuple[AcmeIssuer, ...] = ()  # acme_issuer, those that certificates are wanted of
     tls_users: tuple[tuple[str, ...], ...] = ()  # of each: the names (or addresses) of the servers that use it
     transparent: bool = False  # some proxy_bind is: workers keep CAP_NET_RAW
     warnings: tuple[str, ...] = field(default=())  # complete lines for the log, without "lb: [warn] "

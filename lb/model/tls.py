@@ -75,6 +75,7 @@ _NOT_OF_SESSIONS = {  # what may change, or differ on another machine, while ses
     "handshake_timeout_ms",
     "record_engine",
     "watch",
+    "awaited",
     "lazy_cache",
     "ciphers",
     "prefer_server_ciphers",
@@ -122,7 +123,8 @@ class TlsServer:
     dh_params: bytes = b""  # PEM
     conf_commands: tuple[tuple[str, str, bytes], ...] = ()  # name, value, SHA-256 of the file that it names, or empty
     record_engine: Literal["openssl", "lb"] = "lb"
-    watch: bool = False  # ssl_certificate_watch
+    watch: bool = False  # ssl_certificate_watch, and where there is an acme_certificate
+    awaited: tuple[Certificate, ...] = ()  # of acme_certificate, not issued yet: files that will come
     lazy: tuple[tuple[Value, Value], ...] = ()  # in place of `certificates`: files that variables name, and their keys
     lazy_cache: tuple[int, int, int] | None = None  # ssl_certificate_cache: max, inactive and valid in ms
 

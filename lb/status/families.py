@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from lb import __version__, _fast
 from lb._fast import HealthRow
-from lb.status import certificates
+from lb.status import acme, certificates
 from lb.status.snapshot import SHOWN
 from lb.upsync.report import Report
 
@@ -367,6 +367,27 @@ FEW: Final = (
         "Changed files of watched certificates: taken into use (ok), or not usable (failed).",
         "result",
         _renewals,
+    ),
+    Family(
+        "lb_acme_waiting",
+        "gauge",
+        "1: the ACME server has not issued this certificate yet, handshakes for it are refused.",
+        "issuer, name",
+        acme.waiting,
+    ),
+    Family(
+        "lb_acme_failures",
+        "gauge",
+        "Tries in a row that have not led to a certificate.",
+        "issuer, name",
+        acme.failures,
+    ),
+    Family(
+        "lb_acme_next_attempt_timestamp_seconds",
+        "gauge",
+        "Unix time at which a certificate is asked for next.",
+        "issuer, name",
+        acme.next_attempt,
     ),
     Family(
         "lb_checker_up",

@@ -125,6 +125,7 @@ class View:
     ocsp_failures: int = 0
     certificate_renewals: int = 0  # ssl_certificate_watch: new files taken into use since the start
     certificate_failures: int = 0  # and those that could not be used
+    acme: tuple[Mapping[str, Any], ...] = ()  # what is wanted of ACME servers: lb.acme.process, Wanted.to_json
     checker: WorkerView | None = None  # the process that asks servers
     checks: tuple[int, int, int, int, int] | None = None  # _fast.health_totals; None: nobody is checked
     snapshot: Callable[[], Snapshot] = lambda: Snapshot(0.0)  # what servers have counted

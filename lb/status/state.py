@@ -20,6 +20,9 @@ Times are Unix seconds (float) unless a name says otherwise; ages and delays are
                 first 20 names of those that use it; watch: ssl_certificate_watch; error: why what the files are now is
                 not used, "": it is; staple: null: no OCSP response is fetched for it, or {sent: is one sent, until:
                 Unix seconds, its nextUpdate, error: why the last fetch failed, error_since}
+    acme        [{issuer, names, file, state, not_after, next, failures, error, error_at}]
+                certificates that an ACME server issues; state: starting, waiting (there is none yet), ordering, valid,
+                failing; next: when the next one is asked for; failures: in a row, error: the last of them
     direct      COUNTS of the servers that proxy_pass with variables named by address
     checker     null: nobody is checked; {pid, age, state, heartbeat_age, places, used, refused, behind}
                 places: servers that check_shm_size has room for; refused: that found none, and are not checked;
@@ -120,6 +123,7 @@ def _master(view: View, snapshot: Snapshot, now: float) -> dict[str, Any]:
         "checker": _checker(view),
         "workers": [_worker(worker) for worker in view.workers],
         "certificates": certificates.all_to_json(view),
+        "acme": list(view.acme),
         "direct": _counts(total(DIRECT, snapshot)),
     }
 

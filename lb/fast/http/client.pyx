@@ -134,6 +134,8 @@ cdef void request_begin(Request* r, char* rest, uint32_t n) noexcept nogil:
         return
     if r.settings.realip != NULL:
         realip_apply(r, r.settings.realip)
+    if unlikely(acme_board != NULL) and acme_answered(r):
+        return
     location_route(r)
 
 

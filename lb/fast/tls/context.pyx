@@ -47,6 +47,8 @@ cdef class TlsContext:
         tls_context_verify(self.ctx, conf)
         if conf.lazy:
             SSL_CTX_set_cert_cb(self.ctx, tls_lazy_take, NULL)
+        elif conf.awaited and not conf.certificates:
+            SSL_CTX_set_cert_cb(self.ctx, tls_awaits, NULL)
         tls_sessions_init(self.ctx, conf)
         tls_settings_init(self.ctx, conf)
         SSL_CTX_set_client_hello_cb(self.ctx, tls_hello, NULL)
@@ -179,6 +181,8 @@ cdef int tls_hello(SSL* ssl, int* alert, void* arg) noexcept nogil:
         t.srv = srv
         if srv.tls != NULL:
             t.conf = srv.tls
+    if unlikely(acme_board != NULL) and acme_hello(ssl, t):
+        return SSL_CLIENT_HELLO_SUCCESS
     if t.conf.reject:
         alert[0] = SSL_AD_UNRECOGNIZED_NAME
         return SSL_CLIENT_HELLO_ERROR
@@ -238,6 +242,13 @@ cdef void tls_choose(SSL* ssl, Tls* t) noexcept nogil:
     tls_session_bind(ssl, t)
     if t.conf.groups.n:
         SSL_set1_groups_list(ssl, t.conf.groups.p)
+
+
+cdef int tls_awaits(SSL* ssl, void* arg) noexcept nogil:
+    """OpenSSL's cert_cb of a server whose certificate the ACME server has not issued yet: no handshake, as nginx's module."""
+    cdef Tls* t = <Tls*> SSL_get_ex_data(ssl, 0)
+    log_client(LOG_ERR, t.conn, b"no certificate has been issued yet for this server's acme_certificate, while SSL handshaking")
+    return 0
 
 
 cdef int tls_name_taken(SSL* ssl, int* alert, void* arg) noexcept nogil:

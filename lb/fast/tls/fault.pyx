@@ -7,6 +7,8 @@
 cdef void tls_failed(Conn* c, bint late) noexcept nogil:
     """The handshake of a client has failed or took too long. Counts it."""
     cdef Tls* t = tls_of(c)
+    if t != NULL and t.flags & TLS_ACME and t.flags & TLS_UP:
+        return                          # it has done all that it was for
     if late:
         loop.st.tls_failed_timeout += 1
     elif t == NULL or t.why == 0:
@@ -48,6 +50,9 @@ cdef void tls_count_done(Tls* t) noexcept nogil:
 cdef int tls_explain(Conn* c, Out* o) noexcept nogil:
     """What ended the handshake, in nginx's words; its level."""
     cdef Tls* t = tls_of(c)
+    if t != NULL and t.flags & TLS_ACME and t.flags & TLS_UP:
+        out_text(o, b"challenge tls-alpn-01 was answered")
+        return LOG_INFO
     if t == NULL or t.why == 0:
         tls_explain_gone(c, t, o)
         return LOG_INFO

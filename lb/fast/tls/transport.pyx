@@ -172,6 +172,9 @@ cdef int tls_done(Conn* c, Tls* t) noexcept nogil:
     cdef bint good
     t.flags |= TLS_UP
     c.secure = 1
+    if unlikely(t.flags & TLS_ACME):
+        tls_leave(c, t)
+        return IO_FAILED
     if SSL_session_reused(<SSL*> t.ssl):
         t.flags |= TLS_REUSED
     if not t.flags & TLS_CLIENT:

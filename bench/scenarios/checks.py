@@ -35,7 +35,7 @@ def haproxy(count: int) -> str:
     lines = [f"server s{n} {one} check inter 1s fall 3 rise 2" for n, one in enumerate(addresses(count))]
     send = "http-check send meth GET uri / ver HTTP/1.1 hdr Host check"
     option = f"option httpchk\n    {send}\n    timeout check 900ms\n    "
-    return configs.haproxy("http", backend=option + "\n    ".join(lines), maxconn=9000)
+    return configs.haproxy("http", backend=option + "\n    ".join(lines), maxconn=2000)
 
 
 def counted(stand: Stand) -> int:

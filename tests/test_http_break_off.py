@@ -1,0 +1,192 @@
+"""A server breaks off in the middle of its answer while a slow client has not taken what came of it.
+
+The client gets all that lb had read, from memory and from disk, and then sees the break.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import gzip
+import os
+import resource
+import socket
+import struct
+import termios
+import zlib
+from signal import SIGQUIT, SIGTERM
+
+import pytest
+
+from tests.harness.wait import wait_for
+
+TEXT = """
+@user@
+http {
+    log_format main "$status $bytes_sent";
+    server {
+        listen 127.0.0.1:@http@ sndbuf=32k;
+        access_log logs/access.log main;
+        proxy_temp_path @directory@/answers;
+        proxy_read_timeout 1s;
+        location / { proxy_pass http://@backend@; @inside@ }
+    }
+}
+"""
+BODY = bytes(range(251)) * 8000  # more than the sockets between lb and its client take
+WHOLE = len(BODY) + 1000  # what the server promises
+USER = "user root;" if os.geteuid() == 0 else ""  # prlimit is for processes of the same user
+MEMORY = "proxy_buffers 64 64k; proxy_max_temp_file_size 0;"
+ASK = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+LENGTH = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (WHOLE, BODY)
+CHUNKS = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s" % (WHOLE, BODY)
+WAYS = {
+    "close": "upstream prematurely closed connection while reading upstream",
+    "reset": r"recv\(\) failed \(104: .*while reading upstream",
+    "stall": r"upstream timed out \(110: .*while reading upstream",
+}
+
+
+def breaks(answer: bytes, how: str):
+    """Script: the answer, and, when all of it has come to lb's kernel, the break."""
+
+    def script(connection):
+        connection.recv_head()
+        connection.send(answer)
+        wait_for(lambda: unsent(connection.sock) == 0, "lb to have it all")
+        if how == "reset":
+            connection.reset()
+        elif how == "stall":
+            connection.stall()
+
+    return script
+
+
+def unsent(sock: socket.socket) -> int:
+    return struct.unpack("i", fcntl.ioctl(sock, termios.TIOCOUTQ, b"\0" * 4))[0]
+
+
+@pytest.fixture
+def slow(run_lb, raw_backend, connect, tmp_path):
+    """slow(script, inside, ask) -> (lb, a client that has asked and takes nothing yet)."""
+
+    def start(script, inside="", ask=ASK):
+        lb = run_lb(TEXT, backend=raw_backend(script).address, inside=inside, directory=tmp_path, user=USER)
+        client = connect(lb.port("http"))
+        return lb, client.send(ask)
+
+    return start
+
+
+def joined(chunks: bytes) -> bytes:
+    """The data of chunks that end anywhere but in a last one."""
+    data = b""
+    while chunks:
+        size, _, rest = chunks.partition(b"\r\n")
+        n = int(size, 16)
+        assert n, "a last chunk: the answer looks whole"
+        data += rest[:n]
+        assert rest[n : n + 2] == b"\r\n"
+        chunks = rest[n + 2 :]
+    return data
+
+
+@pytest.mark.parametrize("how", WAYS)
+@pytest.mark.parametrize("inside", ["", MEMORY], ids=["disk", "memory"])
+@pytest.mark.parametrize("answer", [LENGTH, CHUNKS], ids=["length", "chunks"])
+def test_all_that_was_read_comes_first(slow, answer, inside, how):
+    lb, client = slow(breaks(answer, how), inside)
+    if answer is CHUNKS or not inside:  # else it waits in a pipe, and the server is looked at when that is empty
+        lb.wait_log(WAYS[how])
+    head = client.recv_until(b"\r\n\r\n")
+    rest = client.recv_to_end()
+    assert (joined(rest) if b"chunked" in head else rest) == BODY
+    lb.wait_log(WAYS[how])
+    log = lb.directory / "logs/access.log"
+    wait_for(lambda: log.read_text() == f"200 {len(head) + len(rest)}\n", log.read_text)
+
+
+def test_what_gzip_holds_back_comes_too(slow):
+    text = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: %d\r\n\r\n" % WHOLE
+    ask = b"GET / HTTP/1.1\r\nHost: x\r\nAccept-Encoding: gzip\r\n\r\n"
+    lb, client = slow(breaks(text + BODY, "close"), "gzip on; gzip_comp_level 1;", ask)
+    lb.wait_log(WAYS["close"])
+    head = client.recv_until(b"\r\n\r\n")
+    assert b"Content-Encoding: gzip" in head
+    got = joined(client.recv_to_end())
+    assert zlib.decompressobj(31).decompress(got) == BODY
+    with pytest.raises(EOFError):
+        gzip.decompress(got)
+
+
+@pytest.mark.parametrize("inside", ["", MEMORY], ids=["disk", "memory"])
+def test_the_next_request_is_read_away(slow, inside):
+    """A close above unread bytes would be a reset, and take back what is on its way."""
+    lb, client = slow(breaks(CHUNKS, "close"), inside, ASK * 2)
+    lb.wait_log(WAYS["close"])
+    client.send(ASK * 10)
+    got = client.recv_to_end()
+    head, _, rest = got.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200 OK") and joined(rest) == BODY
+
+
+def test_a_body_that_ends_with_the_connection_is_reset(slow):
+    lb, client = slow(breaks(CHUNKS, "close"), "", b"GET / HTTP/1.0\r\n\r\n")
+    lb.wait_log(WAYS["close"])
+    with pytest.raises(ConnectionResetError):
+        client.recv_to_end()
+
+
+@pytest.mark.parametrize("framing", ["chunks", "end"])
+def test_a_client_that_takes_nothing_has_send_timeout(slow, framing):
+    ask = ASK if framing == "chunks" else b"GET / HTTP/1.0\r\n\r\n"
+    lb, client = slow(breaks(CHUNKS, "reset"), "send_timeout 1s;", ask)
+    lb.wait_log(WAYS["reset"])
+    lb.wait_log(r"client timed out \(110: .*while sending response to client")
+    with contextlib.suppress(ConnectionResetError):
+        assert len(client.recv_to_end()) < len(BODY)
+
+
+def test_a_client_that_leaves_before_it_has_all(slow):
+    lb, client = slow(breaks(CHUNKS, "reset"))
+    lb.wait_log(WAYS["reset"])
+    client.reset()
+    wait_for(lambda: (lb.directory / "logs/access.log").read_text().startswith("200 "))
+
+
+def test_a_graceful_stop_waits_for_it(slow):
+    lb, client = slow(breaks(CHUNKS, "close"))
+    lb.wait_log(WAYS["close"])
+    lb.signal(SIGQUIT)
+    lb.wait_log("gracefully shutting down")
+    head = client.recv_until(b"\r\n\r\n")
+    assert b"200 OK" in head and joined(client.recv_to_end()) == BODY
+    assert lb.process.wait(30) == 0
+
+
+@pytest.mark.parametrize("state", ["running", "broken"])
+def test_a_stop_resets_what_would_look_whole(slow, state):
+    """HTTP/1.0 without a length: a FIN would be its end."""
+    answer = b"HTTP/1.0 200 OK\r\n\r\n" + BODY if state == "running" else CHUNKS
+    script = breaks(answer, "stall" if state == "running" else "close")
+    lb, client = slow(script, "proxy_read_timeout 60s;", b"GET / HTTP/1.0\r\n\r\n")
+    client.recv_until(b"\r\n\r\n")
+    if state == "broken":
+        lb.wait_log(WAYS["close"])
+    lb.signal(SIGTERM)
+    with pytest.raises(ConnectionResetError):
+        client.recv_to_end()
+    assert lb.process.wait(30) == 0
+
+
+def test_a_full_disk_breaks_off_behind_what_it_took(slow):
+    """EFBIG: the worker ignores the signal that comes with it, as all Python does."""
+    lb, client = slow(breaks(LENGTH, "stall"), "", b"")
+    for worker in lb.workers:
+        resource.prlimit(worker.pid, resource.RLIMIT_FSIZE, (300_000, 300_000))
+    client.send(ASK)
+    lb.expect_log(r"\[crit\] .*write\(\) to a temporary file failed \(27: ")
+    lb.wait_log("write.. to a temporary file failed")
+    client.recv_until(b"\r\n\r\n")
+    got = client.recv_to_end()
+    assert 300_000 <= len(got) < len(BODY) and BODY.startswith(got)

@@ -13,7 +13,7 @@ header_filter.pxd      fields hidden, added, expires   proxy_redirect.pxd      L
 
 Where an exchange stands is Request.phase (structs.pxd); request_phase alone changes it.
 
-Others call: client_*, request_memory, request_phase, reply, reply_status, proxy_begin, proxy_send, client_cut, request_log.
+Others call: client_*, request_memory, request_phase, reply, reply_status, proxy_begin, proxy_send, client_break_off, request_log.
 
 Prefixes: accel_ client_ cookie_ filter_ gzip_ header_ lingering_ proxy_ redirect_ reply_ request_ response_ temp_file_ upgrade_
 """

@@ -181,7 +181,7 @@ cdef bint response_buffer_end(Request* r) noexcept nogil:
     """All of the file is on its way, and with the answer whole this is its end: a temporary one begins anew. False: the
     client's connection failed."""
     cdef TempFile* s = r.response_file
-    if not response_buffer_frame(r, 0, r.phase == PH_ANSWERED and not r.flags & RQ_CUT):
+    if not response_buffer_frame(r, 0, r.phase == PH_ANSWERED and not r.flags & RQ_BROKEN):
         return False
     if not s.ours and s.size:
         s.at = s.size = s.framed = 0

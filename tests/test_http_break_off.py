@@ -11,6 +11,7 @@ import gzip
 import os
 import resource
 import socket
+import ssl
 import struct
 import termios
 import zlib
@@ -18,6 +19,7 @@ from signal import SIGQUIT, SIGTERM
 
 import pytest
 
+from tests.harness.tls_socket import VERSIONS, material
 from tests.harness.wait import wait_for
 
 TEXT = """
@@ -190,3 +192,37 @@ def test_a_full_disk_breaks_off_behind_what_it_took(slow):
     client.recv_until(b"\r\n\r\n")
     got = client.recv_to_end()
     assert 300_000 <= len(got) < len(BODY) and BODY.startswith(got)
+
+
+@pytest.mark.parametrize("engine", ["lb", "openssl"])
+@pytest.mark.parametrize("version", ["1.2", "1.3"])
+@pytest.mark.parametrize("inside", ["", MEMORY], ids=["disk", "memory"])
+def test_over_tls_no_close_notify_ends_it(run_lb, raw_backend, tmp_path, inside, version, engine):
+    """A whole answer ends with it; one that broke off with a FIN, behind all that was read."""
+    certificate, key = material()
+    ssl_on = f"ssl; ssl_certificate {certificate}; ssl_certificate_key {key}; ssl_record_engine {engine};"
+    text = TEXT.replace("sndbuf=32k;", f"sndbuf=32k {ssl_on} location = /whole {{ return 200 whole; }}")
+    server = raw_backend(breaks(CHUNKS, "close"))
+    lb = run_lb(text, backend=server.address, inside=inside, directory=tmp_path, user=USER)
+    for path, ends in ((b"/whole", True), (b"/", False)):
+        sock = socket.create_connection(("127.0.0.1", lb.port("http")), 60)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        context.minimum_version = context.maximum_version = VERSIONS[version]
+        with context.wrap_socket(sock, server_hostname="localhost", suppress_ragged_eofs=False) as client:
+            client.sendall(b"GET %s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n" % path)
+            if not ends:
+                lb.wait_log(WAYS["close"])
+            got, whole = to_end(client)
+        assert whole == ends
+    assert joined(got.partition(b"\r\n\r\n")[2]) == BODY
+
+
+def to_end(client: ssl.SSLSocket) -> tuple[bytes, bool]:
+    """What comes, and whether close_notify ends it."""
+    got = b""
+    with contextlib.suppress(ssl.SSLEOFError):
+        while data := client.recv(65536):
+            got += data
+        return got, True
+    return got, False

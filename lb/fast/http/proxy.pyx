@@ -212,7 +212,7 @@ cdef void proxy_read(Request* r) noexcept nogil:
 
 
 cdef bint proxy_splice(Request* r) noexcept nogil:
-    """A long answer of known length through the pump. False: the exchange has ended."""
+    """A long answer of known length by splice. False: the exchange has ended."""
     cdef Conn* u = r.up
     cdef Conn* c = r.client
     cdef int64_t took, gave

@@ -14,6 +14,8 @@ record.pxd     the record layer, sealed and opened in place: pure, and all of it
 message.pxd    what else records hold: messages, alerts    evp.pxd      what these call in libcrypto
 tickets.pxd, tickets.pyx        ticket keys in shared memory
 session_cache.pxd, session_cache.pyx   session ids in shared memory
+upstream.pyx   TLS to servers            verify.pyx        certificates of clients
+info.pyx       what variables tell       fault.pyx         why a handshake failed
 early.pyx      early data                settings.pyx      ALPN, DH parameters, ssl_conf_command
 lazy.pyx       certificates that variables name, loaded during the handshake
 certificate.pyx  what a certificate says of itself          renewal.pyx   new certificates while workers run

@@ -55,11 +55,11 @@ def breaks(answer: bytes, how: str):
     def script(connection):
         connection.recv_head()
         connection.send(answer)
+        if how == "stall":
+            connection.stall()
         wait_for(lambda: unsent(connection.sock) == 0, "lb to have it all")
         if how == "reset":
             connection.reset()
-        elif how == "stall":
-            connection.stall()
 
     return script
 

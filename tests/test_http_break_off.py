@@ -57,6 +57,7 @@ def breaks(answer: bytes, how: str):
         connection.send(answer)
         if how == "stall":
             connection.stall()
+            return
         wait_for(lambda: unsent(connection.sock) == 0, "lb to have it all")
         if how == "reset":
             connection.reset()

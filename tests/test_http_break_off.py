@@ -26,6 +26,7 @@ TEXT = """
 @user@
 http {
     log_format main "$status $bytes_sent";
+    log_format up "$upstream_bytes_received $bytes_sent";
     server {
         listen 127.0.0.1:@http@ sndbuf=32k;
         access_log logs/access.log main;
@@ -67,6 +68,10 @@ def breaks(answer: bytes, how: str):
 
 def unsent(sock: socket.socket) -> int:
     return struct.unpack("i", fcntl.ioctl(sock, termios.TIOCOUTQ, b"\0" * 4))[0]
+
+
+def arrived(sock: socket.socket) -> int:
+    return struct.unpack("i", fcntl.ioctl(sock, termios.FIONREAD, b"\0" * 4))[0]
 
 
 @pytest.fixture
@@ -131,6 +136,21 @@ def test_the_next_request_is_read_away(slow, inside):
     got = client.recv_to_end()
     head, _, rest = got.partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 200 OK") and joined(rest) == BODY
+
+
+def test_a_bad_body_leaves_what_was_read_to_the_client(slow):
+    """Its answer is on its way past the process, in a pipe, when a chunk of its body is none."""
+    inside = MEMORY + "proxy_request_buffering off; access_log logs/up.log up;"
+    ask = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n"
+    lb, client = slow(breaks(LENGTH, "stall"), inside, ask)
+    wait_for(lambda: arrived(client.sock) > 32768, "more than the head")
+    client.send(b"zz\r\n")
+    lb.wait_log("client sent invalid chunked body")
+    got = client.recv_to_end()
+    log = lb.directory / "logs/up.log"
+    head = len(LENGTH) - len(BODY)
+    sent = len(got) - len(got.partition(b"\r\n\r\n")[0]) - 4
+    wait_for(lambda: log.read_text() == f"{head + sent} {len(got)}\n", log.read_text)
 
 
 def test_a_body_that_ends_with_the_connection_is_reset(slow):

@@ -27,7 +27,7 @@ JOBS ?= $(shell echo $$(($$(nproc) + 1)))
 BENCH ?=
 export LB_BUILD PYTHON
 
-.PHONY: other-python fuzz fuzz-tls wire help deps venv build debug asan consul pebble run run-consul lint test test-cluster reloads cutting package screenshot bench clean
+.PHONY: other-python fuzz fuzz-tls wire help deps venv build debug asan consul pebble run run-consul lint test test-cluster test-asan reloads cutting package screenshot bench clean
 
 help:  ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -90,6 +90,10 @@ over-tls: consul  ## the tests of traffic with clients that speak TLS (TLS=lb or
 cutting: consul  ## the tests of traffic on the transport that cuts and delays, debug build (CUTTING=SEED)
 	@$(MAKE) build LB_BUILD=$(if $(filter release,$(LB_BUILD)),debug,$(LB_BUILD))
 	$(PY) -m pytest -q -n $(JOBS) --dist loadfile --cutting=$(or $(CUTTING),1) $(CUT)
+
+test-asan: asan consul  ## tests under the sanitizers, which Python itself must load first (TESTS=tests/test_head.py for a part)
+	LD_PRELOAD=$$(gcc -print-file-name=libasan.so) ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc \
+		$(PY) -m pytest -q -n $(JOBS) --dist loadfile $(TESTS)
 
 reloads: build  ## 100 reloads under load: no client may notice
 	LB_RELOADS=100 $(PY) -m pytest -q tests/test_reload_load.py

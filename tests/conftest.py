@@ -5,6 +5,7 @@ The others are its methods under short names.  See tests/harness/__init__.py.
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import tempfile
@@ -69,6 +70,12 @@ def transport(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
     return name
 
 
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Tests import lb._fast: in a sanitized build that works where libasan was loaded before Python."""
+    if build_mode() == "asan" and "libasan" not in os.environ.get("LD_PRELOAD", ""):
+        raise pytest.UsageError("build/mode is asan: `make test-asan TESTS=...` runs the tests with libasan loaded")
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     """Temporary directories of this run alone: as it starts, each pytest takes away others' right to enter
@@ -85,13 +92,17 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """The cluster's tests take a minute: only those who ask for them get them."""
+    """The cluster's tests take a minute: only those who ask for them get them. An asan build skips some more."""
     if "cluster" not in config.option.markexpr:
         items[:] = [item for item in items if item.get_closest_marker("cluster") is None]
     for item in items if config.option.tls else ():
         mark = item.get_closest_marker("cleartext")
         if mark is not None:
             item.add_marker(pytest.mark.skip(reason=mark.args[0]))
+    if build_mode() == "asan":
+        for item in items:
+            if mark := item.get_closest_marker("unsanitized"):
+                item.add_marker(pytest.mark.skip(reason=f"asan build: {mark.args[0]}"))
 
 
 @pytest.hookimpl(wrapper=True)

@@ -89,6 +89,7 @@ def test_a_live_worker(lb, connect):
     wait_for(lambda: ": 0 clients" in (text := shown(worker)) and "request " not in text, lambda: shown(worker))
 
 
+@pytest.mark.unsanitized("its shadow memory has terabytes of addresses, which gcore would write")
 @pytest.mark.skipif(shutil.which("gcore") is None, reason="needs gdb's gcore")
 def test_a_core(lb, connect, tmp_path):
     worker, _ = traffic(lb, connect)

@@ -247,7 +247,7 @@ def test_stream_passes_on_what_it_was_told(run_lb, raw_backend, connect):
         client.close()
     connect(lb.port("tcp")).send(V6).expect_closed()
     connect(lb.port("tcp")).send(b"hello, no proxy here").expect_closed()
-    lb.wait_log(r'broken header: "hello, no proxy here" while reading PROXY protocol')
+    lb.wait_log(r'broken header: "hello, n.*" while reading PROXY protocol')  # as much as was there
     lb.wait_log(r"access forbidden by rule while initializing session, client: 2001:db8::1, server: ")
     log = lb.directory / "tcp.log"
     served = "192.0.2.1:1234 [192.0.2.1:1234] 127.0.0.1 200"

@@ -176,6 +176,15 @@ def test_every_room_has_a_door(folder):
 
 
 @pytest.mark.parametrize("door", DOORS, ids=lambda path: str(path.parent.relative_to(ENGINE)))
+def test_a_door_names_what_is_behind_it(door):
+    """A new reader finds a file from its room's door; structs of a room are where they always are."""
+    files = {path.name for path in HOT if path.parent == door.parent}
+    files -= {door.name, "structs.pxd", "settings.pxd", "types.pxd"}
+    text = door.read_text()
+    assert sorted(name for name in files if not re.search(rf"(?<![\w.]){re.escape(name)}\b", text)) == []
+
+
+@pytest.mark.parametrize("door", DOORS, ids=lambda path: str(path.parent.relative_to(ENGINE)))
 def test_functions_carry_the_prefix_of_their_room(door):
     """So that a reader finds the room of a function by its name."""
     allowed = tuple(prefixes(door))

@@ -161,7 +161,7 @@ def begin(name: str, keep: Iterable[int]) -> None:
         os.closerange(first, fd)
         first = fd + 1
     os.closerange(first, os.sysconf("SC_OPEN_MAX"))
-    title.show_chore(name)
+    title.show_child(name)
 
 
 def detach() -> None:

@@ -41,7 +41,7 @@ def show_worker(stopping: bool = False, checker: bool = False) -> None:
     _show(f"{CHECKER if checker else WORKER}{' is shutting down' if stopping else ''}")
 
 
-def show_chore(name: str) -> None:
+def show_child(name: str) -> None:
     """A child of the master at work for a moment."""
     _show(f"lb: {name}")
 

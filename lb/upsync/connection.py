@@ -15,7 +15,7 @@ import ssl
 import time
 from typing import Any, Final
 
-from lb.upsync.path_probe import Pulse
+from lb.upsync.path_probe import PathProbe
 from lb.upsync.stop import Stop
 
 PATH_S: Final = (2, 4)  # bounds of the seconds after which a path that drops packets is given up (whole ones)
@@ -25,7 +25,7 @@ SLACK_MS: Final = 500  # the kernel looks at each probe, a second apart: it shal
 class PlainSocket(socket.socket):
     """A TCP socket whose waits end at `until` (monotonic seconds, TimeoutError) or when `stop` is set (Stopped).
 
-    `path_s`: how long a silent path may be dead, unnoticed. `pulse`: notices it sooner.
+    `path_s`: how long a silent path may be dead, unnoticed. `probe`: notices it sooner.
     """
 
     def __init__(self, family: int, stop: Stop, until: float, path_s: int) -> None:
@@ -33,7 +33,7 @@ class PlainSocket(socket.socket):
         self.setblocking(False)
         self.stop = stop
         self.until = until
-        self.pulse: Pulse | None = None  # of a connection that is open
+        self.probe: PathProbe | None = None  # of a connection that is open
         self._path_s = path_s
 
     def open(self, address: Any) -> None:
@@ -82,7 +82,7 @@ class TlsSocket(ssl.SSLSocket):
 
     stop: Stop
     until: float
-    pulse: Pulse | None
+    probe: PathProbe | None
 
     def shake_hands(self) -> None:
         """Raises ssl.SSLError (a certificate that is not accepted), OSError."""
@@ -109,24 +109,24 @@ class TlsSocket(ssl.SSLSocket):
                 wait(self, select.POLLOUT, self.until)
 
 
-def wait(wire: PlainSocket | TlsSocket, events: int, until: float) -> None:
+def wait(sock: PlainSocket | TlsSocket, events: int, until: float) -> None:
     """Raises TimeoutError (also for a path that is dead), OSError, Stopped."""
-    pulse = wire.pulse if events == select.POLLIN else None
+    probe = sock.probe if events == select.POLLIN else None
     while True:
         left = until - time.monotonic()
-        if wire.stop.wait_fd(wire.fileno(), events, left if pulse is None else min(left, pulse.period_s)):
+        if sock.stop.wait_fd(sock.fileno(), events, left if probe is None else min(left, probe.period_s)):
             return
-        if pulse is None or left <= pulse.period_s:
+        if probe is None or left <= probe.period_s:
             raise TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
-        pulse.beat(wire)
+        probe.beat(sock)
 
 
-def wrap(wire: PlainSocket, context: ssl.SSLContext, name: str) -> TlsSocket:
+def wrap(sock: PlainSocket, context: ssl.SSLContext, name: str) -> TlsSocket:
     """TLS on a connected PlainSocket, which is used up. Raises OSError (ssl.SSLError among them), Stopped."""
     context.sslsocket_class = TlsSocket
-    made = context.wrap_socket(wire, server_hostname=name, do_handshake_on_connect=False)
+    made = context.wrap_socket(sock, server_hostname=name, do_handshake_on_connect=False)
     assert isinstance(made, TlsSocket)
-    made.stop, made.until, made.pulse = wire.stop, wire.until, None
+    made.stop, made.until, made.probe = sock.stop, sock.until, None
     try:
         made.shake_hands()
     except BaseException:
@@ -164,46 +164,46 @@ class Connection(http.client.HTTPConnection):
         """The first address of the name that answers. Raises OSError."""
         last: OSError | None = None
         for family, _, _, _, address in socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM):
-            wire = PlainSocket(family, self._stop, self.until, self._path_s)
+            sock = PlainSocket(family, self._stop, self.until, self._path_s)
             try:
-                wire.open(address)
-                self.sock = wire if self._context is None else wrap(wire, self._context, self._tls_name)
+                sock.open(address)
+                self.sock = sock if self._context is None else wrap(sock, self._context, self._tls_name)
             except OSError as error:
-                wire.close()
+                sock.close()
                 last = error
             except BaseException:
-                wire.close()
+                sock.close()
                 raise
             else:
-                self.sock.pulse = Pulse(self._beat_s) if self._beat_s is not None else None
+                self.sock.probe = PathProbe(self._beat_s) if self._beat_s is not None else None
                 return
         raise last or OSError(f"{self.host} has no address")
 
     def sent_ahead(self) -> int:
         """Bytes of the next request that have been sent already."""
-        pulse = self._pulse()
-        return len(pulse.ahead) if pulse is not None else 0
+        probe = self._probe()
+        return len(probe.ahead) if probe is not None else 0
 
     def fit(self, request_line: str) -> None:
         """The next request: not on a connection on which another one was begun."""
-        pulse = self._pulse()
-        if pulse is not None and not request_line.encode().startswith(pulse.ahead):
+        probe = self._probe()
+        if probe is not None and not request_line.encode().startswith(probe.ahead):
             self.close()
 
     def send(self, data: Any) -> None:
-        pulse = self._pulse()
-        if pulse is not None:
-            data, pulse.ahead = data[len(pulse.ahead) :], b""
+        probe = self._probe()
+        if probe is not None:
+            data, probe.ahead = data[len(probe.ahead) :], b""
         super().send(data)
 
     def beat(self, start: str) -> None:
         """A request is out. `start`: what the next one will begin with, if it is for the same."""
-        pulse = self._pulse()
-        if pulse is not None:
-            pulse.begin(start.encode() if self.lasts else b"")
+        probe = self._probe()
+        if probe is not None:
+            probe.begin(start.encode() if self.lasts else b"")
 
-    def _pulse(self) -> Pulse | None:
-        return self.sock.pulse if isinstance(self.sock, PlainSocket | TlsSocket) else None
+    def _probe(self) -> PathProbe | None:
+        return self.sock.probe if isinstance(self.sock, PlainSocket | TlsSocket) else None
 
     def drop_if_ended(self) -> bool:
         """Close an idle connection that the peer has ended (FIN, RST, or bytes that nobody asked for)."""

@@ -1,4 +1,4 @@
-"""The HTTP client under py-consul: one connection (wire), kept alive, with a deadline and a bound for each answer.
+"""The HTTP client under py-consul: one connection, kept alive, with a deadline and a bound for each answer.
 
 py-consul's own client (requests) gives each recv() its time, so a server that sends a byte now and then holds it
 for ever, it takes proxies and redirects, and nothing can end its wait.
@@ -88,7 +88,7 @@ def _sender(method: str) -> Callable[..., Any]:
 class HTTPClient(consul.base.HTTPClient):  # type: ignore[misc]
     """What py-consul sends its requests with. Set `budget_s` before each call.
 
-    `start`: what the next request on this connection will begin with, mostly (see pulse).
+    `start`: what the next request on this connection will begin with, mostly (see path_probe).
     """
 
     def __init__(self, connection: Connection) -> None:

@@ -31,7 +31,7 @@ DELAYED_ACK_S: Final = 0.2  # the longest that a kernel keeps an acknowledgement
 _RTT: Final = (68, 72)  # place of tcpi_rtt (microseconds) in struct tcp_info
 
 
-class Pulse:
+class PathProbe:
     """Of one connection. `period_s`: between two bytes; a path that is dead is found within two of them.
 
     `ahead`: what has been sent of the request after the one that is under way.

@@ -1,7 +1,7 @@
 """The thread that follows Consul for one worker: asks a source, again and again, and gives each answer to the
-followers.
+upstreams that follow it (UpstreamSync).
 
-One for each query (query_groups.groups): upstreams whose keys share a directory are its followers together.  It is made
+One for each query (query_groups.groups): upstreams whose keys share a directory have one together.  It is made
 after the fork, is a daemon, and ends within a moment of stop(), also in the middle of a query.
 
 What it makes sure of: an index is kept only after its list was applied; after any error, and when the index went
@@ -35,23 +35,23 @@ _NAMES_SHOWN: Final = 3
 
 
 class Alone(Exception):
-    """The followers need queries of their own; the text says why."""
+    """The syncs need queries of their own; the text says why."""
 
 
 class Puller(threading.Thread):
-    """Pulls the servers of its followers, which agree in everything but their part of one query.
+    """Pulls the servers of upstreams that agree in everything but their part of one query.
 
     They are called from this thread.  `first` is set when the first answer was applied or, without
     strong_dependency, when Consul did not answer.
     """
 
-    def __init__(self, followers: Sequence[UpstreamSync], log: Log) -> None:
-        super().__init__(name=f"upsync-{followers[0].upstream.name}", daemon=True)
-        upsyncs = [follower.upsync for follower in followers]
+    def __init__(self, syncs: Sequence[UpstreamSync], log: Log) -> None:
+        super().__init__(name=f"upsync-{syncs[0].upstream.name}", daemon=True)
+        upsyncs = [sync.upsync for sync in syncs]
         self.first = threading.Event()
         self._strong = any(upsync.strong_dependency for upsync in upsyncs)
         self.patience_s = STRONG_S if self._strong else WEAK_S
-        self._followers = followers
+        self._syncs = syncs
         self._log = log
         interval_s = min(upsync.interval_ms for upsync in upsyncs) / 1000
         self._pace = Backoff(interval_s)
@@ -71,8 +71,8 @@ class Puller(threading.Thread):
 
     def run(self) -> None:
         try:
-            for follower in self._followers:
-                follower.begin()
+            for sync in self._syncs:
+                sync.begin()
             self.pull()
         finally:
             self.first.set()
@@ -93,7 +93,7 @@ class Puller(threading.Thread):
             self._ending.close()
 
     def _follow(self) -> None:
-        upsyncs = [follower.upsync for follower in self._followers]
+        upsyncs = [sync.upsync for sync in self._syncs]
         try:
             source: Source = SOURCES[upsyncs[0].kind](upsyncs, self._ending)
         except (ValueError, OSError) as error:  # no time will make it right
@@ -113,7 +113,7 @@ class Puller(threading.Thread):
         self._pace.started(now)
         try:
             if self._index:
-                patience_s = min(follower.patience_s(now) for follower in self._followers)
+                patience_s = min(sync.patience_s(now) for sync in self._syncs)
                 answer = source.watch(self._index, min(patience_s, at_most_s))
             else:
                 answer = source.read()
@@ -138,11 +138,11 @@ class Puller(threading.Thread):
             self._index = 0
             self._pace.doubted(now)
             return
-        for follower in self._followers:
-            listing = source.listing(answer, follower.upsync)
-            follower.note(True)
-            index = source.index_of(answer, follower.upsync)
-            follower.take(listing, index, lambda follower=follower: _confirmed(source, follower))  # type: ignore[misc]
+        for sync in self._syncs:
+            listing = source.listing(answer, sync.upsync)
+            sync.note(True)
+            index = source.index_of(answer, sync.upsync)
+            sync.take(listing, index, lambda sync=sync: _confirmed(source, sync))  # type: ignore[misc]
         self._pace.answered(now, answer.index != self._index or not answer.index, answer.wait_s)
         self._index = answer.index
         self._found(source, now)
@@ -156,40 +156,40 @@ class Puller(threading.Thread):
     def _failed(self, name: str, error: SourceError) -> None:
         now = time.monotonic()
         self._index = 0
-        for follower in self._followers:
-            follower.note(False)
+        for sync in self._syncs:
+            sync.note(False)
         self._pace.failed(now, error.busy)
         if self._pace.failures == 1 and not error.busy:
             self._log.info(f"upsync: Consul {name}: {error}; asking on a fresh connection, {self._names()}")
             return
         if self._lost_at is None:
             self._lost_at = now
-            held = ", ".join(f"{follower} keeps {follower.holds()}" for follower in self._followers[:_NAMES_SHOWN])
+            held = ", ".join(f"{sync} keeps {sync.holds()}" for sync in self._syncs[:_NAMES_SHOWN])
             self._log.error(f"upsync: Consul {name} is lost: {error}; {held}{self._more()}")
         self._tell_error(f"Consul {name}: {error}", time.time() + self._pace.delay(now))
 
     def _tell_error(self, error: str, next_try: float = 0.0) -> None:
-        for follower in self._followers:
-            follower.lost(error, next_try)
+        for sync in self._syncs:
+            sync.lost(error, next_try)
         if not self._strong:
             self.first.set()
 
     def _names(self) -> str:
-        return ", ".join(str(follower) for follower in self._followers[:_NAMES_SHOWN]) + self._more()
+        return ", ".join(str(sync) for sync in self._syncs[:_NAMES_SHOWN]) + self._more()
 
     def _more(self) -> str:
-        more = len(self._followers) - _NAMES_SHOWN
+        more = len(self._syncs) - _NAMES_SHOWN
         return f" and {more} more" if more > 0 else ""
 
     # When the query cannot be shared
 
     def _ask_for_each(self, reason: str) -> None:
-        """A query for each follower, in threads of their own, until they are stopped."""
-        self._log.notice(f"upsync: {reason}: a query for each of {len(self._followers)} upstreams, {self._names()}")
+        """A query for each sync, in threads of their own, until they are stopped."""
+        self._log.notice(f"upsync: {reason}: a query for each of {len(self._syncs)} upstreams, {self._names()}")
         with self._lock:
             if self._ending.is_set():
                 return
-            self._parts = [Part([follower], self._log) for follower in self._followers]
+            self._parts = [Part([sync], self._log) for sync in self._syncs]
         for part in self._parts:
             part.start()
         for part in self._parts:
@@ -200,7 +200,7 @@ class Puller(threading.Thread):
 
 
 class Part(Puller):
-    """A puller whose followers have begun."""
+    """A puller whose syncs have begun."""
 
     def run(self) -> None:
         try:
@@ -209,9 +209,9 @@ class Part(Puller):
             self.first.set()
 
 
-def _confirmed(source: Source, follower: UpstreamSync) -> int | None:
+def _confirmed(source: Source, sync: UpstreamSync) -> int | None:
     """What the operator says; nothing, while it cannot be read."""
     try:
-        return source.confirmed(follower.upstream.name)
+        return source.confirmed(sync.upstream.name)
     except SourceError:
         return None

@@ -3,7 +3,7 @@
 A few threads ask the system's resolver (getaddrinfo, which may take many seconds and cannot be ended), never the loop
 and never a puller.  They are made with the first name, after the fork.
 
-    follower: want (the names of its list, how often, whom to call) -> known, or wait a moment for new ones
+    sync: want (the names of its list, how often, whom to call) -> known, or wait a moment for new ones
     resolver thread: the name that is due -> lookup -> Found -> calls those who want it, if the answer is another one
 
 The last good answer of a name stays while the resolver fails; a name that nobody wants any more is forgotten.

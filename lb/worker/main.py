@@ -170,7 +170,7 @@ class Worker:
 
     def _start_lists(self) -> None:
         """Publish what is known of every upstream, and start following Consul."""
-        followers: dict[int, UpstreamSync] = {}
+        syncs: dict[int, UpstreamSync] = {}
         tell = self._report if not self._job.checker else _to_nobody  # what serves is what the master wants to know
         for number, upstream in enumerate(self._job.config.upstreams):
             report = self._lists[number]
@@ -178,10 +178,10 @@ class Worker:
             publish(*start.published(upstream, report))
             if upstream.upsync is not None:
                 note = partial(self._engine.consul, number)
-                followers[number] = UpstreamSync(upstream, report, publish, tell, self._log, self._names, note)
-        upsyncs = [(number, follower.upsync) for number, follower in followers.items()]
+                syncs[number] = UpstreamSync(upstream, report, publish, tell, self._log, self._names, note)
+        upsyncs = [(number, sync.upsync) for number, sync in syncs.items()]
         queries = query_groups.groups(upsyncs, self._job.config.worker_processes)
-        self._pullers = [Puller([followers[number] for number in numbers], self._log) for numbers in queries]
+        self._pullers = [Puller([syncs[number] for number in numbers], self._log) for numbers in queries]
         for puller in self._pullers:
             puller.start()
 

@@ -28,7 +28,7 @@ cdef RealIp* compile_realip(Compiled e, model) except? NULL:
         return NULL
     real = <RealIp*> e.mem(sizeof(RealIp))
     compile_cidrs(e, &real.proxies, model.proxies, [False] * len(model.proxies))
-    real.kind = {"proxy_protocol": REAL_GREETING, "x-forwarded-for": REAL_FORWARDED}.get(model.field, REAL_FIELD)
+    real.kind = {"proxy_protocol": REAL_PROXY_PROTOCOL, "x-forwarded-for": REAL_FORWARDED}.get(model.field, REAL_FIELD)
     real.name = e.text(model.field)
     real.recursive = model.recursive
     return real

@@ -47,7 +47,7 @@ cdef dict compile_request_flags():
             "alias_uri": RQ_ALIAS_URI, "error_page": RQ_ERROR_PAGE, "gave_up": RQ_GAVE_UP, "kept": RQ_KEPT, "held": RQ_HELD,
             "pending": RQ_PENDING, "up_ended": RQ_UP_ENDED, "reused": RQ_REUSED, "connect": RQ_CONNECT, "up_keep": RQ_UP_KEEP,
             "no_replay": RQ_NO_REPLAY, "body_off": RQ_BODY_OFF, "body_drop": RQ_BODY_DROP, "head_sent": RQ_HEAD_SENT,
-            "hold": RQ_HOLD, "cut": RQ_CUT}
+            "hold": RQ_HOLD, "broken": RQ_BROKEN}
 
 
 cdef tuple compile_layout_loop():

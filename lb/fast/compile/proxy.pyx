@@ -41,7 +41,7 @@ cdef int compile_proxy(Compiled e, Location* l, settings) except -1:
     for i, value in enumerate(settings.early_hints):
         l.hints[<int> i] = e.value(value)
     compile_temp(e, &l.body_path, settings.client_body_temp)
-    compile_temp(e, &l.answer_path, settings.proxy_temp)
+    compile_temp(e, &l.temp_path, settings.proxy_temp)
     for word in settings.next_upstream:
         l.settings.next.mask |= <uint16_t> NEXT[word]
     compile_header_filter(e, l, settings.header_filter)

@@ -8,7 +8,7 @@
 word.pxd       the word, and how a worker reads it        table.pyx   the memory: who has which place
 verdict.pyx    rise and fall                              checker.pyx  when a server is asked, and its connection
 types.pyx      the table of types                         http.pyx, protocols.pyx   what they send, how they judge
-read.pyx       what the status port and check_status show
+read.pyx       what the status port shows                 status.pyx  check_status, the module's page
 
 Others call: health_give, health_out, health_bind, check_follow, check_forget.
 

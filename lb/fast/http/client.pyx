@@ -93,6 +93,7 @@ cdef void client_drain(Conn* c) noexcept nogil:
     if r != NULL:
         up_abandon(r)
         if r.phase != PH_DISCARDING:    # that one was answered and logged
+            client_show_break(r)
             request_log(r)
         request_free(r)
     conn_close(c)
@@ -274,7 +275,7 @@ cdef void request_handle_by(Request* r, int handler) noexcept nogil:
 # ---- the end of an exchange
 
 cdef void request_answered(Request* r) noexcept nogil:
-    """The whole answer was handed to conn_send."""
+    """The whole answer, or all there will be of it, was handed to conn_send."""
     cdef Conn* c = r.client
     request_phase(r, PH_ANSWERED)
     if c.flags & CF_FAILED:
@@ -290,8 +291,8 @@ cdef void request_answered(Request* r) noexcept nogil:
 
 cdef void request_done(Request* r) noexcept nogil:
     """Everything was sent: log it, and see what becomes of the connection."""
-    if r.flags & RQ_CUT:
-        client_cut(r)
+    if r.flags & RQ_BROKEN:
+        client_broke_off(r)
         return
     if debug_on(r.client):
         debug_number(r.client, b"http finalize request: status", r.status)
@@ -366,34 +367,14 @@ cdef void client_left(Request* r, uint16_t status) noexcept nogil:
     conn_close(c)
 
 
-cdef void client_show_break(Request* r) noexcept nogil:
-    """An answer that has begun will not be whole."""
+cdef bint client_show_break(Request* r) noexcept nogil:
+    """An answer that has begun will not be whole. True: its connection will be reset."""
     cdef Message m
-    if r.flags & RQ_STARTED:
-        message_begin(&m, r, r.client, NULL, 0)
-        m.framing = r.outb.out
-        r.client.enc.abort(&m)
-
-
-cdef bint client_takes_rest(Request* r) noexcept nogil:
-    """Bytes of an answer that has broken off wait for a client that may take them: request_done ends it, or send_timeout."""
-    cdef Conn* c = r.client
-    if not r.flags & RQ_STARTED or c.flags & CF_FAILED or c.ready & R_ERR or loop.done:
+    if not r.flags & RQ_STARTED:
         return False
-    if r.up != NULL:
-        client_pipe_back(r.up.pipe, c)
-    if c.flags & CF_FAILED or not response_held(r) or (c.out == NULL and r.response_file.ours):
-        return False
-    up_abandon(r)
-    if r.peer != NULL:                  # it may be gone before the client has read all: keep its name only
-        up_try_add(r, r.peer)
-    r.flags |= RQ_CUT
-    r.flags &= ~RQ_KEEP
-    request_phase(r, PH_ANSWERED)
-    timer_set(&loop.wheel, &c.timer, loop.now + r.loc.send_timeout)
-    if c.ready & R_WRITE:
-        loop_post(c)
-    return True
+    message_begin(&m, r, r.client, NULL, 0)
+    m.framing = r.outb.out
+    return r.client.enc.abort(&m)
 
 
 cdef void client_pipe_back(Pipe* p, Conn* c) noexcept nogil:
@@ -406,15 +387,48 @@ cdef void client_pipe_back(Pipe* p, Conn* c) noexcept nogil:
 
 
 cdef void client_cut(Request* r) noexcept nogil:
-    """The answer breaks off: close without completing it, so that the client sees the break; what had come of it goes first."""
+    """The answer breaks off here: close without completing it, so that the client sees the break."""
     cdef Conn* c = r.client
-    if not r.flags & RQ_CUT and client_takes_rest(r):
-        return
     client_show_break(r)
     up_abandon(r)
     request_log(r)
     request_free(r)
     conn_close(c)
+
+
+cdef void client_break_off(Request* r) noexcept nogil:
+    """The answer breaks off behind what is here of it: that goes to the client first, as slowly as it reads (send_timeout).
+
+    The server is let go of now. Then client_broke_off, by request_done.
+    """
+    cdef Message m
+    if r.filters != NULL:                       # what they hold back was read, too
+        message_begin(&m, r, r.client, loop.heads, HEADS)
+        m.status = r.status
+        m.framing = r.outb.out
+        filter_run(&m, loop.scratch + HEADROOM, 0, FLOW_FLUSH)
+    if r.up != NULL and not temp_file_left(r.response_file):
+        client_pipe_back(r.up.pipe, r.client)
+    up_abandon(r)
+    r.flags |= RQ_BROKEN
+    request_answered(r)
+
+
+cdef void client_broke_off(Request* r) noexcept nogil:
+    """All that there was of a broken answer was sent. What the client still sends is read away: a close above it would be a
+    reset, and take back what the client has not read yet."""
+    cdef Conn* c = r.client
+    cdef bint rest = not r.inb.done or r.flags & RQ_BODY_LEFT
+    cdef bint reset = client_show_break(r)
+    c.loc = r.loc
+    request_log(r)
+    request_free(r)
+    c.flags &= ~CF_BULK
+    splice_pipe_give(c)
+    if reset or loop.stopping == STOP_NOW_:
+        conn_close(c)
+    else:
+        lingering_close(c, rest)
 
 
 cdef void client_timeout(Conn* c) noexcept nogil:

@@ -181,11 +181,11 @@ cdef void reply_send(Message* m, const char* body, uint64_t n, bint last) noexce
         return
     if debug_on(r.client):
         debug_lines(r.client, b"http response:", m.begin, <uint32_t> (m.front.p - m.begin))
-    r.flags |= RQ_STARTED
     if m.front.full:
         log_request(LOG_ERR, r, b"answer head too large", 0, b"")
         client_cut(r)
         return
+    r.flags |= RQ_STARTED
     if filtered:
         filter_run(m, <char*> body, <uint32_t> n, FLOW_LAST)
     else:

@@ -212,7 +212,7 @@ cdef void proxy_read(Request* r) noexcept nogil:
 
 
 cdef bint proxy_splice(Request* r) noexcept nogil:
-    """A long answer of known length through the pump. False: the exchange has ended."""
+    """A long answer of known length by splice. False: the exchange has ended."""
     cdef Conn* u = r.up
     cdef Conn* c = r.client
     cdef int64_t took, gave
@@ -225,7 +225,7 @@ cdef bint proxy_splice(Request* r) noexcept nogil:
     r.outb.raw += took
     if rc == SPLICE_WAIT and u.pipe != NULL and r.flags & RQ_HOLD and r.loc.temp_max:
         if not response_buffer_pipe(r):
-            client_cut(r)
+            client_break_off(r)
             return False
         if u.pipe == NULL and r.outb.left:
             loop_post(u)
@@ -268,4 +268,4 @@ cdef void proxy_ended(Request* r, bint clean) noexcept nogil:
     log_try(r, b"upstream prematurely closed connection" if clean else b"recv() failed", 0 if clean else ECONNRESET,
             b"while reading upstream")
     peer_fail(r)
-    client_cut(r)
+    client_break_off(r)

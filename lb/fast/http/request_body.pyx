@@ -167,8 +167,8 @@ cdef void request_body_refused(Request* r, int status) noexcept nogil:
     """The client's body breaks a rule after part of it went out: the server sees a break, the client the status."""
     r.flags &= ~RQ_KEEP
     r.inb.done = 0
-    up_abandon(r)
     if r.flags & RQ_STARTED:
-        client_cut(r)
+        client_break_off(r)
         return
+    up_abandon(r)
     reply_status(r, status)

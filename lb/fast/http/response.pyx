@@ -163,7 +163,7 @@ cdef bint response_body(Request* r, Head* h, char* p, uint32_t n) noexcept nogil
         sticky_answered(r)
     flow = FLOW_LAST if r.outb.done else FLOW_MORE if h == NULL and r.up.ready & R_READ else FLOW_FLUSH
     if not filter_run(&m, data, len, flow):
-        client_broken(r.client)
+        response_unsent(r)
         return False
     if r.outb.done:
         response_done(r)
@@ -198,8 +198,18 @@ cdef bint response_broken(Request* r, bint unsent) noexcept nogil:
         up_failed(r, WHY_INVALID)
         return False
     peer_fail(r)
-    client_cut(r)
+    client_break_off(r)
     return False
+
+
+cdef void response_unsent(Request* r) noexcept nogil:
+    """filter_run has failed: the client's connection, or the disk, behind what waits already."""
+    if r.client.flags & CF_FAILED:
+        client_broken(r.client)
+        return
+    if r.filters != NULL:
+        filter_reset(r)
+    client_break_off(r)
 
 
 cdef void response_done(Request* r) noexcept nogil:

@@ -50,7 +50,7 @@ cdef bint response_to_disk(Request* r, uint32_t n) noexcept nogil:
     if r.loc.temp_max == 0 or n == 0 or response_buffer_waiting(r.client) + n <= r.loc.buffers:
         return False
     if r.response_file == NULL:
-        r.response_file = temp_file_new(r, &r.loc.answer_path, False)
+        r.response_file = temp_file_new(r, &r.loc.temp_path, False)
         if r.response_file == NULL:              # the server waits from here on
             r.flags &= ~RQ_HOLD
             return False
@@ -73,7 +73,7 @@ cdef bint response_buffer_pipe(Request* r) noexcept nogil:
     cdef Conn* u = r.up
     cdef ssize_t got
     if r.response_file == NULL:
-        r.response_file = temp_file_new(r, &r.loc.answer_path, False)
+        r.response_file = temp_file_new(r, &r.loc.temp_path, False)
         if r.response_file == NULL:
             r.flags &= ~RQ_HOLD
             return True
@@ -181,7 +181,7 @@ cdef bint response_buffer_end(Request* r) noexcept nogil:
     """All of the file is on its way, and with the answer whole this is its end: a temporary one begins anew. False: the
     client's connection failed."""
     cdef TempFile* s = r.response_file
-    if not response_buffer_frame(r, 0, r.phase == PH_ANSWERED and not r.flags & RQ_CUT):
+    if not response_buffer_frame(r, 0, r.phase == PH_ANSWERED and not r.flags & RQ_BROKEN):
         return False
     if not s.ours and s.size:
         s.at = s.size = s.framed = 0

@@ -154,7 +154,7 @@ ctypedef struct Location:
     uint8_t single_buffer   # client_body_in_single_buffer
     uint64_t body_buffer    # client_body_buffer_size
     TempPath body_path
-    TempPath answer_path
+    TempPath temp_path
     uint8_t buffering       # proxy_buffering
     uint8_t ignore          # Ignore
     uint8_t pass_trailers   # proxy_pass_trailers

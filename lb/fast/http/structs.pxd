@@ -54,8 +54,8 @@ cdef enum ReqFlag:          # facts that hold whatever the phase
     RQ_BODY_OFF = 1 << 20   # the server takes no more of the client's body: the rest stays unread
     RQ_BODY_DROP = 1 << 21  # the client's body is read but not passed on: proxy_pass_request_body off, proxy_set_body
     RQ_HEAD_SENT = 1 << 22  # the method that went to the server is HEAD: its answer has no body
-    RQ_CUT = 1 << 24        # the answer broke off: what had come of it goes out, and then the client sees the break
     RQ_HOLD = 1 << 23       # the answer may wait in memory and on disk for its client (http/response_buffering.pyx)
+    RQ_BROKEN = 1 << 24     # the answer ends behind what waits for the client, and is not whole (client_break_off)
 
 ctypedef struct TempPath:   # client_body_temp_path, proxy_temp_path
     Str dir

@@ -10,6 +10,7 @@ plain.pyx    plain sockets, the first transport   cutting.pyx   a transport for 
 handshake.pyx  from socket to protocol            kinds.pyx     what each kind of connection does
 timer.pxd    a wheel of deadlines            buf.pxd     blocks of memory by size
 writer.pxd   text into a bounded place       sockaddr.pxd  addresses as text
+clients.pxd  who a client is
 
 Others call: conn_*, loop_post, timer_set and timer_clear, buf_*, out_*, sockaddr_*, splice_allowed and splice_move, temp
 files' clocks. Structs: structs.pxd (Buf, Timer, Out, Conn), worker.pxd (Listener, Loop).

@@ -16,7 +16,7 @@ ctypedef struct Cidrs:      # in the order of the configuration
 cdef enum RealFrom:
     REAL_FIELD = 0          # the first field of RealIp.name
     REAL_FORWARDED = 1      # X-Forwarded-For, all of them
-    REAL_GREETING = 2       # the PROXY header
+    REAL_PROXY_PROTOCOL = 2       # the PROXY header
 
 ctypedef struct OwnAddress: # that of the connection, while realip's is in its place
     uint32_t len

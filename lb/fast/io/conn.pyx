@@ -350,3 +350,9 @@ cdef void conn_keep(Conn* c, const char* p, uint32_t n) noexcept nogil:
 cdef void conn_reset(Conn* c) noexcept nogil:
     """Its close will be a reset, not a FIN."""
     c.io.reset(c)
+
+
+cdef void conn_abort(Conn* c) noexcept nogil:
+    """What was sent is not whole: its end is a FIN without the transport's own word of an end (TLS: close_notify)."""
+    if c.io.abort != NULL:
+        c.io.abort(c)

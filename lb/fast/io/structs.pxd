@@ -105,6 +105,7 @@ ctypedef struct Transport:  # how the bytes of a connection travel; the contract
     ssize_t (*sendfile)(Conn* c, int file, int64_t at, size_t n) noexcept nogil         # NULL: not past this process
     void (*shutdown)(Conn* c) noexcept nogil            # end our direction; the other goes on
     void (*reset)(Conn* c) noexcept nogil               # its close will break off what was sent
+    void (*abort)(Conn* c) noexcept nogil               # its end shall not say that all was sent. NULL: it never does
     void (*close)(Conn* c) noexcept nogil
     int (*error)(Conn* c) noexcept nogil                # the errno of what failed, which it clears; 0: nothing did
     bint (*local)(Conn* c, char* sa, uint32_t* n) noexcept nogil    # our own address, of *n bytes at most

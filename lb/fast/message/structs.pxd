@@ -11,12 +11,12 @@ cdef enum HeadPart:         # steps of Encoder.head
 #   head    into m.front
 #   body    n bytes go: what stands before them into m.front, what stands behind into m.back
 #   end     nothing more goes, but trailers (lines): into m.back
-#   abort   it breaks off: the other side must not take it for whole
+#   abort   it breaks off: the other side must not take it for whole. True: its connection will be reset for that
 ctypedef struct Encoder:
     void (*head)(Message* m, int part) noexcept nogil
     void (*body)(Message* m, uint64_t n) noexcept nogil
     void (*end)(Message* m, const char* trailers, uint32_t n) noexcept nogil
-    void (*abort)(Message* m) noexcept nogil
+    bint (*abort)(Message* m) noexcept nogil
 
 ctypedef struct Message:    # what goes out at once of a message, on its sender's stack (message/message.pyx)
     Request* r

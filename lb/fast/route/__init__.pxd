@@ -5,7 +5,7 @@
 location.pyx   server and location          rewrite.pyx   set, rewrite, return, break, if
 regex.pyx      PCRE2                        names.pxd     server names and keys of maps: exact, wildcards, expressions
 access.pyx     allow, deny, realip          cidr.pxd, realip.pxd   networks, X-Forwarded-For
-limit_req.*    leaky buckets                variables/    what a $name stands for
+limit_req.pyx, limit_req.pxd   leaky buckets       variables/    what a $name stands for
 
 Others call: location_server, location_route, rewrite_run, access_admits, realip_apply, limit_passes, var_*, regex_match,
 dict_find.

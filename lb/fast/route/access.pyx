@@ -26,7 +26,7 @@ cdef void realip_apply(Request* r, RealIp* how) noexcept nogil:
     cdef Conn* c = r.client
     cdef uint32_t n = c.addr_len
     memcpy(sa, c.addr, sizeof(sa))
-    if how.kind == REAL_GREETING:
+    if how.kind == REAL_PROXY_PROTOCOL:
         realip_proxy_protocol(c, how, sa, &n)
     elif how.kind == REAL_FORWARDED:
         realip_forwarded(r, how, sa, &n)

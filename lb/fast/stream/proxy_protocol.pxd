@@ -11,8 +11,8 @@ from lb.fast.c.sys cimport (AF_INET, AF_INET6, htons, inet_ntop, inet_pton, memc
 
 cdef enum:
     PROXY_PROTOCOL_MOST = 4096    # bytes, TLVs included, as nginx
-    GREETING_V1 = 107       # bytes of a version 1 line
-    GREETING_V2 = 59        # of a version 2 header of ours
+    PROXY_V1_MOST = 107       # bytes of a version 1 line
+    PROXY_V2_LEN = 59        # of a version 2 header of ours
 
 
 cdef inline int proxy_protocol_parse(const char* p, uint32_t n, ProxyProtocol* g) noexcept nogil:
@@ -28,13 +28,13 @@ cdef inline int proxy_protocol_parse(const char* p, uint32_t n, ProxyProtocol* g
 # ---- version 1: PROXY TCP4 1.2.3.4 5.6.7.8 1234 80 CRLF
 
 cdef inline int proxy_protocol_v1(const char* p, uint32_t n, ProxyProtocol* g) noexcept nogil:
-    cdef uint32_t most = n if n < GREETING_V1 else GREETING_V1
+    cdef uint32_t most = n if n < PROXY_V1_MOST else PROXY_V1_MOST
     cdef const char* end
     if memcmp(p, b"PROXY ", n if n < 6 else 6) != 0:
         return P_BAD
     end = <const char*> memchr(p, 10, most)
     if end == NULL:
-        return P_MORE if n < GREETING_V1 else P_BAD
+        return P_MORE if n < PROXY_V1_MOST else P_BAD
     if (end - 1)[0] != 13:
         return P_BAD
     g.size = <uint32_t> (end + 1 - p)
@@ -144,7 +144,7 @@ cdef inline void proxy_protocol_inet6(const uint8_t* p, ProxyProtocol* g) noexce
 # ---- version 2, written
 
 cdef inline uint32_t proxy_protocol_write(char* out, const char* source, const char* server, int family) noexcept nogil:
-    """The header for a stream from sockaddr `source` to sockaddr `server`, GREETING_V2 bytes at most, into `out`; its length.
+    """The header for a stream from sockaddr `source` to sockaddr `server`, PROXY_V2_LEN bytes at most, into `out`; its length.
 
     `family`: that of both, or AF_UNIX: no addresses can be given. Its one TLV is the CRC32c, as nginx.
     """

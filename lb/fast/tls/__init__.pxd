@@ -14,11 +14,14 @@ record.pxd     the record layer, sealed and opened in place: pure, and all of it
 message.pxd    what else records hold: messages, alerts    evp.pxd      what these call in libcrypto
 tickets.pxd, tickets.pyx        ticket keys in shared memory
 session_cache.pxd, session_cache.pyx   session ids in shared memory
+upstream.pyx   TLS to servers            verify.pyx        certificates of clients
+info.pyx       what variables tell       fault.pyx         why a handshake failed
 early.pyx      early data                settings.pyx      ALPN, DH parameters, ssl_conf_command
 lazy.pyx       certificates that variables name, loaded during the handshake
 certificate.pyx  what a certificate says of itself          renewal.pyx   new certificates while workers run
 staple.pyx     stapled OCSP responses, one for each certificate    ocsp.pyx      OCSP requests and responses
 context.pyx    SSL_CTX from the model; the ClientHello     load.pyx  certificates and keys from files     openssl.pxd   OpenSSL
+broken.pyx     what breaks a connection after its handshake: counted, and told
 
 Others call: tls_context_*, tls_pair, the row `tls`.
 

@@ -30,6 +30,7 @@ cdef void tls_init() noexcept nogil:
     tls.sendfile = NULL
     tls.shutdown = tls_shutdown
     tls.reset = tls_reset
+    tls.abort = tls_abort
     tls.close = tls_close
     tls_own_init()
 
@@ -344,10 +345,14 @@ cdef void tls_shutdown(Conn* c) noexcept nogil:
 
 
 cdef void tls_reset(Conn* c) noexcept nogil:
-    """No close_notify before it: the peer shall see that it broke off."""
+    tls_abort(c)
+    plain_reset(c)
+
+
+cdef void tls_abort(Conn* c) noexcept nogil:
+    """No close_notify: the peer shall see that it broke off."""
     if tls_of(c) != NULL:
         tls_of(c).flags |= TLS_QUIET
-    plain_reset(c)
 
 
 cdef void tls_close(Conn* c) noexcept nogil:

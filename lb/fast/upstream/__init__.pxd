@@ -7,7 +7,9 @@
 upstream.pyx  tries: choose, connect, fail over     balance/      the methods
 sticky.pyx    sticky sessions       sessions.pxd  those that were learned
 publish.pyx   a list becomes a table                delta.pyx     from the last table  table.pyx  a new one takes over
-stats.*, counters.pyx  counters, for the master   state.pyx     what an old worker tells a new one
+peer.pyx      a server: its life, its failures  pool.pyx      connections kept for later
+outgoing.pyx  sockets before they connect       state.pyx     what an old worker tells a new one
+stats.pxd, stats.pyx, stats_read.pyx, counters.pyx  counters, for the master
 diff.pyx      where two answers of Consul differ    proxy_pass_variables.pyx   a server that a value names
 
 Others call: up_start, up_release, up_abandon, up_failed, peer_ok, peer_fail, pool_close, table_*, stats_*,

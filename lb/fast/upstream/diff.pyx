@@ -4,14 +4,14 @@ No state; called by the puller thread, with the GIL but for the bytes.
 """
 
 cdef enum:
-    DIFFER_STEP = 1024          # bytes for one memcmp: the C library's is the fastest loop there is
+    DIFF_STEP = 1024          # bytes for one memcmp: the C library's is the fastest loop there is
 
 
 cdef size_t diff_same_head(const unsigned char* a, const unsigned char* b, size_t n) noexcept nogil:
     """Bytes that are the same from a and b on."""
     cdef size_t at = 0
-    while n - at >= DIFFER_STEP and memcmp(a + at, b + at, DIFFER_STEP) == 0:
-        at += DIFFER_STEP
+    while n - at >= DIFF_STEP and memcmp(a + at, b + at, DIFF_STEP) == 0:
+        at += DIFF_STEP
     while at < n and a[at] == b[at]:
         at += 1
     return at
@@ -20,8 +20,8 @@ cdef size_t diff_same_head(const unsigned char* a, const unsigned char* b, size_
 cdef size_t diff_same_tail(const unsigned char* a, const unsigned char* b, size_t n) noexcept nogil:
     """Bytes that are the same before a and b."""
     cdef size_t at = 0
-    while n - at >= DIFFER_STEP and memcmp(a - at - DIFFER_STEP, b - at - DIFFER_STEP, DIFFER_STEP) == 0:
-        at += DIFFER_STEP
+    while n - at >= DIFF_STEP and memcmp(a - at - DIFF_STEP, b - at - DIFF_STEP, DIFF_STEP) == 0:
+        at += DIFF_STEP
     while at < n and (a - at - 1)[0] == (b - at - 1)[0]:
         at += 1
     return at

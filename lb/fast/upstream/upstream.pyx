@@ -210,7 +210,7 @@ cdef void up_timeout(Conn* u) noexcept nogil:
                 if r.phase < PH_READING_BODY else b"while reading upstream")
     if r.phase >= PH_READING_BODY:  # too late for another server: the client sees the break
         peer_fail(r)
-        client_cut(r)
+        client_break_off(r)
         return
     up_failed(r, WHY_TIMEOUT)
 

@@ -79,10 +79,13 @@ cdef void h1_end(Message* m, const char* trailers, uint32_t n) noexcept nogil:
     out_put(&m.back, b"\r\n", 2)
 
 
-cdef void h1_abort(Message* m) noexcept nogil:
+cdef bint h1_abort(Message* m) noexcept nogil:
     """A body that ends with the connection would look whole: it is reset. Others show the break by what is missing."""
     if m.framing == B_CLOSE:
         conn_reset(m.to)
+        return True
+    conn_abort(m.to)
+    return False
 
 
 cdef Encoder h1_encoder

@@ -12,8 +12,8 @@ from lb.fast.io.writer cimport out_str, out_text, out_uint
 from lb.fast.route.variables.upstream cimport var_missing
 from lb.fast.c.sys cimport memcmp, ntohs, sockaddr_in
 
-cdef enum Origin:           # Variable numbers of their own, behind those of route/variables/upstream.pxd
-    V_ORIGIN = 2000
+cdef enum ClientVar:           # Variable numbers of their own, behind those of route/variables/upstream.pxd
+    V_CLIENT = 2000
     V_PROXY_PROTOCOL_ADDR, V_PROXY_PROTOCOL_PORT, V_PROXY_PROTOCOL_SERVER_ADDR, V_PROXY_PROTOCOL_SERVER_PORT
     V_PROXY_PROTOCOL_TLV_, V_REALIP_REMOTE_ADDR, V_REALIP_REMOTE_PORT, V_LIMIT_REQ_STATUS
     V_SSL_PREREAD_SERVER_NAME, V_SSL_PREREAD_PROTOCOL, V_SSL_PREREAD_ALPN_PROTOCOLS

@@ -10,9 +10,9 @@ from lb.fast.types cimport (Conn, Env, F_AUTHORIZATION, F_CONTENT_TYPE, F_X_FORW
                             FF_HOP, Field, Out, Piece, Request, Str, T_ABSOLUTE, Value)
 from lb.fast.io.writer cimport (out_char, out_int, out_iso, out_local, out_padded, out_put, out_seconds, out_str, out_text,
                                out_uint)
-from lb.fast.route.variables.client cimport V_ORIGIN, var_client
+from lb.fast.route.variables.client cimport V_CLIENT, var_client
 from lb.fast.route.variables.tls cimport V_TLS, var_tls
-from lb.fast.route.variables.upstream cimport (V_OUTCOME, var_missing, var_request_body, var_request_body_file, var_tries,
+from lb.fast.route.variables.upstream cimport (V_UPSTREAM, var_missing, var_request_body, var_request_body_file, var_tries,
                                                var_upstream)
 from lb.fast.message.h1.uri cimport uri_escape_args
 from lb.fast.c.sys cimport (AF_INET, AF_INET6, AF_UNIX, getsockname, memcmp, memset, sockaddr, sockaddr_in, sockaddr_in6,
@@ -377,7 +377,7 @@ cdef inline void var_gzip_ratio(Out* o, Request* r) noexcept nogil:
     out_padded(o, <uint32_t> (hundredths % 100), 2)
 
 
-cdef inline void var_outcome(Out* o, Request* r, Env* env, int var) noexcept nogil:
+cdef inline void var_exchange(Out* o, Request* r, Env* env, int var) noexcept nogil:
     if var == V_STATUS:
         if r.status < 100:
             out_put(o, b"000", 3)
@@ -448,9 +448,9 @@ cdef inline void var_write(Out* o, Request* r, Env* env, Piece* v) noexcept nogi
     cdef int var = v.var
     if var > V_TLS:
         var_tls(o, r.client, env.wall // 1000, var)
-    elif var > V_ORIGIN:
+    elif var > V_CLIENT:
         var_client(o, r, v)
-    elif var > V_OUTCOME:
+    elif var > V_UPSTREAM:
         var_upstream(o, r, env, v)
     elif var == V_USER:
         env.user(o, r, v.text.n)
@@ -477,7 +477,7 @@ cdef inline void var_write(Out* o, Request* r, Env* env, Piece* v) noexcept nogi
         var_env(o, env, var)
     elif var in (V_STATUS, V_BYTES_SENT, V_BODY_BYTES_SENT, V_REQUEST_LENGTH, V_BYTES_RECEIVED, V_REQUEST_TIME, V_PROXY_HOST,
                  V_PROXY_PORT, V_GZIP_RATIO):
-        var_outcome(o, r, env, var)
+        var_exchange(o, r, env, var)
     else:
         var_head(o, r, var)
 

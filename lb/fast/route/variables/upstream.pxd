@@ -10,8 +10,8 @@ from lb.fast.types cimport Buf, DO_PROXY, DO_TRY, Env, Head, Out, Piece, Request
 from lb.fast.io.writer cimport out_char, out_put, out_seconds, out_str, out_uint
 from lb.fast.c.sys cimport memcmp
 
-cdef enum Outcome:          # Variable numbers of their own, behind those of route/variables/request.pxd
-    V_OUTCOME = 1000
+cdef enum UpstreamVar:          # Variable numbers of their own, behind those of route/variables/request.pxd
+    V_UPSTREAM = 1000
     V_UPSTREAM_ADDR, V_UPSTREAM_STATUS, V_UPSTREAM_CONNECT_TIME, V_UPSTREAM_HEADER_TIME, V_UPSTREAM_RESPONSE_TIME
     V_UPSTREAM_RESPONSE_LENGTH, V_UPSTREAM_BYTES_SENT, V_UPSTREAM_BYTES_RECEIVED
     V_UPSTREAM_HTTP_, V_UPSTREAM_COOKIE_, V_SENT_HTTP_, V_SENT_TRAILER_, V_UPSTREAM_TRAILER_

@@ -142,6 +142,7 @@ include "fast/health/protocols.pyx"           # and the module's other types
 include "fast/health/types.pyx"               # their table
 include "fast/health/verdict.pyx"             # rise and fall
 include "fast/health/checker.pyx"             # when a server is asked, and how
+include "fast/health/changes.pyx"             # a server goes up or down
 include "fast/health/table.pyx"               # the memory of all processes
 include "fast/health/status.pyx"              # check_status
 include "fast/health/read.pyx"                # what is shown of it

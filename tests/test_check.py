@@ -292,3 +292,52 @@ def test_servers_of_consul_are_checked_when_they_come_and_forgotten_when_they_go
     consul.put("test", b.address, weight=1)  # what was known of it is forgotten: it begins anew
     lb.wait_log(f"enable check peer: {b.address} ")
     wait_for(lambda: answers(lb, connect, 6).keys() == {a.address, b.address})
+
+
+SLOW = """
+status_listen 127.0.0.1:@status@;
+http {
+    access_log off;
+    upstream u { @method@ server @a@ slow_start=100; server @b@; @check@ }
+    server { listen 127.0.0.1:@http@; location / { proxy_pass http://u; } }
+}
+"""
+
+
+@pytest.mark.parametrize("method", ["", "least_conn;"])
+def test_who_comes_up_begins_with_a_part_of_its_weight(run_lb, server, connect, method):
+    a, b = server(), server()
+    lb = run_lb(SLOW, a=a.address, b=b.address, check=FAST + SEND, method=method)
+    for one in (a, b):
+        lb.wait_log(f"enable check peer: {one.address} ")
+    a.status = 500
+    lb.wait_log(f"disable check peer: {a.address} ")
+    assert answers(lb, connect, 4) == {b.address: 4}
+    a.status = 200
+    wait_for(lambda: lb.log.count(f"enable check peer: {a.address} ") == 2)
+    wait_for(lambda: _slow(lb)[a.address] is not None)
+    assert answers(lb, connect, 40)[b.address] >= 30
+
+
+def _slow(lb):
+    with urllib.request.urlopen(f"http://127.0.0.1:{lb.port('status')}/status.json", timeout=10) as answer:
+        return {one["address"]: one["slow_start"] for one in json.load(answer)["upstreams"][0]["servers"]}
+
+
+def test_idle_connections_to_who_goes_down_are_closed(checked, server, connect):
+    a, b = server(), server()
+    lb = checked(a.address, b.address, check=FAST + SEND + "check_keepalive_requests 1;")
+    for one in (a, b):
+        lb.wait_log(f"enable check peer: {one.address} ")
+    answers(lb, connect, 20)
+    wait_for(lambda: _kept(lb, a) > 0)
+    a.status = 500
+    lb.wait_log(f"disable check peer: {a.address} ")
+    wait_for(lambda: _kept(lb, a) == 0)
+    assert _kept(lb, b) > 0
+
+
+def _kept(lb, one):
+    """Connections of workers to this server."""
+    found = [worker.net_connections("tcp") for worker in lb.workers]
+    return sum(1 for all_ in found for each in all_ if each.raddr and each.raddr.port == one.backend.port)

@@ -319,6 +319,9 @@ cdef class Engine:
             z.sets = <LimitSet*> ((<size_t> &self.shm[0] + at + 63) & ~<size_t> 63)
             at += z.size
         loop.health = health_part(self.shm, self.compiled.conf.health_size)
+        if loop.health != NULL:
+            loop.health_peers = <Peer**> self.mem(loop.health.room * sizeof(Peer*))
+            loop.health_seen = lb_atomic_load(&loop.health.changes)
         return 0
 
     cdef int upstreams_bind(self, upstreams) except -1:

@@ -6,6 +6,7 @@
     a worker: publish -> health_give -> Peer.health; each choice: peer_usable -> health_out
 
 word.pxd       the word, and how a worker reads it        table.pyx   the memory: who has which place
+changes.pyx    what a worker does when it changes
 verdict.pyx    rise and fall                              checker.pyx  when a server is asked, and its connection
 types.pyx      the table of types                         http.pyx, protocols.pyx   what they send, how they judge
 read.pyx       what the status port shows                 status.pyx  check_status, the module's page

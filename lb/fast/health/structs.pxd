@@ -35,6 +35,7 @@ cdef enum CheckJudgement:   # what a type's `judge` says
 cdef enum:
     HEALTH_TEXT = 96        # of what the last check said
     HEALTH_RESULTS = 10     # that are remembered
+    HEALTH_CHANGED = 256
 
 ctypedef struct Health:     # what all know of a checked server: shared memory. The checker writes it, but for a new place
     uint64_t state          # HealthState
@@ -68,7 +69,8 @@ ctypedef struct HealthTable:    # at the start of that memory
     uint64_t generation     # of the last place that was given
     uint64_t epoch          # how often the configuration was reloaded (check_status)
     uint64_t behind         # ms: how late the checker was in its last second, at most
-    uint64_t spare
+    uint64_t changes        # of words, ever: workers compare it with what they have seen
+    uint32_t changed[256]   # HEALTH_CHANGED: the last places whose word has changed, by `changes`
 
 ctypedef struct CheckPiece: # of what is sent: text, or a value of the server
     Str text

@@ -123,6 +123,7 @@ cdef void health_peer(Peer* p) noexcept nogil:
     h = health_give(loop.health, p.ups.number, p.name, p.ups.check.default_down)
     if h != NULL:
         p.health_generation = lb_atomic_load(&h.word) >> HEALTH_GENERATION
+        loop.health_peers[h - health_places(loop.health)] = p
     p.health = h
 
 

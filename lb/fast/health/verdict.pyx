@@ -40,6 +40,7 @@ cdef bint health_verdict(Check* k, bint ok) noexcept nogil:
     lb_atomic_store(&h.word, (word & ~<uint64_t> (HEALTH_DOWN | HEALTH_UNSEEN)) | (HEALTH_DOWN if down else 0))
     h.since = loop.env.wall
     h.changes += 1
+    health_announce(loop.health, h)
     return True
 
 

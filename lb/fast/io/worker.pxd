@@ -141,6 +141,8 @@ ctypedef struct Loop:       # one per worker; the only state of the machine room
     uint32_t processes      # workers, and the checker if there is one: so many have a block of counters
     uint8_t checker         # we are it
     HealthTable* health     # what the checks say; NULL: nobody is checked
+    uint64_t health_seen    # HealthTable.changes that we know
+    Peer** health_peers     # by place in that table
     uint64_t numbers        # last $connection
     uint32_t temps          # last number of a temporary file
     int64_t disk_us         # that this turn has spent on temporary files

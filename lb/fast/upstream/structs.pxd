@@ -53,6 +53,7 @@ ctypedef struct Peer:       # a server's address; outlives the tables that list 
     ServerStats* stats      # what it has done, for the status port
     Health* health          # what its checks say; NULL: it has none
     uint64_t health_generation      # of that place, while it is this server's
+    uint8_t out             # its checks have taken it out, as this worker saw at the last change
     Check* check            # in the checker: its next or present check
     Route route             # of the present table
 

@@ -67,6 +67,7 @@ cdef void table_entry_apply(Entry* e, Table* t, bint arrive) noexcept nogil:
     if t.ups.sticky != NULL:
         p.route = e.route
     p.single = table_single(t)
+    p.out = health_out(p)
     p.heap = NO_HEAP
     p.slow_start = e.slow_start if e.slow_start else t.ups.slow_start
     peer_pull(p, loop.now)
@@ -169,6 +170,7 @@ cdef void peer_remove(Peer* p) noexcept nogil:
 
 
 cdef void peer_free(Peer* p) noexcept nogil:
+    health_let_go(p)
     tls_sessions_drop(p, 0)
     free(p.sa)
     free(p.name.p)

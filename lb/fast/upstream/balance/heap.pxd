@@ -8,6 +8,7 @@
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from lb.fast.types cimport Group, Peer, Request, Upstream
 from lb.fast.upstream.balance.share cimport SHARE_WHOLE
+from lb.fast.health.word cimport health_out
 from lb.fast.upstream.balance.usable cimport balance_may_take
 
 cdef enum:
@@ -23,9 +24,11 @@ cdef inline void peer_load(Peer* p, int64_t now) noexcept nogil:
 
 
 cdef inline bint balance_heap_less(Peer* a, Peer* b) noexcept nogil:
-    """Less load per weight first; among equals, the one whose weighted turn is due."""
+    """Who is out by its checks comes last; less load per weight first; among equals, the one whose weighted turn is due."""
     cdef uint64_t x = a.load * b.pull
     cdef uint64_t y = b.load * a.pull
+    if a.out != b.out:
+        return b.out
     if x != y:
         return x < y
     return a.turn < b.turn
@@ -94,6 +97,8 @@ cdef inline Peer* balance_heap_pick(Group* g, double* turn, Request* r, int64_t 
     if g.n == 0:
         return NULL
     best = g.heap[0]
+    if best.out and health_out(best):           # so are all others
+        return NULL
     if not balance_may_take(r, best, now):
         best = NULL
         for i in range(g.n):

@@ -9,7 +9,7 @@ import resource
 from dataclasses import replace
 from typing import Any
 
-from lb.config import table_check, tls, tls_upstream
+from lb.config import table_check, table_check_types, tls, tls_upstream
 from lb.config.errors import Problem
 from lb.config.reader import Reader
 from lb.config.scope import (
@@ -157,6 +157,7 @@ def check_whole(reader: Reader) -> None:
     reader.listeners.check_overlap(main.status_listen)
     tls.check(reader)
     tls_upstream.check(reader)
+    table_check_types.finish(reader)
     table_check.memory(reader)
     connections = _connections(main)
     sockets = len(reader.listeners.drafts)

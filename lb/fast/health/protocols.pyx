@@ -19,10 +19,22 @@ cdef int check_refused(Check* k, int code) noexcept nogil:
     return JUDGE_FAIL
 
 
+cdef void check_note(Check* k, const char* p, uint32_t n) noexcept nogil:
+    """More about a failure: text of a server, or ours."""
+    cdef uint32_t i
+    k.note_len = min(n, <uint32_t> sizeof(k.note))
+    for i in range(k.note_len):
+        k.note[i] = p[i] if 32 <= p[i] < 127 else c"."
+
+
 cdef int check_tcp_judge(Check* k, const char* p, uint32_t n, bint end) noexcept nogil:
-    """It has accepted, and has not closed at once."""
-    if not end:
+    """It has accepted, and has not closed at once; where something was sent, it has said something."""
+    if k.conf.text != NULL:
+        return check_text_judge(k, p, n, end)
+    if n:
         return JUDGE_OK
+    if not end:
+        return JUDGE_OK if k.conf.send == NULL else JUDGE_MORE
     k.why = CHECK_CLOSED
     return JUDGE_FAIL
 
@@ -114,4 +126,4 @@ cdef int check_fastcgi_status(Check* k, const char* p, uint32_t n) noexcept nogi
     if not 100 <= status <= 599:
         return JUDGE_FAIL
     k.detail = status
-    return JUDGE_OK if k.conf.expect >> (status // 100) & 1 else check_refused(k, status)
+    return JUDGE_OK if check_http_expected(k, status) else check_refused(k, status)

@@ -34,6 +34,7 @@ ctypedef struct Peer:       # a server's address; outlives the tables that list 
     Health* health          # what its checks say; NULL: it has none
     uint64_t health_generation      # of that place, while it is this server's
     Check* check            # in the checker: its next or present check
+    Check* agent            # and what its agent is asked
 
 ctypedef struct Entry:      # one line of a table, copied into the peer when the table is swapped in
     Peer* peer

@@ -53,7 +53,7 @@ def agent(raw_backend):
 
 @pytest.fixture
 def pool(run_lb, http_backend, agent):
-    """lb with two servers whose agent is one: 127.0.0.1 and ::1 would need two, so b has none (its port is closed there)."""
+    """lb with two servers of one address, and so with one agent."""
     a, b = http_backend(), http_backend()
     lb = run_lb(CONF, a=a.address, b=b.address, agent=agent.port)
     for one in (a, b):

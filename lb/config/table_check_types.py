@@ -1,7 +1,7 @@
 """What checks ask beyond nginx_upstream_check_module, and what they take for alive: the lines beside `check`.
 
-A line that the type of the checks has no use for is refused: nothing is ignored quietly. Lines may stand before `check`,
-so that is found out when the file has been read (`finish`).
+A line that the type of the checks has no use for is refused: nothing is ignored quietly. Lines may stand before
+`check`, so that is found out when the file has been read (`finish`).
 """
 
 from __future__ import annotations

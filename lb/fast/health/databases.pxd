@@ -45,8 +45,8 @@ cdef inline int redis_answer(const char* p, uint32_t n, uint32_t* size, Str* sai
 
 
 cdef inline int postgres_answer(const char* p, uint32_t n, Str* said) noexcept nogil:
-    """To a startup packet: AuthenticationRequest, or an ErrorResponse that refuses this user. SQLSTATE 57P01 to 57P03 are those of a
-    server that starts or stops."""
+    """To a startup packet: AuthenticationRequest, or an ErrorResponse that refuses this user. SQLSTATE 57P01 to 57P03 are those
+    of a server that starts or stops."""
     cdef const uint8_t* b = <const uint8_t*> p
     cdef uint32_t size
     if n == 0:
@@ -66,7 +66,7 @@ cdef inline int postgres_answer(const char* p, uint32_t n, Str* said) noexcept n
 
 
 cdef inline int postgres_error(const char* p, uint32_t n, Str* said) noexcept nogil:
-    """Fields, each a letter and a text that ends in a zero byte: S or V severity, C SQLSTATE, M message; a zero byte ends them."""
+    """Fields, each a letter and a text with a zero byte behind it: S or V severity, C SQLSTATE, M message; a zero byte ends them."""
     cdef uint32_t i = 0, begin
     cdef const char* code = NULL
     cdef bint severe = False

@@ -77,7 +77,8 @@ cdef inline int grpc_read(const uint8_t* p, uint32_t n, char* room, uint32_t mos
     return P_MORE
 
 
-cdef inline int grpc_frame(const uint8_t* p, uint32_t n, uint8_t kind, uint8_t flags, uint32_t stream, GrpcAnswer* a) noexcept nogil:
+cdef inline int grpc_frame(const uint8_t* p, uint32_t n, uint8_t kind, uint8_t flags, uint32_t stream,
+                           GrpcAnswer* a) noexcept nogil:
     """One that has no fields."""
     cdef uint32_t pad = 0
     if kind == GF_DATA and stream == 1:

@@ -1,4 +1,4 @@
-"""HPACK (RFC 7541), as much of it as a check of gRPC asks: the numbers in `:status` and `grpc-status` of an answer's field blocks.
+"""HPACK (RFC 7541), as much of it as a check of gRPC asks: the numbers in `:status` and `grpc-status` of field blocks.
 
 All of a block is decoded, Huffman's code and the dynamic table too, since each field stands on those before it; of other fields
 no more is kept than their size. Pure, and bounded: 128 fields in the table, which is 4096 bytes at 32 and more each.
@@ -96,7 +96,7 @@ cdef inline void hpack_text_add(HpackText* t, char c) noexcept nogil:
 
 
 cdef inline bint hpack_huffman(const uint8_t* p, uint32_t n, HpackText* t) noexcept nogil:
-    """Appendix B, whose code is canonical: how many codes there are of each length, and the symbols in their order. False: no code."""
+    """Appendix B, whose code is canonical: how many codes have each length, and the symbols in their order. False: no code."""
     cdef const char* counts = (
         b"\x00\x00\x00\x00\x00\x0a\x1a\x20\x06\x00\x05\x03\x02\x06\x02\x03\x00\x00\x00\x03\x08\x0d\x1a\x1d\x0c"
         b"\x04\x0f\x13\x1d\x00\x04")

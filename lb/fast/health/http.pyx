@@ -1,4 +1,4 @@
-"""type=http and https: the class of an answer's status, as the module; the head and the body only decide whether the connection is kept.
+"""type=http and https: the class of an answer's status, as the module; head and body only decide whether the connection is kept.
 
 A judge that wants more bytes for nothing but to keep the connection takes what is there: a status line is enough for a verdict
 (`settled`: so says a time-out, too). What else an answer must have is in expect.pyx.

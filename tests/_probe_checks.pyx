@@ -43,7 +43,10 @@ def redis(bytes text):
 cdef tuple redis_at(bytes text, bint at_end):
     cdef Str said
     cdef uint32_t size = 0
-    cdef int rc = redis_answer(text_memory.hold(text, at_end), len(text), &size, &said)
+    cdef int rc
+    said.p = NULL
+    said.n = 0
+    rc = redis_answer(text_memory.hold(text, at_end), len(text), &size, &said)
     return DATABASE_ANSWERS[rc], size, said.p[:said.n] if rc == DB_REFUSES else b""
 
 
@@ -54,7 +57,10 @@ def postgres(bytes text):
 
 cdef tuple postgres_at(bytes text, bint at_end):
     cdef Str said
-    cdef int rc = postgres_answer(text_memory.hold(text, at_end), len(text), &said)
+    cdef int rc
+    said.p = NULL
+    said.n = 0
+    rc = postgres_answer(text_memory.hold(text, at_end), len(text), &said)
     return DATABASE_ANSWERS[rc], said.p[:said.n] if rc == DB_REFUSES and said.n else b""
 
 

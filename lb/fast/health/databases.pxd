@@ -66,7 +66,7 @@ cdef inline int postgres_answer(const char* p, uint32_t n, Str* said) noexcept n
 
 
 cdef inline int postgres_error(const char* p, uint32_t n, Str* said) noexcept nogil:
-    """Fields, each a letter and a text with a zero byte behind it: S or V severity, C SQLSTATE, M message; a zero byte ends them."""
+    """Fields, each a letter and a text with a zero byte behind: S or V severity, C SQLSTATE, M message; a zero byte ends them."""
     cdef uint32_t i = 0, begin
     cdef const char* code = NULL
     cdef bint severe = False

@@ -86,6 +86,7 @@ cdef int check_http_body(Check* k, Head* h, const char* p, uint32_t n, bint end)
     """Judged when it is whole, or when as much of it is here as is looked at."""
     cdef bint whole, keep = False
     cdef uint32_t size = n
+    cdef uint32_t came = n
     cdef Chunked s
     cdef int rc
     if check_http_bodyless(k, h):
@@ -102,7 +103,7 @@ cdef int check_http_body(Check* k, Head* h, const char* p, uint32_t n, bint end)
             k.detail = 0
             return JUDGE_FAIL
         whole = rc == P_DONE
-        keep = whole
+        keep = whole and n == came          # nothing stands behind it
     elif h.content_length >= 0:
         whole = n >= h.content_length
         keep = n == h.content_length

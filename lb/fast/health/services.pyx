@@ -36,7 +36,10 @@ cdef void check_redis_send(Check* k, Out* o) noexcept nogil:
 cdef int check_redis_judge(Check* k, const char* p, uint32_t n, bint end) noexcept nogil:
     cdef Str said
     cdef uint32_t size = 0
-    cdef int rc = redis_answer(p, n, &size, &said)
+    cdef int rc
+    said.p = NULL
+    said.n = 0
+    rc = redis_answer(p, n, &size, &said)
     if rc == DB_ALIVE:
         k.keep = size == n
     return check_database(k, rc, &said)
@@ -49,6 +52,8 @@ cdef void check_postgres_send(Check* k, Out* o) noexcept nogil:
 
 cdef int check_postgres_judge(Check* k, const char* p, uint32_t n, bint end) noexcept nogil:
     cdef Str said
+    said.p = NULL
+    said.n = 0
     return check_database(k, postgres_answer(p, n, &said), &said)
 
 

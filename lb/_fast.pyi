@@ -288,6 +288,7 @@ class HealthRow(NamedTuple):
     name: str
     down: bool
     unseen: bool  # no verdict yet: `down` is default_down
+    decided: str  # who has taken it out: agent, check; "": it is not
     rise: int  # checks passed in a row
     fall: int
     why: str  # how the last one ended: ok, none, connect, broken, closed, timeout, invalid, status, large, text, tls
@@ -298,6 +299,9 @@ class HealthRow(NamedTuple):
     took_us: int
     checks: int
     failures: int
+    skipped: int  # not sent, because requests had been answered
+    agent: str  # the last line of its agent
+    share: float  # of its weight, as the agent says
     late: int  # began late, because the one before took longer than the interval
     changes: int
     results: str  # the last ones, "+" and "-", the oldest first

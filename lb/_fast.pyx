@@ -57,6 +57,10 @@ from lb.fast.upstream.balance.hash cimport HASH_TRIES, hash_crc_text, hash_key_n
 from lb.fast.upstream.balance.ring cimport *
 from lb.fast.health.word cimport *
 from lb.fast.upstream.balance.share cimport *
+from lb.fast.health.served cimport health_served
+from lb.fast.health.grpc cimport GrpcAnswer, grpc_read
+from lb.fast.health.agent_words cimport AGENT_LINE, AgentWords, agent_line, agent_words
+from lb.fast.health.databases cimport *
 from lb.fast.upstream.balance.usable cimport *
 from lb.fast.upstream.balance.heap cimport *
 from lb.fast.upstream.sessions cimport *
@@ -139,6 +143,10 @@ include "fast/http/proxy.pyx"                 # the connection to the server: re
 include "fast/http/response.pyx"              # the server's answer
 include "fast/health/http.pyx"                # checks: HTTP
 include "fast/health/protocols.pyx"           # and the module's other types
+include "fast/health/expect.pyx"              # what an answer must have in it
+include "fast/health/services.pyx"            # gRPC, Redis, PostgreSQL
+include "fast/health/secure.pyx"              # checks over TLS
+include "fast/health/agent.pyx"               # agents of servers
 include "fast/health/types.pyx"               # their table
 include "fast/health/verdict.pyx"             # rise and fall
 include "fast/health/checker.pyx"             # when a server is asked, and how

@@ -29,6 +29,11 @@ from lb.fast.tls.message cimport (
 from lb.fast.tls.record cimport (
     TLS_TAG, tls_record_count, tls_record_open, tls_record_seal, tls_record_size, tls_record_start, tls_record_wipe,
 )
+from lb.fast.health.agent_words cimport AgentWords, agent_line, agent_words
+from lb.fast.health.databases cimport DB_ALIVE, DB_INVALID, DB_MORE, DB_REFUSES, postgres_answer, redis_answer
+from lb.fast.health.grpc cimport GrpcAnswer, grpc_read
+from lb.fast.health.hpack cimport Hpack, hpack_block
+from lb.fast.health.word cimport HEALTH_AGENT_DOWN, HEALTH_DRAIN, HEALTH_MAINT
 from lb.fast.types cimport (
     Alike, Chunked, ClientHello,
     FF_BAD_NAME, FF_HOP, Field, ProxyProtocol as Greeting, H_CHUNKED, H_CLOSE, H_EXPECT_100, H_HAS_HOST,
@@ -381,6 +386,11 @@ def ring(list old, list stays, list fresh, list orders):
 
 include "_probe_tls.pyx"
 include "_probe_sessions.pyx"
+
+
+# ---------------------------------------------------------------- health/
+
+include "_probe_checks.pyx"
 
 
 # ---------------------------------------------------------------- client_hello.pxd

@@ -107,7 +107,8 @@ class OpensslServer:
         pipe = subprocess.PIPE
         self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.STDOUT, bufsize=0)
         self.output = b""
-        threading.Thread(target=self._read, daemon=True).start()
+        self.reader = threading.Thread(target=self._read, daemon=True)
+        self.reader.start()
         self.wait(b"ACCEPT")
 
     def _read(self) -> None:
@@ -125,6 +126,7 @@ class OpensslServer:
     def close(self) -> None:
         self.process.terminate()
         self.process.wait(30)
+        self.reader.join(30)  # it reads to the end of a pipe that must not be closed under it
         for pipe in (self.process.stdin, self.process.stdout):
             if pipe is not None:
                 pipe.close()

@@ -9,7 +9,7 @@ import resource
 from dataclasses import replace
 from typing import Any
 
-from lb.config import acme, table_check, table_resolver, tls, tls_upstream
+from lb.config import acme, table_check, table_check_types, table_resolver, tls, tls_upstream
 from lb.config.errors import Problem
 from lb.config.reader import Reader
 from lb.config.scope import (
@@ -162,6 +162,7 @@ def check_whole(reader: Reader) -> None:
     table_resolver.check(reader)
     tls.check(reader)
     tls_upstream.check(reader)
+    table_check_types.finish(reader)
     table_check.memory(reader)
     connections = _connections(main)
     sockets = len(reader.listeners.drafts)

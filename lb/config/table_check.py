@@ -6,7 +6,6 @@ taken, too.
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 
 from lb import _fast
@@ -14,17 +13,18 @@ from lb.config.directive import AS_CHECK, Context, Directive
 from lb.config.errors import Problem, Refused
 from lb.config.reader import Reader
 from lb.config.scope import HttpServerScope, LocationScope, Scope, UpstreamScope
+from lb.config.table_check_types import add
+from lb.config.table_check_words import milliseconds, pieces
 from lb.config.tree import Node
-from lb.config.values import parse_msec, parse_number, parse_size
+from lb.config.values import parse_number, parse_size
 from lb.model.check import CHECK_MEMORY, Check, CheckStatus
 
 _BOTH: tuple[Context, ...] = ("upstream", "stream upstream")
 _CLASSES = {"http_2xx": 2, "http_3xx": 3, "http_4xx": 4, "http_5xx": 5}
 _LEAST_MEMORY = 1 << 20
-_HTTP_TYPES = ("http", "fastcgi")
+_HTTP_TYPES = ("http", "https")
 _TIMES = ("interval", "timeout", "fast_interval", "down_interval")
 _FASTCGI = ((b"REQUEST_METHOD", b"GET"), (b"REQUEST_URI", b"/"), (b"SCRIPT_FILENAME", b"index.php"))
-_VALUE = re.compile(r"\$(check_addr|check_host|check_port|check_upstream)\b")
 
 
 def check(scope: UpstreamScope, node: Node) -> None:
@@ -43,7 +43,7 @@ def draft(scope: UpstreamScope) -> Check:
 def _param(found: Check, word: str) -> Check:
     key, equals, text = word.partition("=")
     if equals and key in _TIMES:
-        return replace(found, **{f"{key}_ms": _milliseconds(word, text)})  # type: ignore[arg-type]
+        return replace(found, **{f"{key}_ms": milliseconds(word, text)})  # type: ignore[arg-type]
     if equals and key in ("rise", "fall", "port"):
         number = parse_number(text, 65535 if key == "port" else 1 << 30)
         if not number:
@@ -60,15 +60,6 @@ def _param(found: Check, word: str) -> Check:
     raise Refused(f'invalid parameter "{word}"')
 
 
-def _milliseconds(word: str, text: str) -> int:
-    number = parse_number(text)
-    if number is None:
-        number = parse_msec(text)
-    if not number:
-        raise Refused(f'invalid parameter "{word}"')
-    return number
-
-
 def keepalive_requests(scope: UpstreamScope, node: Node) -> None:
     number = parse_number(node.args[0])
     if not number:
@@ -78,17 +69,6 @@ def keepalive_requests(scope: UpstreamScope, node: Node) -> None:
 
 def http_send(scope: UpstreamScope, node: Node) -> None:
     scope.values[node.name] = pieces(node.args[0])
-
-
-def pieces(text: str) -> tuple[bytes | str, ...]:
-    """Texts, and names of values of the server: `$check_addr` and its brothers. Any other `$` is one."""
-    found: list[bytes | str] = []
-    for i, part in enumerate(_VALUE.split(text)):
-        if i % 2:
-            found.append(part)
-        elif part:
-            found.append(part.encode("utf-8", "surrogateescape"))
-    return tuple(found)
 
 
 def http_expect_alive(scope: UpstreamScope, node: Node) -> None:
@@ -130,15 +110,16 @@ def complete(scope: UpstreamScope) -> Check | None:
     if found is None:
         return None
     values = scope.values
-    send = values.get("check_http_send") if found.type in ("http", "tcp") else None
+    send = values.get("check_http_send") if found.type in _HTTP_TYPES else None
     if found.type == "fastcgi":
         send = (_fastcgi(values.get("check_fastcgi_param") or _FASTCGI),)
-    return replace(
+    found = replace(
         found,
-        send=send if found.type != "tcp" else None,
+        send=send,
         keepalive_requests=values.get("check_keepalive_requests", found.keepalive_requests),
         expect_alive=values.get("check_http_expect_alive", found.expect_alive),
     )
+    return add(scope, found)
 
 
 def _fastcgi(params: list[tuple[bytes, bytes]] | tuple[tuple[bytes, bytes], ...]) -> bytes:
@@ -184,11 +165,12 @@ DIRECTIVES = (
         "interval=30000 rise=2 fall=5 timeout=1000 type=tcp default_down=true; without the directive no checks",
         "Asks each server of the upstream that is not `down` every `interval`: after `fall` failures in a row it "
         "gets no requests, after `rise` successes it gets some again. A plain number is milliseconds. TYPE is tcp "
-        "(connects), http, ssl_hello, mysql, ajp or fastcgi. `default_down`: a server is down until its first checks "
-        "have passed; these follow each other at once. `fast_interval` holds while a verdict is changing, "
-        "`down_interval` while a server is down.",
+        "(connects), http, ssl_hello, mysql, ajp or fastcgi, or one of lb's: https, grpc, grpcs, redis, postgres. "
+        "`default_down`: a server is down until its first checks have passed; these follow each other at "
+        "once. `fast_interval` holds while a verdict is changing, `down_interval` while a server is down.",
         "differs: also in stream; a process of its own asks, not the workers; first checks at once; a server that "
-        "hangs on a kept connection is noticed; all balancing methods obey; fast_interval and down_interval are lb's",
+        "hangs on a kept connection is noticed; all balancing methods obey; fast_interval, down_interval and "
+        "some types are lb's",
         check,
     ),
     Directive(
@@ -207,7 +189,7 @@ DIRECTIVES = (
         "TEXT",
         (1, 1),
         r'"GET / HTTP/1.0\r\n\r\n"',
-        "What a check of type http sends, as it is. `$check_addr`, `$check_host`, `$check_port` and "
+        "What a check of type http or https sends, as it is. `$check_addr`, `$check_host`, `$check_port` and "
         "`$check_upstream` stand for the server's address, its parts, and the upstream's name.",
         "differs: the module knows no such names",
         http_send,
@@ -218,7 +200,7 @@ DIRECTIVES = (
         "http_2xx | http_3xx | http_4xx | http_5xx ...",
         (1, None),
         "http_2xx http_3xx",
-        "Which classes of status a check of type http or fastcgi takes for alive.",
+        "Which classes of status a check of type http, https or fastcgi takes for alive.",
         AS_CHECK,
         http_expect_alive,
     ),

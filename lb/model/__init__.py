@@ -32,6 +32,7 @@ from lb.model.upsync import UpsyncTls as UpsyncTls
 from lb.model.values import AddField as AddField
 from lb.model.values import Address as Address
 from lb.model.values import Balancer as Balancer
+from lb.model.values import Regex as Regex
 from lb.model.values import Value as Value
 from lb.model.values import Var as Var
 
@@ -119,16 +120,6 @@ Handler = ProxyPass | UpstreamShow | CheckStatus | StaticFiles
 
 
 # ---- routing and rewriting
-
-
-@dataclass(frozen=True, slots=True)
-class Regex:
-    """A regular expression of PCRE2 that compiles. `names`: its named captures, (variable, number of the group)."""
-
-    pattern: str
-    caseless: bool = False
-    names: tuple[tuple[str, int], ...] = ()
-    where: str = field(default="", compare=False)  # FILE:LINE, for the log
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 
@@ -46,3 +46,13 @@ class AddField:
 
 
 Balancer = Literal["round_robin", "least_conn", "least_time", "ip_hash", "hash", "random"]  # of Upstream
+
+
+@dataclass(frozen=True, slots=True)
+class Regex:
+    """A regular expression of PCRE2 that compiles. `names`: its named captures, (variable, number of the group)."""
+
+    pattern: str
+    caseless: bool = False
+    names: tuple[tuple[str, int], ...] = ()
+    where: str = field(default="", compare=False)  # FILE:LINE, for the log

@@ -38,7 +38,7 @@ class Shown:
         state = self._counted
         if self.check is None or not self.check.down or state not in ("up", "failed"):
             return state
-        return "unchecked" if self.check.unseen else "unhealthy"
+        return "unchecked" if self.check.unseen and self.check.decided != "agent" else "unhealthy"
 
     @property
     def _counted(self) -> str:

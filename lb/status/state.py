@@ -41,11 +41,13 @@ Times are Unix seconds (float) unless a name says otherwise; ages and delays are
                 null: no worker has said; retry_at: null, or from when on a failed one is tried again; slow_start:
                 null, or how far it has come, 0 to 1; address "other": those beyond 16,384, counted in one
       check     null: it has none; {type, state, since, why, text, last, took, rise, fall, results, checks, failures,
-                  late, changes}
+                  skipped, decided, agent, share, late, changes}
                 state: up, down, none (no verdict yet); why: how the last one ended: ok, none, connect, broken, closed,
                 timeout, invalid, status, large, text, tls; text: the same in words; took: seconds; rise, fall: passed
                 and failed ones in a row; results: the last ten, + and -, the oldest first; late: began late, because
-                the one before took longer than the interval
+                the one before took longer than the interval; skipped: not sent, because requests were
+                answered; decided: who has taken it out (agent, check, "": nobody); agent: its last line; share: of its
+                weight, as its agent says
       COUNTS    active, requests, responses {1xx, 2xx, 3xx, 4xx, 5xx}, bytes_in, bytes_out (from and to the server),
                 failures (tries that count for max_fails), retries (requests that went on to the next server),
                 retries_refused
@@ -222,6 +224,10 @@ def _check(shown: Shown, kind: str) -> dict[str, Any] | None:
         "results": row.results,
         "checks": row.checks,
         "failures": row.failures,
+        "skipped": row.skipped,
+        "decided": row.decided,
+        "agent": row.agent,
+        "share": row.share,
         "late": row.late,
         "changes": row.changes,
     }

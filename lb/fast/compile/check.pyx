@@ -22,6 +22,50 @@ cdef CheckConf* compile_check(Compiled of, check) except? NULL:
     for status in check.expect_alive:
         f.expect |= 1u << <int> status
     compile_check_send(of, f, check.send)
+    compile_check_expect(of, f, check)
+    f.tls = compile_tls_up(of, check.tls)
+    f.tls_name = of.text(check.tls_name)
+    f.grpc = check.grpc_status
+    f.skip = check.skip_when_served
+    if check.agent is not None:
+        f.agent = compile_check_agent(of, f, check.agent)
+    return f
+
+
+cdef int compile_check_expect(Compiled of, CheckConf* f, check) except -1:
+    f.head = bool(check.send) and isinstance(check.send[0], bytes) and check.send[0].startswith(b"HEAD ")
+    f.nranges = len(check.expect_status)
+    f.ranges = <CheckRange*> of.mem(f.nranges * sizeof(CheckRange))
+    for i, (low, high) in enumerate(check.expect_status):
+        f.ranges[<int> i].low, f.ranges[<int> i].high = low, high
+    f.nfields = len(check.expect_fields)
+    f.fields = <CheckMatch*> of.mem(f.nfields * sizeof(CheckMatch))
+    for i, match in enumerate(check.expect_fields):
+        compile_check_match(of, &f.fields[<int> i], match)
+    if check.expect_body is not None:
+        f.body = <CheckMatch*> of.mem(sizeof(CheckMatch))
+        compile_check_match(of, f.body, check.expect_body)
+    if check.expect_text is not None:
+        f.text = <CheckMatch*> of.mem(sizeof(CheckMatch))
+        compile_check_match(of, f.text, check.expect_text)
+    return 0
+
+
+cdef int compile_check_match(Compiled of, CheckMatch* m, match) except -1:
+    m.name = of.text(match.name)
+    m.text = of.text(match.text)
+    m.regex = NULL if match.regex is None else compile_regex(of, match.regex)
+    return 0
+
+
+cdef CheckConf* compile_check_agent(Compiled of, CheckConf* checks, agent) except NULL:
+    cdef CheckConf* f = <CheckConf*> of.mem(sizeof(CheckConf))
+    f.type = check_type_agent()
+    f.interval = agent.interval_ms or checks.interval
+    f.timeout = checks.timeout
+    f.port = agent.port
+    f.rise = f.fall = f.requests = 1
+    compile_check_send(of, f, agent.send)
     return f
 
 

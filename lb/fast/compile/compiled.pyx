@@ -213,11 +213,11 @@ cdef class Compiled:
         compile_logs(self, config, error_logs)
         compile_variables(self, config)
         compile_zones(self, config)
+        compile_tls(self, config)               # before the upstreams: checks over TLS name their part of it
         self.upstreams_init(config.upstreams)
         conf.health_size = config.check_memory
         conf.max_fields = max([MAX_FIELDS] + [one.settings.max_headers for listener in config.listeners for one in listener.http])
         compile_upstream_names(self, config)
-        compile_tls(self, config)
         conf.nlisteners = len(config.listeners)
         conf.listeners = <Listener*> self.mem(conf.nlisteners * sizeof(Listener))
         for i, listener in enumerate(config.listeners):

@@ -3,8 +3,8 @@
     the checker: health_verdict -> health_announce: its place, in a ring
     a worker: loop_turn -> health_changes -> health_changed
 
-A server that comes up begins its slow start; one that goes down loses its idle connections; both move in the heap of their
-upstream, so that a choice never walks over those that are out.
+What its agent says of its share holds from here on. A server that comes up begins its slow start; one that goes down loses
+its idle connections; both move in the heap of their upstream, so that a choice never walks over those that are out.
 """
 
 
@@ -32,6 +32,7 @@ cdef void health_changed(uint32_t place) noexcept nogil:
     cdef bint out
     if p == NULL or p.removed or not p.listed:
         return
+    health_share(p)
     out = health_out(p)
     if out == p.out:
         return
@@ -41,6 +42,18 @@ cdef void health_changed(uint32_t place) noexcept nogil:
     else:
         peer_began(p)
     peer_moved(p, loop.now)
+
+
+cdef void health_share(Peer* p) noexcept nogil:
+    """What its agent lets it have of its weight."""
+    cdef uint32_t share
+    if p.health == NULL:
+        return
+    share = <uint32_t> (lb_atomic_load(&p.health.word) >> HEALTH_SHARE & 255)
+    share = SHARE_WHOLE if share == HEALTH_WHOLE else 1 + share * (SHARE_WHOLE - 1) // HEALTH_WHOLE
+    if share != p.share:
+        p.share = share
+        peer_part_step(p, loop.now)
 
 
 cdef void health_let_go(Peer* p) noexcept nogil:

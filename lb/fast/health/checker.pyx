@@ -5,7 +5,8 @@
         -> check_read -> judge -> check_done -> CP_WAIT, until `interval` after the start of this one
     check_timer in any other phase: the check took longer than `timeout`
 
-A Check has one Conn for its life, whose timer is its clock: its socket comes and goes (plain_open, conn_hang_up).
+A Check has one Conn for its life, whose timer is its clock: its socket comes and goes (plain_open, conn_hang_up). What asks a
+server's agent (agent.pyx) is a second Check of its own, with its own settings.
 """
 
 cdef enum:
@@ -31,27 +32,28 @@ cdef void check_follow(Table* t) noexcept nogil:
         if e.down & PEER_DOWN:
             check_forget(e.peer)
         elif e.peer.check == NULL and e.peer.health != NULL:
-            check_begin(e.peer, t.n)
+            e.peer.check = check_begin(e.peer, t.ups.check, t.n)
+            agent_begin(e.peer, t.n)
     for i in range(t.n):
         if t.entries[i].peer.health != NULL:
             t.entries[i].peer.health.order = i
 
 
-cdef void check_begin(Peer* p, uint32_t servers) noexcept nogil:
+cdef Check* check_begin(Peer* p, CheckConf* conf, uint32_t servers) noexcept nogil:
+    """NULL: memory is out, as the log says."""
     cdef Check* k = <Check*> calloc(1, sizeof(Check))
     cdef Conn* c = conn_new(-1, K_CHECK) if k != NULL else NULL
     cdef uint64_t spread = servers // 8
     if c == NULL:
         free(k)
         log_line(LOG_ALERT, b"no memory for the check of a server: it is not checked")
-        return
+        return NULL
     c.io = &plain_none
     c.peer = p
-    p.check = k
     k.conn = c
     k.peer = p
     k.health = p.health
-    k.conf = p.ups.check
+    k.conf = conf
     k.known = not p.health.word & HEALTH_UNSEEN
     check_address(k)
     conn_state(c, S_IDLE)
@@ -60,6 +62,12 @@ cdef void check_begin(Peer* p, uint32_t servers) noexcept nogil:
     elif spread > CHECK_SPREAD:
         spread = CHECK_SPREAD
     timer_set(&loop.wheel, &c.timer, loop.now + 1 + <int64_t> (balance_random_more(&loop.env) % (spread + 1)))
+    return k
+
+
+cdef inline Check* check_of(Conn* c) noexcept nogil:
+    """Whose connection it is: a server's check, or what asks its agent."""
+    return c.peer.check if c.peer.check != NULL and c.peer.check.conn == c else c.peer.agent
 
 
 cdef void check_address(Check* k) noexcept nogil:
@@ -80,29 +88,51 @@ cdef void check_forget(Peer* p) noexcept nogil:
         return
     health_leave(k.health)
     check_end(k)
+    if p.agent != NULL:
+        check_end(p.agent)
 
 
 cdef void check_end(Check* k) noexcept nogil:
     conn_hang_up(k.conn)
-    k.peer.check = NULL
+    if k.peer.agent == k:
+        k.peer.agent = NULL
+    else:
+        k.peer.check = NULL
     conn_close(k.conn)
     free(k)
 
 
 cdef void check_drain(Conn* c) noexcept nogil:
-    check_end(c.peer.check)
+    check_end(check_of(c))
 
 
 # ---- one check
 
 cdef void check_timer(Conn* c) noexcept nogil:
-    cdef Check* k = c.peer.check
+    cdef Check* k = check_of(c)
+    if k.phase == CP_READ and k.settled:
+        check_done(k, True)
+        return
     if k.phase != CP_WAIT:
         check_fail(k, CHECK_TIMEOUT, k.phase)
+        return
+    if k.conf.skip and check_served(k):
         return
     if k.due and loop.now - k.due > <int64_t> loop.health.behind:
         loop.health.behind = <uint64_t> (loop.now - k.due)
     check_start(k)
+
+
+cdef bint check_served(Check* k) noexcept nogil:
+    """check_skip_when_served: a server that is up has just answered a request well. True: the next check is set."""
+    cdef Health* h = k.health
+    cdef int64_t until = <int64_t> lb_atomic_load(&h.served) + k.conf.interval
+    if until <= loop.now or h.fall or h.word & (HEALTH_DOWN | HEALTH_UNSEEN):
+        return False
+    h.skipped += 1
+    k.due = until
+    timer_set(&loop.wheel, &k.conn.timer, until)
+    return True
 
 
 cdef void check_start(Check* k) noexcept nogil:
@@ -111,6 +141,8 @@ cdef void check_start(Check* k) noexcept nogil:
     k.why = CHECK_INVALID
     k.detail = 0
     k.keep = 0
+    k.settled = 0
+    k.note_len = 0
     timer_set(&loop.wheel, &k.conn.timer, loop.now + k.conf.timeout)
     if conn_has_socket(k.conn):
         check_ask(k)
@@ -143,14 +175,18 @@ cdef void check_want(Check* k, int e) noexcept nogil:
 
 
 cdef void check_event(Conn* c) noexcept nogil:
-    cdef Check* k = c.peer.check
+    cdef Check* k = check_of(c)
     cdef int e
     if k.phase == CP_CONNECT:
         e = c.io.error(c) if c.ready & R_ERR else 0
         if e:
             check_fail(k, CHECK_CONNECT, e)
+        elif c.ready & R_WRITE and k.conf.tls != NULL:
+            check_secure(k)
         elif c.ready & R_WRITE:
             check_ask(k)
+    elif k.phase == CP_HANDSHAKE:
+        check_handshake(k)
     elif k.phase == CP_SEND:
         check_flush(k)
     elif k.phase == CP_READ:
@@ -210,6 +246,9 @@ cdef void check_read(Check* k) noexcept nogil:
             check_fail(k, CHECK_LARGE, 0)
             return
         got = conn_recv(c, loop.scratch + n, CHECK_MOST - n) if c.ready & R_READ else IO_AGAIN
+        if got == IO_FAILED and k.settled:
+            check_done(k, True)
+            return
         if got == IO_FAILED:
             check_fail(k, CHECK_BROKEN, errno)
             return
@@ -243,6 +282,10 @@ cdef void check_done(Check* k, bint ok) noexcept nogil:
     if not (ok and k.keep and k.conf.type.keeps and k.served < k.conf.requests):
         conn_hang_up(k.conn)
     k.phase = CP_WAIT
+    if k.conf.type.done != NULL:
+        k.conf.type.done(k, ok)
+        check_at(k, k.conf.interval)
+        return
     h.took_us = <uint64_t> (check_clock() - k.began_us)
     if health_verdict(k, ok):
         check_log_change(k)
@@ -255,7 +298,6 @@ cdef void check_next(Check* k, bint ok) noexcept nogil:
     """The next one, an interval after the start of this one."""
     cdef CheckConf* f = k.conf
     cdef int64_t wait = f.interval
-    cdef int64_t at
     if not k.known:
         wait = CHECK_AT_ONCE if ok else CHECK_AGAIN
         if wait > f.interval:
@@ -264,11 +306,16 @@ cdef void check_next(Check* k, bint ok) noexcept nogil:
         wait = f.fast
     elif f.down and k.health.word & HEALTH_DOWN:
         wait = f.down
+    check_at(k, wait)
+
+
+cdef void check_at(Check* k, int64_t wait) noexcept nogil:
+    cdef int64_t at
     if k.known:
         wait += <int64_t> (balance_random_more(&loop.env) % <uint64_t> (wait // 10 + 1))    # so that they do not march in step
     at = k.began + wait
     if at <= loop.now:
-        k.health.late += 1
+        k.health.late += k.conf.type.done == NULL
         at = loop.now + 1
     k.due = at
     timer_set(&loop.wheel, &k.conn.timer, at)

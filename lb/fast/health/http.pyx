@@ -1,6 +1,7 @@
-"""type=http: the class of an answer's status, as the module; the head and the body only decide whether the connection is kept.
+"""type=http and https: the class of an answer's status, as the module; head and body only decide whether the connection is kept.
 
-A judge that wants more bytes for nothing but to keep the connection takes what is there: a status line is enough for a verdict.
+A judge that wants more bytes for nothing but to keep the connection takes what is there: a status line is enough for a verdict
+(`settled`: so says a time-out, too). What else an answer must have is in expect.pyx.
 """
 
 cdef enum:
@@ -44,12 +45,26 @@ cdef int check_http_judge(Check* k, const char* p, uint32_t n, bint end) noexcep
         k.why = CHECK_INVALID
         return JUDGE_FAIL
     k.detail = status
-    if not k.conf.expect >> (status // 100) & 1:
+    if not check_http_expected(k, status):
         k.why = CHECK_STATUS
         return JUDGE_FAIL
+    if k.conf.nfields or k.conf.body != NULL:
+        return check_http_look(k, p, n, end)
     if end or k.conf.requests < 2:
         return JUDGE_OK
+    k.settled = 1
     return check_http_rest(k, p, n)
+
+
+cdef bint check_http_expected(Check* k, int status) noexcept nogil:
+    """check_http_expect_status, or else check_http_expect_alive."""
+    cdef uint32_t i
+    if k.conf.nranges == 0:
+        return k.conf.expect >> (status // 100) & 1
+    for i in range(k.conf.nranges):
+        if k.conf.ranges[i].low <= status <= k.conf.ranges[i].high:
+            return True
+    return False
 
 
 cdef int check_http_rest(Check* k, const char* p, uint32_t n) noexcept nogil:
@@ -62,9 +77,9 @@ cdef int check_http_rest(Check* k, const char* p, uint32_t n) noexcept nogil:
     rc = head_parse_response(p, n, &h)
     if rc == P_MORE and n < CHECK_BODY_MOST:
         return JUDGE_MORE
-    if rc != P_DONE or h.status < 200 or h.flags & H_CLOSE or not (h.minor or h.flags & H_KEEP_ALIVE):
+    if rc != P_DONE or not check_http_stays(&h):
         return JUDGE_OK
-    if h.status == 204 or h.status == 304:
+    if check_http_bodyless(k, &h):
         k.keep = h.size == n
         return JUDGE_OK
     if h.flags & H_CHUNKED:
@@ -75,6 +90,15 @@ cdef int check_http_rest(Check* k, const char* p, uint32_t n) noexcept nogil:
         return JUDGE_MORE
     k.keep = n - h.size == h.content_length
     return JUDGE_OK
+
+
+cdef bint check_http_stays(Head* h) noexcept nogil:
+    """Does the server leave the connection open behind this answer?"""
+    return h.status >= 200 and not h.flags & H_CLOSE and (h.minor or h.flags & H_KEEP_ALIVE)
+
+
+cdef bint check_http_bodyless(Check* k, Head* h) noexcept nogil:
+    return h.status == 204 or h.status == 304 or k.conf.head
 
 
 cdef int check_http_chunks(Check* k, const char* p, uint32_t n) noexcept nogil:

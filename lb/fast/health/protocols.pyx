@@ -19,10 +19,22 @@ cdef int check_refused(Check* k, int code) noexcept nogil:
     return JUDGE_FAIL
 
 
+cdef void check_note(Check* k, const char* p, uint32_t n) noexcept nogil:
+    """More about a failure: text of a server, or ours."""
+    cdef uint32_t i
+    k.note_len = min(n, <uint32_t> sizeof(k.note))
+    for i in range(k.note_len):
+        k.note[i] = p[i] if 32 <= p[i] < 127 else c"."
+
+
 cdef int check_tcp_judge(Check* k, const char* p, uint32_t n, bint end) noexcept nogil:
-    """It has accepted, and has not closed at once."""
-    if not end:
+    """It has accepted, and has not closed at once; where something was sent, it has said something."""
+    if k.conf.text != NULL:
+        return check_text_judge(k, p, n, end)
+    if n:
         return JUDGE_OK
+    if not end:
+        return JUDGE_OK if k.conf.send == NULL else JUDGE_MORE
     k.why = CHECK_CLOSED
     return JUDGE_FAIL
 
@@ -40,8 +52,10 @@ cdef void check_hello_send(Check* k, Out* o) noexcept nogil:
 
 cdef int check_hello_judge(Check* k, const char* p, uint32_t n, bint end) noexcept nogil:
     """A ServerHello has begun."""
+    if n and p[0] == 0x15:
+        return check_refused(k, p[6]) if n >= 7 else JUDGE_MORE
     if n and p[0] != 0x16:
-        return check_refused(k, p[6] if n >= 7 and p[0] == 0x15 else 0)
+        return JUDGE_FAIL
     if n >= 6 and p[5] != 2:
         return JUDGE_FAIL
     return JUDGE_OK if n >= 47 else JUDGE_MORE
@@ -89,7 +103,9 @@ cdef int check_fastcgi_judge(Check* k, const char* p, uint32_t n, bint end) noex
     cdef uint32_t length
     if n < 8:
         return JUDGE_MORE
-    if p[0] != 1 or p[1] != FCGI_STDOUT:
+    if p[0] != 1:
+        return JUDGE_FAIL
+    if p[1] != FCGI_STDOUT:
         return check_refused(k, p[1])
     length = (<uint8_t> p[4]) << 8 | <uint8_t> p[5]
     if n < 8 + length and n < 8 + 4096 and not end:
@@ -101,7 +117,7 @@ cdef int check_fastcgi_status(Check* k, const char* p, uint32_t n) noexcept nogi
     cdef uint32_t i = 0
     cdef int status = 200
     cdef const char* line
-    while i + 11 <= n:
+    while i + 11 <= n and p[i] not in (13, 10):        # an empty line ends the head
         if strncasecmp(p + i, b"Status:", 7) == 0:
             line = p + i + 7
             while line < p + n - 3 and line[0] == 32:
@@ -114,4 +130,4 @@ cdef int check_fastcgi_status(Check* k, const char* p, uint32_t n) noexcept nogi
     if not 100 <= status <= 599:
         return JUDGE_FAIL
     k.detail = status
-    return JUDGE_OK if k.conf.expect >> (status // 100) & 1 else check_refused(k, status)
+    return JUDGE_OK if check_http_expected(k, status) else check_refused(k, status)

@@ -3,8 +3,8 @@
 CHECK_WHYS_SHOWN = ("ok", "none", "connect", "broken", "closed", "timeout", "invalid", "status", "large", "text", "tls")
 
 HealthRow = namedtuple("HealthRow", (
-    "upstream", "name", "down", "unseen", "rise", "fall", "why", "detail", "text", "since", "ended", "took_us", "checks",
-    "failures", "late", "changes", "results", "order"))
+    "upstream", "name", "down", "unseen", "decided", "rise", "fall", "why", "detail", "text", "since", "ended", "took_us",
+    "checks", "failures", "skipped", "agent", "share", "late", "changes", "results", "order"))
 
 
 def health_rows(shm, size_t size):
@@ -32,10 +32,13 @@ cdef object health_row(Health* h):
     results = "".join(["-" if h.results >> (n - 1 - i) & 1 else "+" for i in range(<int> n)])
     name = h.name[:min(h.name_len, <uint32_t> LB_SERVER_NAME)].decode("utf-8", "replace")
     text = h.text[:min(h.text_len, <uint32_t> HEALTH_TEXT)].decode("utf-8", "replace")
+    agent = h.agent[:min(h.agent_len, <uint32_t> sizeof(h.agent))].decode("ascii", "replace")
+    decided = "agent" if h.word & HEALTH_AGENT else "check" if h.word & HEALTH_DOWN else ""
     return HealthRow(
-        h.upstream, name, bool(h.word & HEALTH_DOWN), bool(h.word & HEALTH_UNSEEN), h.rise, h.fall,
+        h.upstream, name, bool(h.word & HEALTH_OUT), bool(h.word & HEALTH_UNSEEN), decided, h.rise, h.fall,
         CHECK_WHYS_SHOWN[h.why if h.why < CHECK_WHYS else CHECK_INVALID], h.detail, text, h.since / 1000.0, h.ended / 1000.0,
-        h.took_us, h.checks, h.failures, h.late, h.changes, results, h.order)
+        h.took_us, h.checks, h.failures, h.skipped, agent,
+        (h.word >> HEALTH_SHARE & 255) / 255.0, h.late, h.changes, results, h.order)
 
 
 cdef bint health_open(HealthTable* t) noexcept nogil:

@@ -60,6 +60,10 @@ ctypedef struct Health:     # what all know of a checked server: shared memory. 
     uint32_t order          # its place in its upstream's list, for check_status
     char text[96]           # what the last check said, for people
     char name[112]          # the address as written
+    uint64_t served         # ms, monotonic: a worker's last good answer, told again only when it has aged (served.pxd)
+    uint64_t skipped        # checks that real traffic had answered
+    uint32_t agent_len
+    char agent[36]          # what the agent said last, for people
 
 ctypedef struct HealthTable:    # at the start of that memory
     uint64_t lock           # pid of the process that looks for a place; 0: nobody does
@@ -76,6 +80,15 @@ ctypedef struct CheckPiece: # of what is sent: text, or a value of the server
     Str text
     uint8_t value           # CheckValue; 0: text
 
+ctypedef struct CheckMatch: # what is looked for in an answer
+    Str name                # of a field; n 0: not in one
+    Str text
+    Regex* regex            # in place of `text`; or NULL
+
+ctypedef struct CheckRange: # of HTTP status
+    uint16_t low
+    uint16_t high
+
 ctypedef struct CheckConf:  # `check` of an upstream, compiled
     const CheckType* type
     CheckPiece* send        # NULL: the type's own
@@ -90,12 +103,25 @@ ctypedef struct CheckConf:  # `check` of an upstream, compiled
     uint16_t port           # 0: the server's own
     uint8_t default_down
     uint32_t requests       # on one connection; 1: each check has its own
+    uint8_t head            # http: what is sent is a HEAD
+    uint8_t skip            # check_skip_when_served
+    CheckRange* ranges      # http: in place of `expect`, where there are some
+    uint32_t nranges
+    CheckMatch* fields      # http: of the answer's head
+    uint32_t nfields
+    CheckMatch* body        # http: in its body; or NULL
+    CheckMatch* text        # tcp: in what comes; or NULL
+    const TlsConf* tls      # or NULL
+    Str tls_name            # SNI, and whose certificate it must be; n 0: none is told
+    int32_t grpc            # grpc-status of a server that lives
+    CheckConf* agent        # check_agent; or NULL
 
 ctypedef struct CheckType:  # one row of health/types.pyx
     const char* name
     uint8_t keeps           # its connection may serve for the next check
     void (*send)(Check* k, Out* o) noexcept nogil       # what it sends where the configuration does not say; NULL: nothing
     int (*judge)(Check* k, const char* p, uint32_t n, bint end) noexcept nogil    # all that came; `end`: that is all. JUDGE_
+    void (*done)(Check* k, bint ok) noexcept nogil      # in place of rise and fall; NULL: those
 
 ctypedef struct Check:      # of one server, in the checker only
     Conn* conn              # for its timer, and its socket while it has one
@@ -106,7 +132,10 @@ ctypedef struct Check:      # of one server, in the checker only
     uint8_t keep            # the judge: the connection stands where it stood before the request
     uint8_t known           # has a verdict
     uint8_t why             # CheckWhy of the check that runs
+    uint8_t settled         # the judge: the answer is good, more bytes are wanted for nothing but to keep the connection
     int32_t detail
+    uint32_t note_len
+    char note[72]           # what else there is to say of a failure
     uint32_t served         # checks on this connection
     int64_t due             # when the next one is to begin; ms
     int64_t began           # this check

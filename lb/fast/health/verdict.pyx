@@ -54,6 +54,9 @@ cdef void health_tell(Check* k, bint ok) noexcept nogil:
     h.detail = k.detail
     out_init(&o, h.text, HEALTH_TEXT)
     health_words(&o, h.why, h.detail)
+    if k.note_len and not ok:
+        out_text(&o, b": ")
+        out_put(&o, k.note, min(k.note_len, <uint32_t> (o.end - o.p)))
     h.text_len = <uint32_t> (o.p - h.text)
 
 

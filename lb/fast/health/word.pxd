@@ -13,10 +13,16 @@ from lb.fast.c.sys cimport lb_atomic_load, likely
 cdef enum HealthBit:
     HEALTH_DOWN = 1         # the checks' verdict, or `default_down` before there is one
     HEALTH_UNSEEN = 2       # no verdict yet
-    HEALTH_OUT = HEALTH_DOWN
+    HEALTH_AGENT_DOWN = 4   # the agent says down, stopped or fail
+    HEALTH_DRAIN = 8        # the agent says drain: out for new requests
+    HEALTH_MAINT = 16       # the agent says maint
+    HEALTH_NO_SHARE = 32    # the agent says 0%
+    HEALTH_AGENT = HEALTH_AGENT_DOWN | HEALTH_DRAIN | HEALTH_MAINT | HEALTH_NO_SHARE
+    HEALTH_OUT = HEALTH_DOWN | HEALTH_AGENT
 
 cdef enum:
-    HEALTH_SHARE = 8        # where the share begins: of its weight, in 1/255
+    HEALTH_SHARE = 8        # where the share begins: of its weight, in 1/255, as the agent says
+    HEALTH_WHOLE = 255      # all of it
     HEALTH_GENERATION = 16  # where the generation begins
 
 

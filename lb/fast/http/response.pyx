@@ -50,6 +50,8 @@ cdef bint response_head(Request* r, char* p, uint32_t n) noexcept nogil:
         up_failed(r, WHY_STATUS)
         return False
     peer_time_seen(r, TIMED_HEADER, r.up_header)
+    if unlikely(r.peer.health != NULL) and h.status < 500:
+        health_served(r.peer, loop.now)
     request_phase(r, PH_READING_BODY)
     if r.loc.uses & USES_UP_HEAD:
         response_keep_head(r, p - h.size, &h)

@@ -83,15 +83,20 @@ cdef bint tls_fits(Conn* u, Request* r) noexcept nogil:
 
 cdef bint tls_connect(Conn* u, Request* r) noexcept nogil:
     """The connection to r.peer, which stands, becomes one of TLS. False: no memory, or no certificate (the log has said why)."""
-    cdef Tls* t = tls_new(u, r.up_tls)
+    return tls_connect_as(u, r.up_tls, &r.up_name, &r.up_pair, r.settings.up_sni)
+
+
+cdef bint tls_connect_as(Conn* u, const TlsConf* conf, Str* name, Str* pair, bint sni) noexcept nogil:
+    """`name`: whose certificate it shall be, and, with `sni`, what the server is told; `pair`: as Tls.pair."""
+    cdef Tls* t = tls_new(u, conf)
     if t == NULL:
         return False
     u.io = &tls
     t.flags |= TLS_CLIENT
     SSL_set_connect_state(<SSL*> t.ssl)
-    if not tls_keep_text(&t.name, &r.up_name) or not tls_keep_text(&t.pair, &r.up_pair):
+    if not tls_keep_text(&t.name, name) or not tls_keep_text(&t.pair, pair):
         return False
-    if t.name.n and r.settings.up_sni and not tls_is_address(&t.name):      # RFC 6066 section 3: no literal addresses
+    if t.name.n and sni and not tls_is_address(&t.name):      # RFC 6066 section 3: no literal addresses
         SSL_set_tlsext_host_name(<SSL*> t.ssl, t.name.p)
     if t.pair.n and not tls_up_show(t):
         return False
@@ -184,21 +189,27 @@ cdef void tls_up_failed(Request* r, Conn* u) noexcept nogil:
     if not error_begin(&o, error_logs_of(r), level):
         return
     error_connection(&o, r.client)
-    if t.refused > 0:
-        out_text(&o, b"upstream SSL certificate verify error: (")
-        out_uint(&o, <uint64_t> t.refused)
-        out_char(&o, c":")
-        out_text(&o, X509_verify_cert_error_string(t.refused))
-        out_char(&o, c")")
-    elif t.refused < 0:
-        out_text(&o, b"upstream SSL certificate does not match \"")
-        out_escaped(&o, t.name.p, t.name.n)
-        out_char(&o, 34)
-    else:
-        tls_explain(u, &o)
+    tls_up_explain(u, &o)
     out_text(&o, b" while SSL handshaking to upstream")
     error_context(&o, r)
     error_end(&o, error_logs_of(r), level)
+
+
+cdef void tls_up_explain(Conn* u, Out* o) noexcept nogil:
+    """Why the handshake failed, in nginx's words."""
+    cdef Tls* t = tls_of(u)
+    if t.refused > 0:
+        out_text(o, b"upstream SSL certificate verify error: (")
+        out_uint(o, <uint64_t> t.refused)
+        out_char(o, c":")
+        out_text(o, X509_verify_cert_error_string(t.refused))
+        out_char(o, c")")
+    elif t.refused < 0:
+        out_text(o, b"upstream SSL certificate does not match \"")
+        out_escaped(o, t.name.p, t.name.n)
+        out_char(o, 34)
+    else:
+        tls_explain(u, o)
 
 
 cdef void tls_up_count(Conn* u, int group) noexcept nogil:

@@ -56,6 +56,7 @@ ctypedef struct Peer:       # a server's address; outlives the tables that list 
     uint8_t out             # its checks have taken it out, as this worker saw at the last change
     Check* check            # in the checker: its next or present check
     Route route             # of the present table
+    Check* agent            # and what its agent is asked
 
 ctypedef struct Entry:      # one line of a table, copied into the peer when the table is swapped in
     Peer* peer

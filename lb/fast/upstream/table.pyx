@@ -71,6 +71,7 @@ cdef void table_entry_apply(Entry* e, Table* t, bint arrive) noexcept nogil:
     p.heap = NO_HEAP
     p.slow_start = e.slow_start if e.slow_start else t.ups.slow_start
     peer_pull(p, loop.now)
+    health_share(p)
     stats_condition(p)
     if comes:
         peer_began(p)

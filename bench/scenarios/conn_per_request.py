@@ -1,7 +1,7 @@
 """A connection for each request, on both sides: what accept, connect and close cost.
 
-From 1.29.7 on nginx keeps connections to servers unless it is told otherwise (`keepalive 0` is an error before): by what
-it says to the server.
+From 1.29.7 on nginx keeps connections to servers unless it is told otherwise (`keepalive 0` is an error before): by
+what it says to the server.
 """
 
 from __future__ import annotations

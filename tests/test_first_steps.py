@@ -116,6 +116,25 @@ def test_lines_that_ask_for_more(tmp_path: Path, line: str, said: str) -> None:
     assert said in told and told.count("[emerg]") == 1 and "one.conf:3" in told
 
 
+@pytest.mark.parametrize(
+    ("line", "hint"),
+    [
+        ("keepalive_timeout 30sec;", '"30sec" is written 30s'),
+        ("client_max_body_size 10MB;", '"10MB" is written 10m'),
+        ("upstream u { server 127.0.0.1:1 fail_timeout=2min; }", '"fail_timeout=2min" is written 2m'),
+        ("server {\nlisten 127.0.0.1:1\nserver_name a; }", 'is the ";" of "listen" missing at the end of line 4?'),
+        ("root /srv\naccess_log off;", 'is the ";" of "root" missing at the end of line 3?'),
+    ],
+)
+def test_slips_of_the_pen(tmp_path: Path, line: str, hint: str) -> None:
+    assert f"\n{hint}\n" in said_of(tmp_path, f"events {{}}\nhttp {{\n{line}\n}}")
+
+
+def test_a_word_that_only_looks_like_a_directive(tmp_path: Path) -> None:
+    told = said_of(tmp_path, "events {}\nhttp {\nproxy_next_upstream error\ntimeout never; }")
+    assert "[emerg]" in told and "missing" not in told
+
+
 def test_a_module_that_is_not_built_in(tmp_path: Path) -> None:
     told = said_of(tmp_path, "load_module modules/ngx_http_geoip_module.so;\nevents {}")
     assert '[warn] module "modules/ngx_http_geoip_module.so" is not loaded' in told and "one.conf:1" in told

@@ -15,6 +15,44 @@ cdef enum:
     CHECK_AGAIN = 250           # ms between the first checks of a server, at most
     CHECK_AT_ONCE = 20          # the same when the one before was passed
     CHECK_PAUSE = 500           # ms until the next try when this process has no descriptor or memory to spare
+    CHECK_BATCH = 128           # checks that begin together, where there are so many: a wake-up costs as much as a check
+    CHECK_GRID = 64             # ms between such batches, at most
+    CHECK_CROWD = 16            # checks that wait for a server: from here on their events are gathered
+    CHECK_GATHER_US = 1000      # for so long
+
+
+cdef struct CheckCrowd:         # of this process
+    uint64_t rate               # checks in 1,000 s, as the intervals say
+    uint32_t running            # checks that wait for their server
+
+cdef CheckCrowd check_crowd
+
+
+# ---- many at once
+
+cdef void check_gather() noexcept nogil:
+    """Before the loop waits: let the answers of many gather. One by one each would wake this process, and its caches are cold."""
+    cdef timespec pause
+    if check_crowd.running < CHECK_CROWD or loop.posted != NULL:
+        return
+    pause.tv_sec = 0
+    pause.tv_nsec = CHECK_GATHER_US * 1000
+    nanosleep(&pause, NULL)
+
+
+cdef inline int64_t check_grid(int64_t wait) noexcept nogil:
+    """ms between the moments at which checks begin: a power of two, which makes batches of CHECK_BATCH; little beside `wait`."""
+    cdef int64_t grid = CHECK_GRID
+    while grid > 1 and (grid > wait // 16 or <uint64_t> grid * check_crowd.rate > CHECK_BATCH * 1000 * 1000):
+        grid >>= 1
+    return grid
+
+
+cdef void check_run(Check* k, bint runs) noexcept nogil:
+    """It waits for its server, or does no more."""
+    if runs != k.runs:
+        k.runs = runs
+        check_crowd.running += 1 if runs else -1
 
 
 # ---- who is checked
@@ -56,7 +94,9 @@ cdef Check* check_begin(Peer* p, CheckConf* conf, uint32_t servers) noexcept nog
     k.conf = conf
     k.known = not p.health.word & HEALTH_UNSEEN
     check_address(k)
+    check_crowd.rate += 1000_000 // <uint64_t> conf.interval
     conn_state(c, S_IDLE)
+    k.first = not k.known
     if k.known:                     # by the checker before us: go on
         spread = <uint64_t> k.conf.interval
     elif spread > CHECK_SPREAD:
@@ -93,6 +133,8 @@ cdef void check_forget(Peer* p) noexcept nogil:
 
 
 cdef void check_end(Check* k) noexcept nogil:
+    check_run(k, False)
+    check_crowd.rate -= 1000_000 // <uint64_t> k.conf.interval
     conn_hang_up(k.conn)
     if k.peer.agent == k:
         k.peer.agent = NULL
@@ -143,6 +185,7 @@ cdef void check_start(Check* k) noexcept nogil:
     k.keep = 0
     k.settled = 0
     k.note_len = 0
+    check_run(k, True)
     timer_set(&loop.wheel, &k.conn.timer, loop.now + k.conf.timeout)
     if conn_has_socket(k.conn):
         check_ask(k)
@@ -170,6 +213,7 @@ cdef void check_want(Check* k, int e) noexcept nogil:
     """Our want, not the server's fault: no result."""
     log_errno(LOG_ALERT, b"a server cannot be checked: socket() or connect() failed", e)
     conn_hang_up(k.conn)
+    check_run(k, False)
     k.phase = CP_WAIT
     timer_set(&loop.wheel, &k.conn.timer, loop.now + CHECK_PAUSE)
 
@@ -281,6 +325,7 @@ cdef void check_done(Check* k, bint ok) noexcept nogil:
     cdef uint32_t fell = h.fall
     if not (ok and k.keep and k.conf.type.keeps and k.served < k.conf.requests):
         conn_hang_up(k.conn)
+    check_run(k, False)
     k.phase = CP_WAIT
     if k.conf.type.done != NULL:
         k.conf.type.done(k, ok)
@@ -298,7 +343,10 @@ cdef void check_next(Check* k, bint ok) noexcept nogil:
     """The next one, an interval after the start of this one."""
     cdef CheckConf* f = k.conf
     cdef int64_t wait = f.interval
-    if not k.known:
+    if k.known and k.first:             # all began within a short time: from here on they are spread over the interval
+        k.first = 0
+        wait = 1 + <int64_t> (balance_random_more(&loop.env) % <uint64_t> wait)
+    elif not k.known:
         wait = CHECK_AT_ONCE if ok else CHECK_AGAIN
         if wait > f.interval:
             wait = f.interval
@@ -310,10 +358,12 @@ cdef void check_next(Check* k, bint ok) noexcept nogil:
 
 
 cdef void check_at(Check* k, int64_t wait) noexcept nogil:
-    cdef int64_t at
-    if k.known:
-        wait += <int64_t> (balance_random_more(&loop.env) % <uint64_t> (wait // 10 + 1))    # so that they do not march in step
-    at = k.began + wait
+    """Begin the next one so long after this one has begun."""
+    cdef int64_t grid = check_grid(wait)
+    cdef int64_t at = k.began + wait
+    if k.known:                         # 5 % more or less, so that they do not march in step
+        at += <int64_t> (balance_random_more(&loop.env) % <uint64_t> (wait // 10 + 1)) - wait // 20
+    at = (at + grid // 2) & ~(grid - 1)
     if at <= loop.now:
         k.health.late += k.conf.type.done == NULL
         at = loop.now + 1

@@ -131,14 +131,16 @@ ctypedef struct Check:      # of one server, in the checker only
     uint8_t phase           # CheckPhase
     uint8_t keep            # the judge: the connection stands where it stood before the request
     uint8_t known           # has a verdict
+    uint8_t first           # had none when this process began to ask
     uint8_t why             # CheckWhy of the check that runs
+    uint8_t runs            # waits for its server: counted in check_crowd
     uint8_t settled         # the judge: the answer is good, more bytes are wanted for nothing but to keep the connection
     int32_t detail
-    uint32_t note_len
-    char note[72]           # what else there is to say of a failure
     uint32_t served         # checks on this connection
     int64_t due             # when the next one is to begin; ms
     int64_t began           # this check
     int64_t began_us
+    uint32_t note_len
+    char note[72]           # what else there is to say of a failure
     uint32_t sa_len
     char sa[112]            # where to: the server's address, with the check's port

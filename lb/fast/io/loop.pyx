@@ -198,5 +198,7 @@ cdef void loop_run() noexcept nogil:
     loop_take_inbox()                # every upstream has its servers before the first client comes
     accept_arm()
     while not loop.done:
+        if loop.checker:
+            check_gather()
         loop_turn()
     drain_end()

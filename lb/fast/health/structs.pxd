@@ -47,8 +47,8 @@ ctypedef struct Health:     # what all know of a checked server: shared memory. 
     uint32_t fall           # the same of those that failed
     uint32_t why            # CheckWhy of the last one
     int32_t detail
-    uint64_t since          # Unix ms: up or down since then; 0: no verdict yet
-    uint64_t ended          # Unix ms: of the last check; while GONE: when it went
+    uint64_t since          # ms, monotonic, as all times here: up or down since then; 0: no verdict yet
+    uint64_t ended          # of the last check; while GONE: when it went
     uint64_t took_us        # the last one
     uint64_t checks         # in all
     uint64_t failures       # of them
@@ -60,7 +60,7 @@ ctypedef struct Health:     # what all know of a checked server: shared memory. 
     uint32_t order          # its place in its upstream's list, for check_status
     char text[96]           # what the last check said, for people
     char name[112]          # the address as written
-    uint64_t served         # ms, monotonic: a worker's last good answer, told again only when it has aged (served.pxd)
+    uint64_t served         # a worker's last good answer, told again only when it has aged (served.pxd)
     uint64_t skipped        # checks that real traffic had answered
     uint32_t agent_len
     char agent[36]          # what the agent said last, for people

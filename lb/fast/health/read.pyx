@@ -45,8 +45,8 @@ cdef object health_row(Health* h):
     decided = "agent" if h.word & HEALTH_AGENT else "check" if h.word & HEALTH_DOWN else ""
     return HealthRow(
         h.upstream, name, bool(h.word & HEALTH_OUT), bool(h.word & HEALTH_UNSEEN), decided, h.rise, h.fall,
-        CHECK_WHYS_SHOWN[h.why if h.why < CHECK_WHYS else CHECK_INVALID], h.detail, text, health_unix(h.since), health_unix(h.ended),
-        h.took_us, h.checks, h.failures, h.skipped, agent,
+        CHECK_WHYS_SHOWN[h.why if h.why < CHECK_WHYS else CHECK_INVALID], h.detail, text,
+        health_unix(h.since), health_unix(h.ended), h.took_us, h.checks, h.failures, h.skipped, agent,
         (h.word >> HEALTH_SHARE & 255) / 255.0, h.late, h.changes, results, h.order)
 
 

@@ -1,6 +1,7 @@
 """The loop: one epoll, one clock reading a turn, everything else in the order below.
 
-    wait -> pooled connections -> events -> posted work -> timers -> what Python threads left -> draining -> logs out -> heartbeat
+    wait -> what checks have changed -> pooled connections -> events -> posted work -> timers -> what Python threads left
+        -> draining -> logs out -> heartbeat
 
 Events carry (generation, index) of their connection, so that one for an older life of the slot is dropped. Sockets are
 registered once, edge-triggered, for their whole life; listeners are level-triggered and exclusive (io/accept.pyx).
@@ -168,6 +169,8 @@ cdef void loop_turn() noexcept nogil:
     n = epoll_wait(loop.ep, events, EVENTS, loop_wait())
     COUNT_IF(n < 0 and errno != EINTR, loop.st.glitch_epoll_wait)
     loop_clock()
+    if loop.health != NULL and lb_atomic_load(&loop.health.changes) != loop.health_seen:
+        health_changes()
     loop.disk_us = 0
     loop.looked = n < EVENTS
     for i in range(n):
@@ -178,8 +181,6 @@ cdef void loop_turn() noexcept nogil:
     loop_run_posted()
     loop_run_timers()
     loop_take_inbox()
-    if loop.health != NULL and lb_atomic_load(&loop.health.changes) != loop.health_seen:
-        health_changes()
     if loop.paused or loop.stopping:
         drain_turn()
     if loop.pipes != NULL and loop.now - loop.pipes_at > 1000:

@@ -1,7 +1,7 @@
 """What active checks do to requests, and requests to checks.
 
 checks_cost: a request's cost (the worker's CPU time alone) with 10,000 servers, checked or not.
-checks_busy: the worker at 100 % (it compresses 1 MiB for each request) on the core of whoever asks the servers: how many
+checks_busy: the worker at 100 % (it compresses 1 MiB for each request) on the core of who asks the servers: how many
 servers of 20 are taken for down that are not. `--seconds 60` is the run of the issue.
 checks_verdict: a server begins to refuse its checks: ms from its first refusal to the last request that it gets.
 """
@@ -200,7 +200,7 @@ def verdict_haproxy() -> str:
 
 
 def run_verdict(proxy: Proxy, contestant: Contestant, stand: Stand) -> Result:
-    """`busy`: 64 connections ask as fast as they can; else 500 requests a second, so that the workers sleep between them."""
+    """`busy`: 64 connections ask as fast as they can; else 500 requests a second, and workers sleep between them."""
     server = Turncoat(stand.ports["turncoat"])
     rate = () if contestant.variant == "busy" else ("--rate=500",)
     connections = 64 if contestant.variant == "busy" else 16

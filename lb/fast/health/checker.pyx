@@ -136,6 +136,7 @@ cdef void check_end(Check* k) noexcept nogil:
     check_run(k, False)
     check_crowd.rate -= 1000_000 // <uint64_t> k.conf.interval
     conn_hang_up(k.conn)
+    check_grpc_forget(k)
     if k.peer.agent == k:
         k.peer.agent = NULL
     else:
@@ -235,8 +236,18 @@ cdef void check_event(Conn* c) noexcept nogil:
         check_flush(k)
     elif k.phase == CP_READ:
         check_read(k)
-    elif conn_has_socket(c) and c.ready & R_READ and not conn_nothing_came(c):
-        conn_hang_up(k.conn)            # a kept connection has ended, or says what nobody asked for
+    elif conn_has_socket(c):
+        check_idle(k)
+
+
+cdef void check_idle(Check* k) noexcept nogil:
+    """A kept connection has ended, or says what nobody asked for."""
+    cdef Conn* c = k.conn
+    if k.conf.type.idle != NULL:
+        if not k.conf.type.idle(k):
+            conn_hang_up(c)
+    elif c.ready & R_READ and not conn_nothing_came(c):
+        conn_hang_up(c)
 
 
 cdef void check_ask(Check* k) noexcept nogil:
@@ -245,12 +256,12 @@ cdef void check_ask(Check* k) noexcept nogil:
     cdef Out o
     k.served += 1
     out_init(&o, loop.heads, HEADS)
-    if k.conf.send != NULL:
+    if k.conf.send != NULL and k.conf.type.idle == NULL:
         check_pieces(k, &o)
     elif k.conf.type.send != NULL:
         k.conf.type.send(k, &o)
     if o.p > loop.heads and not conn_send(c, loop.heads, <size_t> (o.p - loop.heads)):
-        check_fail(k, CHECK_BROKEN, errno)
+        check_broken(k, CHECK_BROKEN, errno)
         return
     k.phase = CP_SEND
     check_flush(k)
@@ -259,10 +270,31 @@ cdef void check_ask(Check* k) noexcept nogil:
 cdef void check_flush(Check* k) noexcept nogil:
     cdef int rc = conn_flush(k.conn)
     if rc < 0:
-        check_fail(k, CHECK_BROKEN, errno)
+        check_broken(k, CHECK_BROKEN, errno)
     elif rc:
         k.phase = CP_READ
         check_read(k)
+
+
+cdef void check_broken(Check* k, int why, int detail) noexcept nogil:
+    """Before the first byte of an answer. The server may have ended a kept connection while the question was on its way: that
+    says nothing of it, and it is asked again on a new one, within the same time."""
+    if k.served > 1:
+        conn_hang_up(k.conn)
+        check_connect(k)
+    else:
+        check_fail(k, why, detail)
+
+
+cdef uint32_t check_waiting(Conn* c) noexcept nogil:
+    """What waits in Conn.inb goes to the scratch buffer: its bytes."""
+    cdef uint32_t n = 0
+    if c.inb != NULL:
+        n = buf_len(c.inb)
+        memcpy(loop.scratch, buf_data(c.inb) + c.inb.off, n)
+        buf_free_chain(&loop.pool, c.inb)
+        c.inb = NULL
+    return n
 
 
 cdef void check_pieces(Check* k, Out* o) noexcept nogil:
@@ -277,14 +309,9 @@ cdef void check_pieces(Check* k, Out* o) noexcept nogil:
 cdef void check_read(Check* k) noexcept nogil:
     """Judge what has come, from its beginning; what is not enough waits in Conn.inb."""
     cdef Conn* c = k.conn
-    cdef uint32_t n = 0
+    cdef uint32_t n = check_waiting(c)
     cdef ssize_t got = IO_AGAIN
     cdef int judged
-    if c.inb != NULL:
-        n = buf_len(c.inb)
-        memcpy(loop.scratch, buf_data(c.inb) + c.inb.off, n)
-        buf_free_chain(&loop.pool, c.inb)
-        c.inb = NULL
     while True:
         if n == CHECK_MOST:
             check_fail(k, CHECK_LARGE, 0)
@@ -292,6 +319,9 @@ cdef void check_read(Check* k) noexcept nogil:
         got = conn_recv(c, loop.scratch + n, CHECK_MOST - n) if c.ready & R_READ else IO_AGAIN
         if got == IO_FAILED and k.settled:
             check_done(k, True)
+            return
+        if n == 0 and (got == IO_FAILED or got == IO_END) and k.served > 1:
+            check_broken(k, CHECK_CLOSED, 0)
             return
         if got == IO_FAILED:
             check_fail(k, CHECK_BROKEN, errno)
@@ -302,6 +332,8 @@ cdef void check_read(Check* k) noexcept nogil:
             check_done(k, True)
         elif judged == JUDGE_FAIL:
             check_done(k, False)
+        elif judged == JUDGE_AGAIN:
+            check_broken(k, CHECK_CLOSED, 0)
         elif got == IO_END:
             check_fail(k, CHECK_CLOSED, 0)
         elif got > 0 and c.ready & R_READ:

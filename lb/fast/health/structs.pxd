@@ -31,6 +31,7 @@ cdef enum CheckJudgement:   # what a type's `judge` says
     JUDGE_MORE = 0          # too few bytes
     JUDGE_OK = 1
     JUDGE_FAIL = 2          # Check.why and .detail say why
+    JUDGE_AGAIN = 3         # a kept connection that had ended already: ask on a new one
 
 cdef enum:
     HEALTH_TEXT = 96        # of what the last check said
@@ -120,6 +121,8 @@ ctypedef struct CheckType:  # one row of health/types.pyx
     const char* name
     uint8_t keeps           # its connection may serve for the next check
     void (*send)(Check* k, Out* o) noexcept nogil       # what it sends where the configuration does not say; NULL: nothing
+    bint (*idle)(Check* k) noexcept nogil               # something came on a kept connection; False: it has ended. NULL: it has.
+                                                        # Its `send` makes messages of what the configuration says
     int (*judge)(Check* k, const char* p, uint32_t n, bint end) noexcept nogil    # all that came; `end`: that is all. JUDGE_
     void (*done)(Check* k, bint ok) noexcept nogil      # in place of rise and fall; NULL: those
 
@@ -137,6 +140,7 @@ ctypedef struct Check:      # of one server, in the checker only
     uint8_t settled         # the judge: the answer is good, more bytes are wanted for nothing but to keep the connection
     int32_t detail
     uint32_t served         # checks on this connection
+    void* grpc              # GrpcKept: where a kept connection stands (services.pyx); or NULL
     int64_t due             # when the next one is to begin; ms
     int64_t began           # this check
     int64_t began_us

@@ -1,6 +1,6 @@
 """The loop: one epoll, one clock reading a turn, everything else in the order below.
 
-    wait -> what checks have changed -> pooled connections -> events -> posted work -> timers -> what Python threads left
+    wait -> pooled connections -> what checks have changed -> events -> posted work -> timers -> what Python threads left
         -> draining -> logs out -> heartbeat
 
 Events carry (generation, index) of their connection, so that one for an older life of the slot is dropped. Sockets are
@@ -169,13 +169,13 @@ cdef void loop_turn() noexcept nogil:
     n = epoll_wait(loop.ep, events, EVENTS, loop_wait())
     COUNT_IF(n < 0 and errno != EINTR, loop.st.glitch_epoll_wait)
     loop_clock()
-    if loop.health != NULL and lb_atomic_load(&loop.health.changes) != loop.health_seen:
-        health_changes()
     loop.disk_us = 0
     loop.looked = n < EVENTS
     for i in range(n):
         loop_pool_watch(&events[i])
     pool_settle()
+    if loop.health != NULL and lb_atomic_load(&loop.health.changes) != loop.health_seen:
+        health_changes()
     for i in range(n):
         loop_dispatch(&events[i])
     loop_run_posted()

@@ -59,7 +59,7 @@ cdef void check_run(Check* k, bint runs) noexcept nogil:
 
 cdef void check_follow(Table* t) noexcept nogil:
     """A new list is in use."""
-    cdef uint32_t i
+    cdef uint32_t i, unplaced = 0
     cdef Entry* e
     if t.ups.check == NULL:
         return
@@ -75,6 +75,11 @@ cdef void check_follow(Table* t) noexcept nogil:
     for i in range(t.n):
         if t.entries[i].peer.health != NULL:
             t.entries[i].peer.health.order = i
+        else:
+            unplaced += not t.entries[i].down & PEER_DOWN
+    if unplaced != t.ups.check.unplaced:
+        t.ups.check.unplaced = unplaced
+        check_log_unplaced(t.ups, unplaced)
 
 
 cdef Check* check_begin(Peer* p, CheckConf* conf, uint32_t servers) noexcept nogil:
@@ -420,6 +425,18 @@ cdef void check_log(int level, Check* k, const char* head, bint why) noexcept no
     out_str(&o, k.peer.ups.name)
     out_char(&o, 34)
     error_end(&o, &loop.errors, level)
+
+
+cdef void check_log_unplaced(Upstream* u, uint32_t n) noexcept nogil:
+    cdef Out o
+    if n == 0 or not error_begin(&o, &loop.errors, LOG_ERR):
+        return
+    out_text(&o, b"check_shm_size is too small: ")
+    out_uint(&o, n)
+    out_text(&o, b" servers are not checked, and taken for up, upstream: \"")
+    out_str(&o, u.name)
+    out_char(&o, 34)
+    error_end(&o, &loop.errors, LOG_ERR)
 
 
 cdef void check_log_change(Check* k) noexcept nogil:

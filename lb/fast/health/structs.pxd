@@ -116,13 +116,14 @@ ctypedef struct CheckConf:  # `check` of an upstream, compiled
     Str tls_name            # SNI, and whose certificate it must be; n 0: none is told
     int32_t grpc            # grpc-status of a server that lives
     CheckConf* agent        # check_agent; or NULL
+    uint32_t unplaced       # servers that found no place, as the checker's log has them
 
 ctypedef struct CheckType:  # one row of health/types.pyx
     const char* name
     uint8_t keeps           # its connection may serve for the next check
     void (*send)(Check* k, Out* o) noexcept nogil       # what it sends where the configuration does not say; NULL: nothing
-    bint (*idle)(Check* k) noexcept nogil               # something came on a kept connection; False: it has ended. NULL: it has.
-                                                        # Its `send` makes messages of what the configuration says
+    # Something came on a kept connection; False: it has ended. NULL: it has. Its `send` makes messages of what is configured
+    bint (*idle)(Check* k) noexcept nogil
     int (*judge)(Check* k, const char* p, uint32_t n, bint end) noexcept nogil    # all that came; `end`: that is all. JUDGE_
     void (*done)(Check* k, bint ok) noexcept nogil      # in place of rise and fall; NULL: those
 

@@ -424,6 +424,7 @@ def test_redis_keeps_its_connection(run_lb, raw_backend):
     assert backend.accepted == 1
 
 
+@pytest.mark.unsanitized("libasan goes into PostgreSQL, too, which then does not start")
 @pytest.mark.skipif(not Path("/usr/lib/postgresql").exists(), reason="PostgreSQL is not installed")
 def test_a_real_postgres(verdicts, tmp_path_factory, world):
     """As its user cannot be root: initdb and postgres run as `nobody`."""

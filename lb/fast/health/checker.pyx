@@ -43,7 +43,7 @@ cdef void check_gather() noexcept nogil:
 cdef inline int64_t check_grid(int64_t wait) noexcept nogil:
     """ms between the moments at which checks begin: a power of two, which makes batches of CHECK_BATCH; little beside `wait`."""
     cdef int64_t grid = CHECK_GRID
-    while grid > 1 and (grid > wait // 16 or <uint64_t> grid * check_crowd.rate > CHECK_BATCH * 1000 * 1000):
+    while grid > 1 and (grid > wait // 8 or <uint64_t> grid * check_crowd.rate > CHECK_BATCH * 1000 * 1000):
         grid >>= 1
     return grid
 

@@ -32,7 +32,7 @@ cdef double health_unix(uint64_t ms):
     if ms == 0:
         return 0.0
     clock_gettime(CLOCK_MONOTONIC, &ts)
-    return time.time() - (ts.tv_sec + ts.tv_nsec / 1e9) + ms / 1000.0
+    return round(time.time() - (ts.tv_sec + ts.tv_nsec / 1e9) + ms / 1000.0, 3)
 
 
 cdef object health_row(Health* h):

@@ -249,6 +249,7 @@ SERVER_STATS_BOUNDS: tuple[int, ...]  # bounds of the cells of a histogram, in m
 SERVER_STATS_OTHER: bytes  # the "address" of servers that have no counters of their own
 
 def phases_walked() -> dict[tuple[str, str], int]: ...  # empty in a release build
+STATS_BYTES: tuple[int, int]  # of one worker, of one server
 def stats_size(workers: int, upstreams: int = 0) -> int: ...
 def server_stats_add(
     shm: mmap.mmap,

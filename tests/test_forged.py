@@ -21,11 +21,8 @@ from lb.process.channel import ChannelError, Endpoint
 from lb.status.servers import AT
 from lb.upsync.report import Report
 
-STATS, ONE, USED_AT = (
-    512,
-    704,
-    8 * len(_fast.COUNTERS),
-)  # bytes of a worker's, of a server's; where their count is
+STATS, ONE = _fast.STATS_BYTES  # a worker's, a server's
+USED_AT = 8 * len(_fast.COUNTERS)  # where their count is
 WORKERS = 2
 SIZE = _fast.stats_size(WORKERS, 1)
 LAYOUT = (WORKERS, SIZE)
@@ -88,7 +85,7 @@ def test_a_count_beyond_the_memory(memory: Memory, count: int) -> None:
 
 def test_no_word_of_the_memory_leads_elsewhere(memory: Memory) -> None:
     """Every word of its counters is a lie: an offset would be one of them."""
-    memory.shm[STATS : 2 * STATS] = struct.pack("Q", HUGE - 4095) * 64
+    memory.shm[STATS : 2 * STATS] = struct.pack("Q", HUGE - 4095) * (STATS // 8)
     memory.rows()
     _fast.consul_notes(memory.shm, 1, LAYOUT)
     _fast.clear_stats(memory.shm, 1, LAYOUT)

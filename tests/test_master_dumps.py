@@ -53,7 +53,7 @@ def dumps(loop: Loop, log: Lines) -> Iterator[Dumps]:
     made = Dumps(loop, log)
     yield made
     made.close()
-    assert len(os.listdir("/proc/self/fd")) == open_before
+    assert len(os.listdir("/proc/self/fd")) <= open_before  # fewer: garbage of an earlier test
     wait_for(lambda: not children(), "the children to end")
 
 

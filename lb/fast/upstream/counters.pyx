@@ -27,6 +27,9 @@ COUNTERS = stats_counters()
 SERVER_COUNTERS = stats_server_counters()
 
 
+STATS_BYTES = (sizeof(WorkerStats), sizeof(ServerStats))     # of one worker, of one server
+
+
 def stats_size(int workers, int upstreams=0):
     """Bytes of the shared counters of that many workers, and of their ServerStats for so many upstreams."""
     return workers * (sizeof(WorkerStats) + stats_room(upstreams) * sizeof(ServerStats))

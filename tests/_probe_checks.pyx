@@ -29,7 +29,7 @@ def grpc(bytes text, uint32_t room=65536):
 cdef tuple grpc_at(bytes text, uint32_t room, bint at_end):
     cdef GrpcAnswer a
     cdef const uint8_t* p = <const uint8_t*> text_memory.hold(text, at_end)
-    cdef int rc = grpc_read(p, len(text), out_memory.take(room, at_end), room, &a)
+    cdef int rc = grpc_read(p, len(text), out_memory.take(room, at_end), room, 1, NULL, &a)
     if rc != P_DONE:
         return (RESULTS[rc],)
     return "done", a.http, a.grpc, a.serving, a.error

@@ -14,7 +14,7 @@ grpc.pxd, hpack.pxd, databases.pxd   answers, read: pure  agent.pyx, agent_words
 served.pxd     what a worker says of a server             read.pyx      what the status port shows
 status.pyx     check_status, the module's page
 
-Others call: health_give, health_out, health_served, health_bind, check_follow, check_forget.
+Others call: health_give, health_out, health_away, health_served, health_bind, check_follow, check_forget, check_gather.
 
 Prefixes: health_ check_ agent_ grpc_ hpack_ redis_ postgres_ database_
 """

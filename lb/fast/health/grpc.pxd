@@ -6,8 +6,10 @@ WINDOW_UPDATE may come between; nothing of it is answered, since the connection 
 
 from libc.stdint cimport int32_t, uint8_t, uint32_t
 from lb.fast.types cimport P_BAD, P_DONE, P_MORE
-from lb.fast.c.sys cimport memcpy, memset
-from lb.fast.health.hpack cimport Hpack, hpack_block
+from lb.fast.c.sys cimport memcmp, memcpy, memset
+from lb.fast.message.h2.hpack cimport (
+    HPACK_DEFAULT, HPACK_END, HPACK_FIELD, HpackField, HpackTable, hpack_free, hpack_init, hpack_next,
+)
 
 cdef enum:
     GRPC_FRAME = 16384          # the largest frame that a server may send, since a check allows no larger one
@@ -30,7 +32,7 @@ ctypedef struct GrpcAnswer:
     int32_t grpc                # `grpc-status`; -1: none came
     int32_t serving             # ServingStatus of the message: 1 is SERVING; -1: there was no message
     int32_t error               # of RST_STREAM or GOAWAY; -1: none
-    Hpack hpack
+    HpackTable hpack            # while it is read
     char message[64]
     uint32_t nmessage
 
@@ -45,12 +47,20 @@ cdef inline uint32_t grpc_number(const uint8_t* p, int bytes_) noexcept nogil:
 
 cdef inline int grpc_read(const uint8_t* p, uint32_t n, char* room, uint32_t most, GrpcAnswer* a) noexcept nogil:
     """p[0:n]: all that the server has sent. `room`, of `most` bytes, is for field blocks. P_DONE: `a` is the whole answer."""
+    cdef int rc
+    memset(a, 0, sizeof(GrpcAnswer))
+    a.http = a.grpc = a.serving = a.error = -1
+    hpack_init(&a.hpack, HPACK_DEFAULT)
+    rc = grpc_frames(p, n, room, most, a)
+    hpack_free(&a.hpack)
+    return rc
+
+
+cdef inline int grpc_frames(const uint8_t* p, uint32_t n, char* room, uint32_t most, GrpcAnswer* a) noexcept nogil:
     cdef uint32_t at = 0, size, nblock = 0
     cdef uint8_t kind, flags
     cdef bint open = False, ended = False   # a block that CONTINUATION goes on with; its stream ends with it
     cdef int rc
-    memset(a, 0, sizeof(GrpcAnswer))
-    a.http = a.grpc = a.serving = a.error = -1
     while n - at >= 9:
         size = grpc_number(p + at, 3)
         kind = p[at + 3]
@@ -126,13 +136,34 @@ cdef inline bint grpc_block(const uint8_t* p, uint32_t n, uint8_t flags, char* r
 
 
 cdef inline bint grpc_fields(GrpcAnswer* a, const char* block, uint32_t n) noexcept nogil:
-    if not hpack_block(&a.hpack, <const uint8_t*> block, n):
-        return False
-    if a.hpack.status >= 200:               # not one of 1xx
-        a.http = a.hpack.status
-    if a.hpack.grpc >= 0:
-        a.grpc = a.hpack.grpc
-    return True
+    """A whole field block: `:status` and `grpc-status` of it. False: it is none."""
+    cdef char room[2 * 4096]
+    cdef HpackField f
+    cdef uint32_t at = 0
+    cdef int rc
+    memset(&f, 0, sizeof(f))
+    while True:
+        rc = hpack_next(&a.hpack, <const uint8_t*> block, n, &at, room, 4096, &f)
+        if rc != HPACK_FIELD:
+            return rc == HPACK_END
+        if f.name_n == 7 and memcmp(f.name, b":status", 7) == 0:
+            if grpc_decimal(f.value, f.value_n) >= 200:     # not one of 1xx
+                a.http = grpc_decimal(f.value, f.value_n)
+        elif f.name_n == 11 and memcmp(f.name, b"grpc-status", 11) == 0:
+            a.grpc = grpc_decimal(f.value, f.value_n)
+
+
+cdef inline int32_t grpc_decimal(const char* p, uint32_t n) noexcept nogil:
+    """Of one to five digits; -1: it is none."""
+    cdef int32_t found = 0
+    cdef uint32_t i
+    if n == 0 or n > 5:
+        return -1
+    for i in range(n):
+        if not 48 <= p[i] <= 57:
+            return -1
+        found = found * 10 + (p[i] - 48)
+    return found
 
 
 cdef inline int grpc_end(GrpcAnswer* a) noexcept nogil:

@@ -79,7 +79,7 @@ cdef void upgrade_begin(Request* r, const char* head, Head* h, const char* rest,
     request_phase(r, PH_TUNNEL)
     r.flags |= RQ_STARTED
     c.inb = NULL
-    if m.front.full or not conn_send(c, m.begin, message_front(&m)) or (n and not conn_send(c, rest, n)) or (
+    if m.front.full or not message_send_head(&m) or (n and not conn_send(c, rest, n)) or (
             b != NULL and not conn_send(u, buf_data(b) + b.off, buf_len(b))):
         c.flags |= CF_FAILED
     if b != NULL:
@@ -123,4 +123,4 @@ cdef void upgrade_hints_pass(Request* r, const char* head, Head* h) noexcept nog
     m.to.enc.head(&m, HEAD_END)
     if not m.front.full:
         r.interim_n += message_front(&m)
-        conn_send(r.client, m.begin, message_front(&m))
+        message_send_head(&m)

@@ -178,6 +178,8 @@ cdef void loop_turn() noexcept nogil:
     loop_run_posted()
     loop_run_timers()
     loop_take_inbox()
+    if loop.h2_dirty != NULL:
+        h2_flush_all()
     if loop.health != NULL and lb_atomic_load(&loop.health.changes) != loop.health_seen:
         health_changes()
     if loop.paused or loop.stopping:

@@ -309,7 +309,7 @@ cdef inline void var_head(Out* o, Request* r, int var) noexcept nogil:
         if r.h.target_len == 0:         # a refused head
             var_missing(o)
         else:
-            out_put(o, b"HTTP/1.1" if r.h.minor else b"HTTP/1.0", 8)
+            out_put(o, b"HTTP/2.0" if r.client.h2 != NULL else b"HTTP/1.1" if r.h.minor else b"HTTP/1.0", 8)
     elif var == V_REQUEST:
         var_request_line(o, r)
     elif var == V_REQUEST_METHOD:

@@ -22,6 +22,7 @@ cdef enum Variable:
     V_LITERAL = 0
     V_HOST, V_HTTP_, V_ARG_, V_COOKIE_, V_REMOTE_ADDR, V_REMOTE_PORT, V_BINARY_REMOTE_ADDR, V_SERVER_NAME, V_SERVER_PORT
     V_SERVER_ADDR, V_SERVER_PROTOCOL, V_SCHEME, V_REQUEST, V_REQUEST_METHOD, V_REQUEST_URI, V_URI, V_ARGS, V_IS_ARGS
+    V_HTTP2
     V_PROXY_HOST, V_PROXY_PORT, V_PROXY_ADD_X_FORWARDED_FOR, V_CONTENT_LENGTH, V_CONTENT_TYPE, V_CONNECTION
     V_CONNECTION_REQUESTS, V_HOSTNAME, V_PID, V_MSEC, V_TIME_ISO8601, V_TIME_LOCAL, V_NGINX_VERSION, V_REQUEST_ID, V_STATUS
     V_BYTES_SENT, V_BODY_BYTES_SENT, V_REQUEST_LENGTH, V_REQUEST_TIME, V_GZIP_RATIO
@@ -324,6 +325,11 @@ cdef inline void var_head(Out* o, Request* r, int var) noexcept nogil:
         if r.args == NULL:
             var_missing(o)
         out_put(o, r.args, r.args_len)
+    elif var == V_HTTP2:
+        if r.client.h2 == NULL:
+            var_missing(o)
+        else:
+            out_put(o, b"h2c", 2 if r.client.secure else 3)
     elif var == V_IS_ARGS:
         if r.args_len:
             out_char(o, 63)

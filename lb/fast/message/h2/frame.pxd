@@ -120,16 +120,16 @@ cdef inline uint32_t frame_fault(const Frame* f) noexcept nogil:
     return FE_PROTOCOL_ERROR if f.type == FT_PUSH_PROMISE else 0
 
 
+cdef inline uint32_t frame_fixed(const Frame* f) noexcept nogil:
+    """Bytes of a HEADERS before its field block."""
+    return (1 if f.flags & FF_PADDED else 0) + (5 if f.flags & FF_PRIORITY else 0)
+
+
 cdef inline bint frame_strip(const Frame* f, const uint8_t** p, uint32_t* n) noexcept nogil:
     """Of a whole HEADERS: its field block without padding and priority. False: there is less in it than that."""
-    cdef uint32_t begin = 0, pad = 0
-    if f.flags & FF_PADDED:
-        if n[0] == 0:
-            return False
+    cdef uint32_t begin = frame_fixed(f), pad = 0
+    if f.flags & FF_PADDED and n[0]:
         pad = p[0][0]
-        begin = 1
-    if f.flags & FF_PRIORITY:
-        begin += 5
     if begin + pad > n[0]:
         return False
     p[0] += begin

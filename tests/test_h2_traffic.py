@@ -462,3 +462,133 @@ def test_fields_of_connections_stay_here(site, raw_backend):
     _, client = site(backend, inside="add_header X-Mine 1;")
     found = client.get("/")
     assert {name for name, _ in found.head} == {":status", "server", "date", "content-length", "x-mine"}
+
+
+# ---- WebSocket over HTTP/2 (RFC 8441)
+
+FORWARDED = "proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection upgrade;"
+
+
+def connects(protocol="websocket", path="/chat"):
+    return [
+        (":method", "CONNECT"),
+        (":protocol", protocol),
+        (":scheme", "http"),
+        (":path", path),
+        (":authority", "x"),
+        ("sec-websocket-version", "13"),
+    ]
+
+
+def test_websocket(site, raw_backend, tmp_path):
+    def script(connection):
+        connection.recv_head()
+        connection.send(
+            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"Sec-WebSocket-Accept: x\r\nSec-WebSocket-Protocol: chat\r\n\r\nhello"
+        )
+        while data := connection.recv():
+            connection.send(data.upper())
+
+    backend = raw_backend(script)
+    _, client = site(backend, inside=FORWARDED)
+    stream = client.ask_fields(connects(), end=False)
+    wait_for(lambda: (client.ping(), client.came(stream) == b"hello")[1])
+    found = client.answers[stream]
+    assert found.status == 200 and found.header("sec-websocket-protocol") == "chat"
+    assert found.header("sec-websocket-accept") is None and found.header("upgrade") is None
+    head = backend.received[0] if isinstance(backend.received, list) else backend.received
+    assert head.startswith(b"GET /chat HTTP/1.1\r\n") and b"\r\nUpgrade: websocket\r\n" in head
+    assert b"\r\nSec-WebSocket-Key: " in head and b"==\r\n" in head
+    client.data(stream, b"one ")
+    client.data(stream, b"two")
+    wait_for(lambda: (client.ping(), client.came(stream) == b"helloONE TWO")[1])
+    assert client.data(stream, b"", end=True).answer(stream).ended
+    assert client.get("/own").body == b"own\n"
+    assert lines(tmp_path / "a.log", 2)[0].startswith("GET /chat HTTP/2.0|200|")
+
+
+def test_websocket_that_is_refused(site, http_backend):
+    _, client = site(http_backend(lambda _: Reply(status=403, body=b"no")), inside=FORWARDED)
+    found = client.answer(client.ask_fields(connects(), end=False))
+    assert (found.status, found.body) == (403, b"no")
+
+
+def test_an_answer_that_is_no_tunnel(site, http_backend):
+    """200 would be taken for one: HTTP_1_1_REQUIRED."""
+    _, client = site(http_backend(), inside=FORWARDED)
+    for path in ("/chat", "/own"):
+        assert client.answer(client.ask_fields(connects(path=path), end=False)).reset == 13
+    assert client.get("/own").body == b"own\n"
+
+
+def test_websocket_whose_client_leaves(site, raw_backend):
+    def script(connection):
+        connection.recv_head()
+        connection.send(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\nx")
+        connection.recv_to_end()
+
+    backend = raw_backend(script)
+    _, client = site(backend, inside=FORWARDED)
+    stream = client.ask_fields(connects(), end=False)
+    wait_for(lambda: (client.ping(), client.came(stream) == b"x")[1])
+    client.send(rst_stream(stream))
+    wait_for(lambda: backend.open == 0)
+    assert client.get("/own").body == b"own\n"
+
+
+# ---- whose bytes go first (RFC 9218)
+
+
+def order(client, asked, body):
+    """Streams in the order in which they end, when the connection's window opens bit by bit."""
+    client.window = False
+    streams = [client.ask("/", extra=(("priority", value),) if value else ()) for value in asked]
+    client.ping()
+    wait_for(lambda: (client.ping(), all(stream in client.answers for stream in streams))[1])
+    ended = []
+    while len(ended) < len(streams):
+        client.send(window_update(0, 20000))
+        client.ping()
+        ended += [i for i, stream in enumerate(streams) if client.answers[stream].ended and i not in ended]
+    assert all(client.came(stream) == body for stream in streams)
+    return ended
+
+
+def test_urgency(site, http_backend):
+    body = bytes(range(256)) * 400
+    _, client = site(http_backend(lambda _: Reply(body=body)), initial_window_size=1 << 20)
+    assert order(client, ["u=7", "u=5", "u=0", "u=1"], body)[-3:] == [3, 1, 0]
+
+
+def test_one_after_the_other(site, http_backend):
+    body = bytes(range(256)) * 400
+    _, client = site(http_backend(lambda _: Reply(body=body)), initial_window_size=1 << 20)
+    assert order(client, ["u=3", "u=3", "u=3"], body) == [0, 1, 2]
+
+
+def test_by_turns(site, http_backend):
+    """Incremental ones, and those that say nothing, go on together."""
+    body = bytes(range(256)) * 1200
+    _, client = site(http_backend(lambda _: Reply(body=body)), initial_window_size=1 << 20)
+    client.window = False
+    streams = [client.ask("/", extra=(("priority", "u=2, i"),) if i % 2 else ()) for i in range(4)]
+    client.ping()
+    wait_for(lambda: (client.ping(), sum(len(client.came(stream)) for stream in streams) == 65535)[1])
+    for _ in range(12):
+        client.send(window_update(0, 40000))
+        client.ping()
+    urgent = [len(client.came(stream)) for stream in streams[1::2]]
+    assert min(urgent) > 150_000 and abs(urgent[0] - urgent[1]) < 70_000
+
+
+def test_priority_update(site, http_backend):
+    body = bytes(range(256)) * 1000
+    _, client = site(http_backend(lambda _: Reply(body=body)), initial_window_size=1 << 20)
+    client.window = False
+    first, second = client.ask("/"), client.ask("/")
+    wait_for(lambda: (client.ping(), len(client.came(first)) + len(client.came(second)) == 65535)[1])
+    had = len(client.came(second))
+    client.send(frame(16, 0, 0, second.to_bytes(4, "big") + b"u=0"))
+    client.send(window_update(0, 100000))
+    wait_for(lambda: (client.ping(), len(client.came(second)) == had + 100000)[1])

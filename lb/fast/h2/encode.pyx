@@ -64,14 +64,19 @@ cdef bint h2_send(Message* m, const char* data, uint64_t n) noexcept nogil:
 cdef bint h2_send_head(H2Stream* s, Message* m, uint32_t n) noexcept nogil:
     """The lines of m's head in HEADERS; also the end of the stream, where nothing follows."""
     cdef uint8_t flags = 0
-    cdef bint interim = m.status < 200
+    cdef bint interim = m.status < 200 and m.status != 101
     cdef int64_t made
+    if unlikely(s.flags & HS_TUNNEL and not interim and m.status != 101 and m.status < 300):
+        h2_reset(s.h2, s.id, FE_HTTP_1_1_REQUIRED)      # a tunnel's client would take it for one (RFC 8441 section 5)
+        s.flags |= HS_RESET
+        s.conn.flags |= CF_FAILED
+        return False
     if not interim:
         s.flags |= HS_HEAD
         if s.flags & HS_FIN and s.pending == 0 and s.trailers == NULL:
             flags = FF_END_STREAM
             s.flags |= HS_DONE
-    made = h2_send_block(s, m.status, m.begin, n, flags)
+    made = h2_send_block(s, 200 if m.status == 101 else m.status, m.begin, n, flags)
     if made < 0:
         s.conn.flags |= CF_FAILED
         return False
@@ -134,7 +139,7 @@ cdef char* h2_write_block(HpackTable* t, char* out, int status, char* p, char* e
         value += 1
         while value < last and value[0] in (32, 9):
             value += 1
-        if not lines_of_connection(p, name_n):
+        if not lines_of_connection(p, name_n) and not (name_n == 20 and memcmp(p, b"sec-websocket-accept", 20) == 0):
             out = hpack_write(t, out, p, name_n, value, h2_value_length(value, last),
                               h2_how(p, name_n, <uint32_t> (last - value)))
         p = last + 2

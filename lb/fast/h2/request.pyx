@@ -164,6 +164,7 @@ cdef void h2_request(H2* h, uint32_t id, const uint8_t* p, uint32_t n) noexcept 
 cdef bint h2_request_lines(H2* h, Lines* l, const uint8_t* p, uint32_t n) noexcept nogil:
     """The block as lines, whatever is wrong with them. False: it is no field block, and the connection ends."""
     cdef HpackField f
+    cdef char key[24]
     cdef uint32_t at = 0
     cdef int rc
     cdef bint wanted = True
@@ -177,8 +178,27 @@ cdef bint h2_request_lines(H2* h, Lines* l, const uint8_t* p, uint32_t n) noexce
     if rc == HPACK_BAD:
         h2_fault(h, FE_COMPRESSION_ERROR, b"client sent an invalid field block")
         return False
+    h2_key(l, key)
     lines_end(l)
     return True
+
+
+cdef void h2_key(Lines* l, char* key) noexcept nogil:
+    """A WebSocket over HTTP/2 has no Sec-WebSocket-Key, a server of HTTP/1.1 wants one: 16 bytes in base64."""
+    cdef const char* letters = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+    cdef uint64_t dice = 0
+    cdef int i
+    if l.protocol.n != 9 or memcmp(l.protocol.p, b"websocket", 9) != 0:
+        return
+    for i in range(21):
+        if i % 10 == 0:
+            dice = var_random(&loop.env)
+        key[i] = letters[dice & 63]
+        dice >>= 6
+    key[21] = letters[dice & 48]            # four bits of it count
+    key[22] = key[23] = c"="
+    l.key.p = key
+    l.key.n = 24
 
 
 cdef void h2_parse(H2Stream* s, Lines* l) noexcept nogil:
@@ -197,8 +217,10 @@ cdef void h2_parse(H2Stream* s, Lines* l) noexcept nogil:
     if rc != P_DONE:
         client_refuse(c, l.begin, n, &h)
         return
+    if l.protocol.p != NULL:
+        s.flags |= HS_TUNNEL
     if s.flags & HS_ENDED and h.content_length > 0:
-        l.why = b"no body, against its \"Content-Length\""
+        l.why = b"client sent no body, against its \"Content-Length\""
         h2_malformed(s, l)
         return
     r = request_new(c, h.size + h.nfields * sizeof(Field))
@@ -207,7 +229,7 @@ cdef void h2_parse(H2Stream* s, Lines* l) noexcept nogil:
         return
     h2_version(r)
     r.received = h.size
-    if not s.flags & HS_ENDED and h.content_length >= 0:
+    if not s.flags & (HS_ENDED | HS_TUNNEL) and h.content_length >= 0:
         s.flags |= HS_LENGTH
         s.left = h.content_length
     request_begin(r, NULL, 0)
@@ -221,7 +243,7 @@ cdef void h2_version(Request* r) noexcept nogil:
 cdef void h2_framing(Request* r) noexcept nogil:
     """The body's length: Content-Length, which h2_on_data holds it to, or where its stream ends."""
     cdef H2Stream* s = h2_stream_of(r.client)
-    if s.flags & HS_ENDED:
+    if s.flags & (HS_ENDED | HS_TUNNEL):
         r.inb.done = 1
     elif r.h.content_length < 0:
         r.inb.kind = B_STREAM

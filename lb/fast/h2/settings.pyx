@@ -4,12 +4,13 @@
 cdef void h2_say_settings(H2* h) noexcept nogil:
     """What we begin with (RFC 9113 section 3.4): SETTINGS, and a window for all bodies together that is never in the way."""
     cdef Server* s = h.conn.lst.fallback
-    cdef char* p = h2_frame(h, 24, FT_SETTINGS, 0, 0)
+    cdef char* p = h2_frame(h, 30, FT_SETTINGS, 0, 0)
     if p == NULL:
         return
     p = h2_put_setting(p, FS_MAX_CONCURRENT_STREAMS, s.h2_streams)
     p = h2_put_setting(p, FS_INITIAL_WINDOW_SIZE, s.h2_preread)
     p = h2_put_setting(p, FS_MAX_HEADER_LIST_SIZE, h.conn.lst.head_most)
+    p = h2_put_setting(p, FS_ENABLE_CONNECT_PROTOCOL, 1)
     h2_put_setting(p, FS_NO_RFC7540_PRIORITIES, 1)
     h2_frame_u32(h, FT_WINDOW_UPDATE, 0, FRAME_WINDOW_MOST - FRAME_WINDOW)
     h.open = FRAME_WINDOW_MOST

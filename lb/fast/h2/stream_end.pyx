@@ -11,6 +11,8 @@ cdef void h2_stream_close(Conn* c) noexcept nogil:
     cdef H2Stream* s = h2_stream_of(c)
     cdef H2* h = s.h2
     if not s.flags & HS_RESET and not h.flags & H2_DEAD:
+        if s.flags & HS_TUNNEL and s.flags & HS_HEAD and not s.flags & HS_DONE and c.out == NULL:
+            h2_stream_finish(s)
         if not s.flags & HS_DONE:
             h2_reset(h, s.id, FE_INTERNAL_ERROR)
         elif not s.flags & HS_ENDED:

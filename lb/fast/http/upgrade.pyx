@@ -56,7 +56,8 @@ cdef void upgrade_begin(Request* r, const char* head, Head* h, const char* rest,
     cdef Field* f = upgrade_field_of(h, F_UPGRADE)
     if debug_on(c):
         debug_response(r, head, h)
-    r.status = r.up_status = 101
+    r.up_status = 101
+    r.status = 101 if c.h2 == NULL else 200
     r.up_header = loop.now - r.up_start
     stats_head(r)
     peer_time_seen(r, TIMED_HEADER, r.up_header)

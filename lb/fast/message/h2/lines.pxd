@@ -30,6 +30,7 @@ ctypedef struct Lines:
     Str path
     Str protocol                # RFC 8441
     Str host                    # the value of a Host field, in `text`
+    Str key                     # for lines_end: Sec-WebSocket-Key of an extended CONNECT
     Str priority                # that of Priority (RFC 9218), in `text`
     const char* why             # LINES_MALFORMED: what is wrong
     uint8_t fault               # LinesFault
@@ -44,8 +45,9 @@ cdef inline void lines_begin(Lines* l, char* text, uint32_t room, char* side, ui
     out_init(&fresh.text, text, room)
     out_init(&fresh.side, side, side_room)
     fresh.method.p = fresh.scheme.p = fresh.authority.p = fresh.path.p = fresh.protocol.p = NULL
-    fresh.host.p = fresh.priority.p = NULL
+    fresh.host.p = fresh.priority.p = fresh.key.p = NULL
     fresh.method.n = fresh.scheme.n = fresh.authority.n = fresh.path.n = fresh.protocol.n = fresh.host.n = fresh.priority.n = 0
+    fresh.key.n = 0
     fresh.why = NULL
     fresh.fault = LINES_GOOD
     fresh.started = fresh.cookies = 0
@@ -108,11 +110,11 @@ cdef inline bint lines_field(Lines* l, const HpackField* f) noexcept nogil:
     if f.name_n and f.name[0] == c":":
         lines_pseudo(l, f)
     elif not lines_name_good(f.name, f.name_n):
-        lines_malformed(l, b"an invalid field name")
+        lines_malformed(l, b"client sent an invalid field name")
     elif not lines_value_good(f.value, f.value_n):
-        lines_malformed(l, b"an invalid field value")
+        lines_malformed(l, b"client sent an invalid field value")
     elif lines_of_connection(f.name, f.name_n):
-        lines_malformed(l, b"a field of HTTP/1 connections")
+        lines_malformed(l, b"client sent a field of HTTP/1 connections")
     else:
         if not l.started:
             lines_start(l)
@@ -126,7 +128,7 @@ cdef inline void lines_pseudo(Lines* l, const HpackField* f) noexcept nogil:
     """Section 8.3.1."""
     cdef Str* to = NULL
     if l.started:
-        lines_malformed(l, b"a pseudo-header field behind others")
+        lines_malformed(l, b"client sent a pseudo-header field behind others")
         return
     if f.name_n == 7 and memcmp(f.name, b":method", 7) == 0:
         to = &l.method
@@ -139,11 +141,11 @@ cdef inline void lines_pseudo(Lines* l, const HpackField* f) noexcept nogil:
     elif f.name_n == 9 and memcmp(f.name, b":protocol", 9) == 0:
         to = &l.protocol
     if to == NULL:
-        lines_malformed(l, b"an unknown pseudo-header field")
+        lines_malformed(l, b"client sent an unknown pseudo-header field")
     elif to.p != NULL:
-        lines_malformed(l, b"a pseudo-header field twice")
+        lines_malformed(l, b"client sent a pseudo-header field twice")
     elif not lines_word_good(f.value, f.value_n):
-        lines_malformed(l, b"an empty or invalid pseudo-header field")
+        lines_malformed(l, b"client sent an empty or invalid pseudo-header field")
     else:
         to.p = l.side.p
         to.n = f.value_n
@@ -160,13 +162,13 @@ cdef inline void lines_start(Lines* l) noexcept nogil:
     l.started = 1
     if l.method.p == NULL or (connects and l.protocol.p == NULL and (l.authority.p == NULL or l.path.p != NULL
                                                                      or l.scheme.p != NULL)):
-        lines_malformed(l, b"a pseudo-header field is missing")
+        lines_malformed(l, b"client sent too few pseudo-header fields")
     elif (not connects or l.protocol.p != NULL) and (l.scheme.p == NULL or l.path.p == NULL):
-        lines_malformed(l, b"a pseudo-header field is missing")
+        lines_malformed(l, b"client sent too few pseudo-header fields")
     elif l.protocol.p != NULL and not connects:
-        lines_malformed(l, b"\":protocol\" without CONNECT")
+        lines_malformed(l, b"client sent \":protocol\" without CONNECT")
     elif l.path.p != NULL and l.path.p[0] != c"/" and not (l.path.n == 1 and l.path.p[0] == c"*"):
-        lines_malformed(l, b"an invalid \":path\"")
+        lines_malformed(l, b"client sent an invalid \":path\"")
     if l.fault:
         return
     if l.protocol.p != NULL:
@@ -199,12 +201,14 @@ cdef inline void lines_regular(Lines* l, const HpackField* f) noexcept nogil:
     if f.name_n == 4 and memcmp(f.name, b"host", 4) == 0:
         if l.authority.p != NULL:
             if f.value_n != l.authority.n or strncasecmp(f.value, l.authority.p, f.value_n) != 0:
-                lines_malformed(l, b"\"Host\" is not \":authority\"")
+                lines_malformed(l, b"client sent a \"Host\" that is not \":authority\"")
             return
     elif f.name_n == 2 and memcmp(f.name, b"te", 2) == 0:
         if f.value_n != 8 or strncasecmp(f.value, b"trailers", 8) != 0:
-            lines_malformed(l, b"\"te\" is not \"trailers\"")
+            lines_malformed(l, b"client sent a \"te\" that is not \"trailers\"")
             return
+    elif l.protocol.p != NULL and f.name_n == 17 and memcmp(f.name, b"sec-websocket-key", 17) == 0:
+        return                              # ours goes to the server (RFC 8441 section 5)
     elif f.name_n == 8 and memcmp(f.name, b"priority", 8) == 0:
         l.priority = lines_put(l, f.name, f.name_n, f.value, f.value_n)
         return
@@ -227,6 +231,11 @@ cdef inline void lines_end(Lines* l) noexcept nogil:
         lines_start(l)
     if l.fault == LINES_GOOD and l.cookies:
         lines_put(l, b"cookie", 6, l.side_begin, <uint32_t> (l.side.p - l.side_begin))
+    if l.fault == LINES_GOOD and l.protocol.p != NULL:
+        lines_put(l, b"Upgrade", 7, l.protocol.p, l.protocol.n)
+        lines_put(l, b"Connection", 10, b"upgrade", 7)
+        if l.key.n:
+            lines_put(l, b"Sec-WebSocket-Key", 17, l.key.p, l.key.n)
     out_put(&l.text, b"\r\n", 2)
     if l.fault == LINES_GOOD and (l.text.full or l.side.full):
         l.fault = LINES_LARGE

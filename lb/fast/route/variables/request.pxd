@@ -169,17 +169,22 @@ cdef inline void var_forwarded_for(Out* o, Request* r) noexcept nogil:
     sockaddr_write(o, r.client.addr, r.client.addr_len)
 
 
+cdef inline uint64_t var_random(Env* env) noexcept nogil:
+    """xorshift128+: not secret."""
+    cdef uint64_t x = env.random[0]
+    cdef uint64_t y = env.random[1]
+    env.random[0] = y
+    x ^= x << 23
+    env.random[1] = x ^ y ^ (x >> 17) ^ (y >> 26)
+    return env.random[1] + y
+
+
 cdef inline void var_request_id(Out* o, Env* env) noexcept nogil:
-    """$request_id: 32 hex digits of xorshift128+; unique, not secret."""
-    cdef uint64_t x, y
+    """$request_id: 32 hex digits; unique, not secret."""
+    cdef uint64_t x
     cdef int _half, _i
     for _half in range(2):
-        x = env.random[0]
-        y = env.random[1]
-        env.random[0] = y
-        x ^= x << 23
-        env.random[1] = x ^ y ^ (x >> 17) ^ (y >> 26)
-        x = env.random[1] + y
+        x = var_random(env)
         for _i in range(16):
             out_put(o, <const char*> b"0123456789abcdef" + (x & 15), 1)
             x >>= 4

@@ -191,10 +191,16 @@ class H2Client:
         self._account(made)
         return made
 
+    def _reply(self, data: bytes) -> None:
+        try:
+            self.client.send(data)
+        except OSError:
+            pass  # it has gone: the next read tells
+
     def _account(self, f: Frame) -> None:
         answer = self.answers.setdefault(f.stream, Answer()) if f.stream else Answer()
         if f.kind == SETTINGS and not f.flags & ACK:
-            self.send(frame(SETTINGS, ACK))
+            self._reply(frame(SETTINGS, ACK))
         elif f.kind == HEADERS:
             self._block = f.payload
             self._end_stream = f.flags & END_STREAM
@@ -204,9 +210,9 @@ class H2Client:
             answer.body += f.payload
             answer.pieces.append(len(f.payload))
             if f.payload and self.window:
-                self.send(window_update(0, len(f.payload)))
+                self._reply(window_update(0, len(f.payload)))
                 if not f.flags & END_STREAM:
-                    self.send(window_update(f.stream, len(f.payload)))
+                    self._reply(window_update(f.stream, len(f.payload)))
             answer.ended = bool(f.flags & END_STREAM)
         elif f.kind == RST_STREAM:
             answer.reset = f.code

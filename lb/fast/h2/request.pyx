@@ -150,6 +150,8 @@ cdef void h2_request(H2* h, uint32_t id, const uint8_t* p, uint32_t n) noexcept 
     conn_state(h.conn, S_BUSY)
     if h.block_flags & FF_END_STREAM:
         s.flags |= HS_ENDED
+    else:
+        s.conn.ready |= R_READ          # the first read opens the window (h2_stream_read)
     if l.priority.p != NULL:
         h2_prioritise(s, l.priority.p, l.priority.n)
     if l.fault == LINES_MALFORMED:

@@ -9,28 +9,32 @@ priorities then see all of their answers go on, as with nginx.
 cdef enum:
     H2_URGENCY = 3              # of who does not say
     H2_SHARE = 16384            # bytes of an incremental stream at a time
+    H2_ROUNDS = 32              # of one turn of the loop
 
 
 cdef void h2_schedule(H2* h) noexcept nogil:
-    cdef H2Stream* s = h.first
-    cdef uint32_t some = 0
-    cdef int urgency
+    cdef int urgency, _i
     h.flags &= ~<uint32_t> H2_STARVED
-    while s != NULL:
-        if s.flags & HS_WAITS and s.window > 0:
-            some |= 1u << s.urgency
-        s = s.next
-    for urgency in range(8):
-        if some >> urgency & 1 and not h2_schedule_urgency(h, <uint8_t> urgency):
+    for _i in range(H2_ROUNDS):
+        urgency = h2_most_urgent(h)
+        if urgency < 0:
+            return
+        if not h2_schedule_urgency(h, <uint8_t> urgency):
             h.flags |= H2_STARVED
             return
-    s = h.first
+    h.flags |= H2_STARVED               # enough for one turn of the loop
+    loop_post(h.conn)
+
+
+cdef int h2_most_urgent(H2* h) noexcept nogil:
+    """Of the streams that wait for their turn; -1: none does."""
+    cdef H2Stream* s = h.first
+    cdef int found = -1
     while s != NULL:
-        if s.flags & HS_WAITS and s.window > 0:     # it had its share of this turn
-            h.flags |= H2_STARVED
-            loop_post(h.conn)
-            return
+        if s.flags & HS_WAITS and s.window > 0 and (found < 0 or s.urgency < found):
+            found = s.urgency
         s = s.next
+    return found
 
 
 cdef bint h2_schedule_urgency(H2* h, uint8_t urgency) noexcept nogil:

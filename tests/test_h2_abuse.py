@@ -29,6 +29,7 @@ SITE = """
 status_listen 127.0.0.1:@status@;
 http {
     access_log off;
+    keepalive_requests 100000;
     upstream u { server @backend@; }
     server {
         listen 127.0.0.1:@http@;

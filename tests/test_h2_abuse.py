@@ -1,4 +1,4 @@
-"""What a client may not do too often over HTTP/2: each rule ends its connection with ENHANCE_YOUR_CALM, and nobody else's."""
+"""What a client may not do too often over HTTP/2: each rule ends its own connection with ENHANCE_YOUR_CALM."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import pytest
 
 from tests.harness.backend import Reply
 from tests.harness.h2_client import (
+    CONTINUATION,
     DATA,
     ENHANCE_YOUR_CALM,
     FLOW_CONTROL_ERROR,
-    H2Client,
     HEADERS,
     PING,
     PRIORITY,
     SETTINGS,
-    CONTINUATION,
+    H2Client,
     frame,
     headers,
     rst_stream,
@@ -49,7 +49,7 @@ def site(run_lb, http_backend, connect):
     assert other.get("/own").status == 200
     client = H2Client(connect(lb.port("http")))
     yield lb, client
-    assert other.get("/own").status == 200      # nobody else has felt it
+    assert other.get("/own").status == 200  # nobody else has felt it
     released.set()
 
 
@@ -64,7 +64,7 @@ def pour(client, *parts, slowly=False):
         for i, part in enumerate(parts):
             client.send(part)
             if i % 100 == 99 and slowly:
-                client.ping()           # one read of lb's is not all of it
+                client.ping()  # one read of lb's is not all of it
     except (OSError, AssertionError):
         pass
     return client.gone()
@@ -91,7 +91,11 @@ def test_some_resets_are_no_flood(site):
 
 @pytest.mark.parametrize(
     "fault",
-    [lambda stream: window_update(stream, 0), lambda stream: frame(PRIORITY, 0, stream, b"\0\0\0"), lambda stream: frame(DATA, 0, stream, b"x")],
+    [
+        lambda stream: window_update(stream, 0),
+        lambda stream: frame(PRIORITY, 0, stream, b"\0\0\0"),
+        lambda stream: frame(DATA, 0, stream, b"x"),
+    ],
     ids=["window", "priority", "half-closed"],
 )
 def test_resets_that_we_are_made_to_send(site, connect, fault):
@@ -101,7 +105,7 @@ def test_resets_that_we_are_made_to_send(site, connect, fault):
 
 
 def test_malformed_requests_count_too(site, connect):
-    lb, client = site
+    _lb, client = site
     bad = client.encoder.encode([(":method", "GET")])
     parts = []
     for _ in range(1300):
@@ -119,7 +123,10 @@ def test_continuation(site, connect):
 def test_a_block_without_end(site):
     _, client = site
     part = b"\0\x01x\x7f\x80\x7f" + b"y" * 16370
-    assert pour(client, frame(HEADERS, 1, 1, part[:16384]), *[frame(CONTINUATION, 0, 1, b"y" * 16384)] * 5) == ENHANCE_YOUR_CALM
+    assert (
+        pour(client, frame(HEADERS, 1, 1, part[:16384]), *[frame(CONTINUATION, 0, 1, b"y" * 16384)] * 5)
+        == ENHANCE_YOUR_CALM
+    )
 
 
 def test_hpack_bomb(site):
@@ -192,7 +199,9 @@ def test_slow_readers_of_many_streams(run_lb, raw_backend, connect):
     """A hundred long answers, none of them read: each holds a bounded part."""
     from tests.harness.backend import answer
 
-    backend = raw_backend(answer(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 400000\r\n\r\n" + b"x" * 400000))
+    backend = raw_backend(
+        answer(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 400000\r\n\r\n" + b"x" * 400000)
+    )
     lb = run_lb(SITE, backend=backend.address)
     client = H2Client(connect(lb.port("http")), initial_window_size=10)
     client.window = False

@@ -1,4 +1,4 @@
-"""HTTP/2 over TLS, and over reloads: ALPN for each name, GOAWAY twice, streams that finish; settings and their complaints."""
+"""HTTP/2 over TLS, and over reloads: ALPN for each name, GOAWAY twice, streams that finish; its settings."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ http {
     ssl_certificate_key @key@;
     @http_level@
     upstream u { server @backend@; keepalive 4; }
-    server { listen 127.0.0.1:@tls@ ssl; server_name one.example; http2 on; location / { proxy_pass http://u; } @server@ }
+    server { listen 127.0.0.1:@tls@ ssl; server_name one.example; http2 on;
+             location / { proxy_pass http://u; } @server@ }
     server { listen 127.0.0.1:@tls@ ssl; server_name two.example; location / { proxy_pass http://u; } }
 }
 """
@@ -71,7 +72,10 @@ class OverTls:
 
 SUITES = {
     "1.3, own records": {},
-    "1.2, OpenSSL's": {"maximum_version": ssl.TLSVersion.TLSv1_2, "ciphers": "ECDHE-ECDSA-AES256-SHA:ECDHE-RSA-AES256-SHA"},
+    "1.2, OpenSSL's": {
+        "maximum_version": ssl.TLSVersion.TLSv1_2,
+        "ciphers": "ECDHE-ECDSA-AES256-SHA:ECDHE-RSA-AES256-SHA",
+    },
 }
 
 
@@ -127,7 +131,8 @@ def test_curl(secure, http_backend, tmp_path):
 PLAIN = """
 http {
     upstream u { server @backend@; }
-    server { listen 127.0.0.1:@http@; http2 on; location / { proxy_pass http://u; } location /own { return 200 own; } @more@ }
+    server { listen 127.0.0.1:@http@; http2 on; location / { proxy_pass http://u; }
+             location /own { return 200 own; } @more@ }
 }
 """
 
@@ -146,7 +151,7 @@ def test_reload(run_lb, http_backend, connect):
     assert client.get("/own").body == b"own"
     second = client.until(7)
     assert int.from_bytes(second.payload[:4], "big") == 3 and second.code == 0
-    client.ask("/own")                      # too late: another connection will be asked
+    client.ask("/own")  # too late: another connection will be asked
     released.set()
     assert client.answer(stream).body == b"late"
     assert client.gone() == 0
@@ -169,7 +174,7 @@ def test_quit(run_lb, http_backend, connect):
 
 
 def test_reloads_under_load(run_lb, http_backend, connect):
-    """No request is lost: what a GOAWAY has not taken is asked of another connection. (httpx would call any GOAWAY an error.)"""
+    """No request is lost: what a GOAWAY has not taken is asked of another connection (httpx calls any GOAWAY an error)."""
     backend = http_backend()
     lb = run_lb(PLAIN, backend=backend.address, more="")
     stop, failed, done = threading.Event(), [], []
@@ -242,12 +247,14 @@ def test_memory_of_an_idle_connection(run_lb, connect):
 
 def test_listen_http2_is_the_old_form(run_lb, connect):
     lb = run_lb("http { server { listen 127.0.0.1:@http@ http2; return 200 x; } }")
-    lb.wait_log(r'\[warn\].* the "listen ... http2" directive is deprecated, use the "http2" directive instead in .*:\d+')
+    lb.wait_log(
+        r'\[warn\].* the "listen ... http2" directive is deprecated, use the "http2" directive instead in .*:\d+'
+    )
     assert H2Client(connect(lb.port("http"))).get("/").body == b"x"
 
 
 def test_obsolete_words(run_lb, connect):
-    lb = run_lb("http { http2_max_requests 5; http2_push_preload on; server { listen 127.0.0.1:@http@; http2 on; return 200 x; } }")
+    lb = run_lb("http { http2_max_requests 5; http2_push_preload on; server { listen 127.0.0.1:@http@; http2 on; } }")
     lb.wait_log(r'the "http2_max_requests" directive is obsolete, use the "keepalive_requests" directive instead in')
     lb.wait_log(r'the "http2_push_preload" directive is obsolete, ignored in')
 
@@ -260,9 +267,12 @@ def test_settings_of_a_server(run_lb, http_backend, connect):
     )
     client = H2Client(connect(lb.port("http")))
     first = client.take().payload
-    found = dict((int.from_bytes(first[i : i + 2], "big"), int.from_bytes(first[i + 2 : i + 6], "big")) for i in range(0, len(first), 6))
+    found = {
+        int.from_bytes(first[i : i + 2], "big"): int.from_bytes(first[i + 2 : i + 6], "big")
+        for i in range(0, len(first), 6)
+    }
     assert found[3] == 7 and found[4] == 0
     stream = client.ask("/", "POST", end=False)
     while not any(f.kind == 8 and f.stream == stream for f in client.frames):
-        assert client.take() is not None        # it opens when somebody reads
+        assert client.take() is not None  # it opens when somebody reads
     assert client.data(stream, b"x" * 1000, end=True).answer(stream).body == b"1000"

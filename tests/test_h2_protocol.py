@@ -1,4 +1,4 @@
-"""RFC 9113 rule by rule: what ends a stream, what ends the connection, and what is to be ignored. h2spec's questions, in our words."""
+"""RFC 9113 rule by rule: what ends a stream, what ends the connection, and what is to be ignored."""
 
 from __future__ import annotations
 
@@ -222,7 +222,7 @@ def test_frames_on_their_way_behind_our_reset(client):
     assert client.answer(stream).reset == PROTOCOL_ERROR
     client.data(stream, b"more")
     client.send(headers(stream, client.block([("x-trailer", "1")])))
-    client.send(headers(client.next, client.block([*client.head("/own"), ("x-trailer", "1")])))    # the table has it
+    client.send(headers(client.next, client.block([*client.head("/own"), ("x-trailer", "1")])))  # the table has it
     assert client.answer(client.next).status == 200
 
 
@@ -265,9 +265,9 @@ def test_too_many_streams(client, released):
 
 def test_more_than_the_stream_allows(client):
     stream = client.ask("/", "POST", end=False)
-    client.ping()                       # its window is as SETTINGS says
+    client.ping()  # its window is as SETTINGS says
     wait_for(lambda: client.backend.requests or client.backend.accepted)
-    for _ in range(60):                 # nobody reads: the backend waits
+    for _ in range(60):  # nobody reads: the backend waits
         client.data(stream, b"x" * 16000)
     found = client.answer(stream)
     assert found.reset == FLOW_CONTROL_ERROR or found.heads
@@ -302,7 +302,7 @@ def test_padding_of_data(client, payload):
 
 def test_a_block_in_parts(client):
     client.send(headers(1, client.block(client.head("/own")), size=1))
-    assert client.gone() == ENHANCE_YOUR_CALM          # too many parts
+    assert client.gone() == ENHANCE_YOUR_CALM  # too many parts
     other = client.again()
     other.send(headers(1, other.block(other.head("/own")), size=12))
     assert other.answer(1).status == 200
@@ -329,7 +329,9 @@ def test_an_empty_block_may_go_on(client):
 
 
 def test_settings_are_acknowledged(client):
-    client.send(settings(max_frame_size=20000, max_concurrent_streams=0) + frame(SETTINGS, 0, 0, struct.pack(">HI", 0x99, 1)))
+    client.send(
+        settings(max_frame_size=20000, max_concurrent_streams=0) + frame(SETTINGS, 0, 0, struct.pack(">HI", 0x99, 1))
+    )
     acks = 0
     while acks < 3:
         found = client.take()

@@ -11,8 +11,8 @@ from tests.harness.h2_client import (
     CANCEL,
     DATA,
     END_STREAM,
-    H2Client,
     PROTOCOL_ERROR,
+    H2Client,
     frame,
     rst_stream,
     window_update,
@@ -21,7 +21,8 @@ from tests.harness.wait import wait_for
 
 SITE = """
 http {
-    log_format h "$request|$status|$server_protocol|$connection_requests|$body_bytes_sent|$sent_http_content_type|$http2";
+    log_format h "$request|$status|$server_protocol|$connection_requests|$body_bytes_sent"
+                 "|$sent_http_content_type|$http2";
     access_log @directory@/a.log h;
     upstream u { server @backend@; keepalive 8; }
     server {
@@ -56,10 +57,17 @@ def lines(path, n=1):
 
 
 def test_a_request(site, http_backend, tmp_path):
-    backend = http_backend(lambda _: Reply(body=b"hello", headers=[("X-Answer", "yes"), ("Content-Type", "text/plain")]))
-    lb, client = site(backend)
+    backend = http_backend(
+        lambda _: Reply(body=b"hello", headers=[("X-Answer", "yes"), ("Content-Type", "text/plain")])
+    )
+    _lb, client = site(backend)
     found = client.get("/a?b=c", extra=(("x-mine", "1"), ("cookie", "a=1"), ("cookie", "b=2"), ("te", "trailers")))
-    assert (found.status, found.body, found.header("x-answer"), found.header("content-length")) == (200, b"hello", "yes", "5")
+    assert (found.status, found.body, found.header("x-answer"), found.header("content-length")) == (
+        200,
+        b"hello",
+        "yes",
+        "5",
+    )
     assert found.header("connection") is None and found.header("server").startswith("lb/")
     (request,) = backend.requests
     assert (request.method, request.target, request.version) == ("GET", "/a?b=c", "1.1")
@@ -126,7 +134,11 @@ def test_no_body(site, http_backend, status):
 def test_long_answers(site, http_backend, how, buffering):
     body = bytes(range(256)) * 12000
     pieces = [body[i : i + 50000] for i in range(0, len(body), 50000)]
-    reply = {"length": Reply(body=body), "chunks": Reply(chunks=pieces), "close": Reply(body=body, until_close=True, close=True)}
+    reply = {
+        "length": Reply(body=body),
+        "chunks": Reply(chunks=pieces),
+        "close": Reply(body=body, until_close=True, close=True),
+    }
     _, client = site(http_backend(lambda _: reply[how]), inside=f"proxy_buffering {buffering};")
     found = client.get("/")
     assert found.status == 200 and found.body == body
@@ -190,7 +202,9 @@ def test_continue(site, http_backend):
 
 
 def test_early_hints(site, raw_backend):
-    backend = raw_backend(answer(b"HTTP/1.1 103 Early\r\nLink: </x>\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"))
+    backend = raw_backend(
+        answer(b"HTTP/1.1 103 Early\r\nLink: </x>\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+    )
     _, client = site(backend, inside="early_hints 1;")
     found = client.get("/")
     assert (found.interim, found.status, found.body) == ([103], 200, b"ok")
@@ -198,22 +212,24 @@ def test_early_hints(site, raw_backend):
 
 
 def test_trailers(site, raw_backend):
-    backend = raw_backend(answer(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nX-T: 1\r\n\r\n"))
+    backend = raw_backend(
+        answer(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nX-T: 1\r\n\r\n")
+    )
     _, client = site(backend, inside="proxy_pass_trailers on; add_trailer X-Mine 2;")
     found = client.get("/")
     assert (found.status, found.body, found.trailers) == (200, b"abc", [("x-t", "1"), ("x-mine", "2")])
 
 
 def test_too_large(site, http_backend, tmp_path):
-    lb, client = site(http_backend(), server="client_max_body_size 10;")
+    _lb, client = site(http_backend(), server="client_max_body_size 10;")
     stream = client.ask("/", method="POST", extra=(("content-length", "11"),), end=False)
     found = client.answer(stream)
     assert (found.status, found.ended) == (413, True)
     stream = client.ask("/", method="POST", end=False)
     found = client.data(stream, b"x" * 11).answer(stream)
     assert found.status == 413
-    assert client.get("/own").body == b"own\n"          # the connection lives on
-    assert client.answers[stream].reset == 0            # NO_ERROR: the rest is not wanted
+    assert client.get("/own").body == b"own\n"  # the connection lives on
+    assert client.answers[stream].reset == 0  # NO_ERROR: the rest is not wanted
 
 
 def test_slow_body(site, http_backend):
@@ -294,7 +310,7 @@ def test_an_answer_that_breaks_off(site, raw_backend, http_backend):
         connection.recv_head()
         connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\npart")
 
-    lb, client = site(raw_backend(script))
+    _lb, client = site(raw_backend(script))
     found = client.get("/")
     assert (found.status, found.body, found.ended, found.reset) == (200, b"part", False, 2)
     assert client.get("/own").body == b"own\n"
@@ -303,7 +319,7 @@ def test_an_answer_that_breaks_off(site, raw_backend, http_backend):
 def test_the_client_resets(site, http_backend, tmp_path):
     released = threading.Event()
     backend = http_backend(lambda r: Reply(body=b"late", wait=released))
-    lb, client = site(backend)
+    _lb, client = site(backend)
     stream = client.ask("/")
     wait_for(lambda: backend.requests)
     client.send(rst_stream(stream, CANCEL))
@@ -349,7 +365,7 @@ def test_a_window_that_shrinks(site, http_backend):
     from tests.harness.h2_client import settings
 
     client.send(settings(initial_window_size=100))
-    client.send(window_update(stream, 19900))       # now it is 0
+    client.send(window_update(stream, 19900))  # now it is 0
     client.ping()
     assert len(client.came(stream)) == 20000
     client.send(window_update(stream, 60000) + window_update(0, 1 << 20))
@@ -373,7 +389,7 @@ def test_a_slow_reader_holds_its_server_up(site, raw_backend, buffering):
             return
 
     inside = f"proxy_buffering {buffering}; proxy_max_temp_file_size 0;"
-    lb, client = site(raw_backend(script), inside=inside, initial_window_size=2000)
+    _lb, client = site(raw_backend(script), inside=inside, initial_window_size=2000)
     client.window = False
     stream = client.ask("/")
     while len(client.came(stream)) < 2000:
@@ -415,7 +431,10 @@ def test_large_heads(site, http_backend):
 
 def test_large_heads_of_answers(site, http_backend):
     headers = [(f"X-{i}", "y" * 3000) for i in range(20)]
-    _, client = site(http_backend(lambda _: Reply(body=b"ok", headers=headers)), inside="proxy_buffer_size 128k; proxy_buffers 8 128k;")
+    _, client = site(
+        http_backend(lambda _: Reply(body=b"ok", headers=headers)),
+        inside="proxy_buffer_size 128k; proxy_buffers 8 128k;",
+    )
     found = client.get("/")
     assert found.body == b"ok" and all(found.header(f"x-{i}") == "y" * 3000 for i in range(20))
 

@@ -122,6 +122,7 @@ _NEW = {  # those that crossplane's table does not have
     "early_hints",
     "proxy_pass_trailers",
     "http2",
+    "http2_pool_size",
     "keepalive_time",
     "keepalive_min_timeout",
     "proxy_socket_keepalive",

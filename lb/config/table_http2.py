@@ -54,7 +54,9 @@ def _replaced(name: str, contexts: tuple[Context, ...], syntax: str, by: str) ->
         syntax,
         (1, 1),
         "",
-        f"An old directive without effect, with a warning: `{by}` says it." if by else "Without effect, with a warning.",
+        f"An old directive without effect, with a warning: `{by}` says it."
+        if by
+        else "Without effect, with a warning.",
         AS_NGINX,
         _obsolete(what),
     )

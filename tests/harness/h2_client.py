@@ -1,5 +1,7 @@
-"""A client of HTTP/2 that sends exact frames and shows those that came back. Field blocks are by PyPI's hpack; nothing is hidden:
-it keeps to no window and answers nothing but SETTINGS, unless it is told to."""
+"""A client of HTTP/2 that sends exact frames and shows those that came back. Field blocks are by PyPI's hpack.
+
+Nothing is hidden: it keeps to no window, and answers only SETTINGS and, while `window` is set, DATA with WINDOW_UPDATE.
+"""
 
 from __future__ import annotations
 

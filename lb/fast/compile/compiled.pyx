@@ -17,7 +17,8 @@ What belongs to one process (descriptors, buffers, counters, lists of servers) i
 cdef dict VARIABLE_IDS = {
     "host": V_HOST, "http_": V_HTTP_, "arg_": V_ARG_, "cookie_": V_COOKIE_, "remote_addr": V_REMOTE_ADDR,
     "remote_port": V_REMOTE_PORT, "binary_remote_addr": V_BINARY_REMOTE_ADDR, "server_name": V_SERVER_NAME,
-    "server_port": V_SERVER_PORT, "server_addr": V_SERVER_ADDR, "server_protocol": V_SERVER_PROTOCOL, "http2": V_HTTP2, "scheme": V_SCHEME,
+    "server_port": V_SERVER_PORT, "server_addr": V_SERVER_ADDR, "server_protocol": V_SERVER_PROTOCOL, "scheme": V_SCHEME,
+    "http2": V_HTTP2,
     "request": V_REQUEST, "request_method": V_REQUEST_METHOD, "request_uri": V_REQUEST_URI, "uri": V_URI,
     "document_uri": V_URI, "args": V_ARGS, "query_string": V_ARGS, "is_args": V_IS_ARGS, "proxy_host": V_PROXY_HOST,
     "proxy_port": V_PROXY_PORT, "proxy_add_x_forwarded_for": V_PROXY_ADD_X_FORWARDED_FOR,

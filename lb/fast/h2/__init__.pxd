@@ -1,4 +1,4 @@
-"""HTTP/2 with clients: a connection's frames, and its streams, each a Conn without a descriptor whose exchange http/ serves as any.
+"""HTTP/2 with clients: a connection's frames, and its streams, each a Conn without a descriptor, served by http/ as any client.
 
     client_refuse (the preface), ALPN -> h2_begin: K_H2 -> h2_event -> h2_read -> a frame's h2_on_* -> h2_request -> request_begin
     request_body_up, conn_recv <- h2_stream_recv <- DATA           Encoder h2_encoder, conn_send -> h2_stream_send -> DATA

@@ -67,7 +67,7 @@ cdef void h2_event(Conn* c) noexcept nogil:
 
 
 cdef void h2_settle(H2* h) noexcept nogil:
-    """Behind all that this turn has brought. The only place where a connection ends, but for its time-outs and the worker's end."""
+    """Behind all that this turn has brought. Nowhere else does a connection end, but for its time-outs and the worker's end."""
     cdef Conn* c = h.conn
     if c.state == S_LINGERING:
         return
@@ -108,7 +108,7 @@ cdef void h2_rest(H2* h) noexcept nogil:
 
 
 cdef void h2_lost(Conn* c) noexcept nogil:
-    """It has failed, its client has gone, or broke a rule: the exchanges of all its streams end, each with its line in the log."""
+    """It has failed, its client has gone, or broke a rule: the exchanges of its streams end, each with its line in the log."""
     cdef H2* h = c.h2
     h.flags |= H2_DEAD
     while h.first != NULL:

@@ -2,8 +2,8 @@
 
     h2_read -> h2_frames -> h2_frame_begin -> h2_on_*; h2_data_piece
 
-The bytes lie in a buffer of their own (loop.h2_in), since a request that begins uses loop.scratch. What is no whole frame waits in
-Conn.inb: at most FRAME_MOST, for DATA is taken in pieces.
+The bytes lie in a buffer of their own (loop.h2_in), since a request that begins uses loop.scratch. What is no whole frame waits
+in Conn.inb: at most FRAME_MOST, for DATA is taken in pieces.
 """
 
 

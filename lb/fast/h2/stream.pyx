@@ -3,7 +3,7 @@
     DATA -> H2Stream.come -> h2_stream_recv, which opens the window again          conn_send -> h2_stream_send -> DATA
     the client resets it, or the connection ends: R_ERR, then IO_FAILED
 
-What does not fit into the windows, or would wait behind a full socket, stays with its sender (Conn.out), so a stream holds what an
+What does not fit into the windows, or would wait behind a full socket, stays with its sender (Conn.out): a stream holds what an
 HTTP/1 client would, and reading from its server stops the same way.
 """
 

@@ -42,13 +42,13 @@ ctypedef struct H2Stream:   # Conn.io_state of a stream's Conn
     Buf* trailers           # lines
 
 cdef enum:
-    H2_HASH = 16            # chains of streams
-    H2_RECENT = 16          # streams that we reset, whose frames may still be on their way
+    H2_HASH = 8             # chains of streams
+    H2_RECENT = 8           # streams that we reset, whose frames may still be on their way
 
 ctypedef struct H2:         # Conn.h2 of a connection (K_H2), and of its streams
     Conn* conn
     H2* dirty               # next on loop.h2_dirty
-    H2Stream* streams[16]   # by id
+    H2Stream* streams[8]   # by id
     H2Stream* first         # all, oldest first
     H2Stream* last
     Buf* out                # frames of this turn
@@ -69,7 +69,7 @@ ctypedef struct H2:         # Conn.h2 of a connection (K_H2), and of its streams
     uint32_t data_id
     uint8_t data_flags
     uint8_t nrecent
-    uint32_t recent[16]     # H2_RECENT
+    uint32_t recent[8]     # H2_RECENT
     uint32_t answers        # SETTINGS and PING answered while the client took nothing
     int64_t resets_at       # when `resets` was brought up to date
     int32_t resets          # streams reset without progress, of a budget that fills up again

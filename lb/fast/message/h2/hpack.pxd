@@ -106,10 +106,8 @@ cdef inline bint hpack_room(HpackTable* t, uint32_t need) noexcept nogil:
         for i in range(t.n):
             hpack_entry(t, i).at -= <uint16_t> start
     t.end -= start
-    if want == 0:
-        want = 256
-    while want < 2 * (t.end + need):        # twice, so that texts move once for each time that they are written
-        want *= 2
+    if want < (t.end + need) * 3 // 2:      # room for as many again, so that texts move once or twice in their life
+        want = ((t.end + need) * 3 // 2 + 63) & ~63u
     if want == t.room:
         return True
     p = realloc(t.bytes, want)

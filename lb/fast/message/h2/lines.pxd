@@ -3,8 +3,8 @@ rules, routing, rules, logs, the head that goes to a server) need not know where
 
     lines_begin -> lines_field ... -> lines_end: METHOD SP path SP HTTP/1.1, Host, the fields, cookies in one
 
-Pure and bounded. What RFC 9113 section 8 calls malformed is said to be so here, above all what would be another line or
-another framing in HTTP/1: CR, LF and NUL in any text, an upper-case name, fields of a connection. All that is left is the parser's.
+Pure and bounded. What RFC 9113 section 8 calls malformed is said to be so here, above all what would be another line or another
+framing in HTTP/1: CR, LF and NUL in any text, an upper-case name, fields of a connection. All that is left is the parser's.
 """
 
 from libc.stdint cimport uint8_t, uint32_t

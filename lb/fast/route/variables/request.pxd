@@ -22,12 +22,11 @@ cdef enum Variable:
     V_LITERAL = 0
     V_HOST, V_HTTP_, V_ARG_, V_COOKIE_, V_REMOTE_ADDR, V_REMOTE_PORT, V_BINARY_REMOTE_ADDR, V_SERVER_NAME, V_SERVER_PORT
     V_SERVER_ADDR, V_SERVER_PROTOCOL, V_SCHEME, V_REQUEST, V_REQUEST_METHOD, V_REQUEST_URI, V_URI, V_ARGS, V_IS_ARGS
-    V_HTTP2
     V_PROXY_HOST, V_PROXY_PORT, V_PROXY_ADD_X_FORWARDED_FOR, V_CONTENT_LENGTH, V_CONTENT_TYPE, V_CONNECTION
     V_CONNECTION_REQUESTS, V_HOSTNAME, V_PID, V_MSEC, V_TIME_ISO8601, V_TIME_LOCAL, V_NGINX_VERSION, V_REQUEST_ID, V_STATUS
     V_BYTES_SENT, V_BODY_BYTES_SENT, V_REQUEST_LENGTH, V_REQUEST_TIME, V_GZIP_RATIO
     V_PROTOCOL, V_BYTES_RECEIVED, V_CONNECTION_TIME, V_PIPE, V_REMOTE_USER, V_REQUEST_PORT, V_IS_REQUEST_PORT
-    V_REQUEST_BODY, V_REQUEST_BODY_FILE
+    V_REQUEST_BODY, V_REQUEST_BODY_FILE, V_HTTP2
     V_USER                  # text.n: slot
     V_CAPTURE, V_CAPTURE_ARG    # text.n: group; the latter in the query or URL of a rewrite
     V_DOCUMENT_ROOT, V_REALPATH_ROOT, V_REQUEST_FILENAME    # static/path.pyx
@@ -171,8 +170,7 @@ cdef inline void var_forwarded_for(Out* o, Request* r) noexcept nogil:
 
 cdef inline uint64_t var_random(Env* env) noexcept nogil:
     """xorshift128+: not secret."""
-    cdef uint64_t x = env.random[0]
-    cdef uint64_t y = env.random[1]
+    cdef uint64_t x = env.random[0], y = env.random[1]
     env.random[0] = y
     x ^= x << 23
     env.random[1] = x ^ y ^ (x >> 17) ^ (y >> 26)

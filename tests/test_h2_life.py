@@ -174,7 +174,7 @@ def test_quit(run_lb, http_backend, connect):
 
 
 def test_reloads_under_load(run_lb, http_backend, connect):
-    """No request is lost: what a GOAWAY has not taken is asked of another connection (httpx calls any GOAWAY an error)."""
+    """No request is lost: what a GOAWAY has not taken is asked of another connection."""
     backend = http_backend()
     lb = run_lb(PLAIN, backend=backend.address, more="")
     stop, failed, done = threading.Event(), [], []

@@ -145,6 +145,12 @@ def test_long_answers(site, http_backend, how, buffering):
     assert max(found.pieces) == 8192
 
 
+def test_windows_that_are_given_back_frame_by_frame_are_no_flood(site, http_backend):
+    body = b"x" * 20_000_000
+    _, client = site(http_backend(lambda _: Reply(body=body)), inside="http2_chunk_size 1k;")
+    assert client.get("/").body == body
+
+
 def test_chunk_size(site, http_backend):
     _, client = site(http_backend(lambda _: Reply(body=b"x" * 60000)), inside="http2_chunk_size 1k;")
     assert max(client.get("/").pieces) == 1024

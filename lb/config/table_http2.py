@@ -54,7 +54,7 @@ def _replaced(name: str, contexts: tuple[Context, ...], syntax: str, by: str) ->
         syntax,
         (1, 1),
         "",
-        f"An old directive without effect, with a warning: `{by}` says it."
+        f"Of older files: a warning, no effect; `{by}` says it." if by else "Of older files: a warning, no effect.",
         if by
         else "Without effect, with a warning.",
         AS_NGINX,

@@ -18,7 +18,7 @@ cdef void h2_begin(Conn* c) noexcept nogil:
     h.initial = FRAME_WINDOW
     h.window = FRAME_WINDOW
     h.frame_most = FRAME_MOST
-    h.resets_at = loop.now
+    h.resets_at = h.idle_at = loop.now
     hpack_init(&h.in_, HPACK_DEFAULT)
     hpack_init(&h.out_, H2_TABLE)
     h.out_.told = 1
@@ -51,13 +51,17 @@ cdef int h2_preface(Conn* c, const char* p, uint32_t n) noexcept nogil:
 
 cdef void h2_event(Conn* c) noexcept nogil:
     cdef H2* h = c.h2
+    cdef uint64_t put
     if c.state == S_LINGERING:
         lingering_read(c)
         return
     if c.out != NULL and c.ready & R_WRITE:
+        put = c.put
         if conn_flush(c) < 0:
             c.flags |= CF_FAILED
-        elif c.out == NULL:
+        elif c.out != NULL and c.put != put:
+            timer_set(&loop.wheel, &c.timer, loop.now + h2_location(c).send_timeout)
+        elif c.out == NULL and h.block_id == 0:
             timer_clear(&c.timer)
     if not h.flags & H2_BROKEN and not c.flags & (CF_FAILED | CF_EOF) and (c.ready & R_READ or c.inb != NULL):
         h2_read(c)

@@ -7,7 +7,7 @@ A head that is refused gets its status as over HTTP/1; one that RFC 9113 calls m
 """
 
 cdef enum:
-    H2_TEXT = 65536 + 4096      # a head (HEAD_MOST, and what no limit counts), one decoded text, what lies beside a head
+    H2_TEXT = 65536 + 4096      # a head (HEAD_MOST, and what no limit counts); one decoded text
     H2_TABLE = 1024             # bytes of the encoder's table: what answers have alike is less
 
 

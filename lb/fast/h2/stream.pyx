@@ -234,8 +234,10 @@ cdef ssize_t h2_stream_send(Conn* c, const char* p, size_t n) noexcept nogil:
         h.window -= <int32_t> some
         c.put += FRAME_HEAD
         c.req.head_n += FRAME_HEAD
+        h.idle -= H2_IDLE_FRAME
         may = 0 if h.conn.out != NULL else may - some
-    h.idle -= 1 if gone and h.idle > 0 else 0
+    if h.idle < 0:
+        h.idle = 0
     if gone < n:
         h2_stream_waits(s)
     elif s.flags & HS_FIN and s.pending == 0 and not s.flags & HS_DONE:

@@ -74,6 +74,7 @@ ctypedef struct H2:         # Conn.h2 of a connection (K_H2), and of its streams
     int64_t resets_at       # when `resets` was brought up to date
     int32_t resets          # streams reset without progress, of a budget that fills up again
     int32_t idle            # frames that brought nothing, of another one
+    int64_t idle_at         # when that was used up last
     uint32_t turn           # streams begun in the present read
     uint32_t share          # bytes that a stream may send before others are asked; 0: no limit
     HpackTable in_

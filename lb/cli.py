@@ -58,7 +58,16 @@ Options:
   -g directives : set global directives out of configuration file
 
 lb inspect PID | CORE : connections and requests of a worker, of a master's workers, or of a core
+
+A relative -c that is not there below the default prefix is taken from the working directory, then the prefix.
 """
+
+WORDS: Final = {"--help": "-h", "help": "-h", "--version": "-v", "version": "-v", "-version": "-v"}  # what people type
+SIGNAL_HELP: Final = {
+    "start": "lb is started without -s",
+    "restart": "-s reload takes a new configuration without a pause; a new lb: kill -USR2, as nginx",
+    "status": "the status port says how lb is (status_listen)",
+}
 
 
 class UsageError(Exception):
@@ -119,13 +128,15 @@ def _value(letter: str, value: str | None) -> str:
     if value is None:
         raise UsageError(f'option "-{letter}" requires {NEEDS[letter]}')
     if letter == "s" and value not in SIGNALS:
-        raise UsageError(f'invalid option: "-s {value}"')
+        hint = SIGNAL_HELP.get(value, f"it is one of: {', '.join(SIGNALS)}")
+        raise UsageError(f'invalid option: "-s {value}"\n{hint}')
     return value
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run lb. Returns the exit code."""
     arguments = sys.argv[1:] if argv is None else argv
+    arguments = [WORDS.get(word, word) for word in arguments[:1]] + arguments[1:]
     if arguments[:1] == ["inspect"]:
         return inspect.run(arguments[1:])
     try:
@@ -180,7 +191,7 @@ def _version(name: str) -> str:
 
 
 def _run(options: Options) -> int:
-    prefix = _directory(options.prefix or PREFIX)
+    prefix = _prefix(options)
     error_log = options.error_log or ERROR_LOG
     source = Source(
         path=_below(prefix, options.conf or CONF),
@@ -197,12 +208,19 @@ def _run(options: Options) -> int:
 
 
 def _directory(name: str) -> str:
-    return f"{Path.cwd() / name}".rstrip("/") + "/"
+    return f"{Path.cwd() / name}".rstrip("/") + "/"  # pathlib: "." is the working directory itself
 
 
 def _below(prefix: str, name: str) -> str:
     """nginx's full name; not pathlib, which would change how the path is shown."""
     return name if name.startswith("/") else prefix + name
+
+
+def _prefix(options: Options) -> str:
+    """nginx's; but a relative -c that is here and not there is what a person at a shell means."""
+    if options.prefix or not options.conf or Path(_below(PREFIX, options.conf)).exists():
+        return _directory(options.prefix or PREFIX)
+    return _directory("." if Path(options.conf).exists() and not options.conf.startswith("/") else PREFIX)
 
 
 # -t, -T

@@ -92,9 +92,13 @@ GOOD = "events {}\nhttp { access_log off; server { listen 127.0.0.1:@port@; loca
 )
 def test_switches_as_nginx(arguments: list[str]) -> None:
     theirs, ours = run(NGINX, *arguments), run(BINARY, *arguments)
-    assert (ours.returncode, ours.stdout, ours.stderr) == (theirs.returncode, theirs.stdout, as_lb(theirs.stderr))
+    assert (ours.returncode, ours.stdout) == (theirs.returncode, theirs.stdout)
+    said, _, hint = ours.stderr.partition("\n")
+    assert f"{said}\n" == as_lb(theirs.stderr)
+    assert bool(hint) == ('"-s ' in said and "requires" not in said)  # which signals there are
 
 
+HERE = "A relative -c that is not there below the default prefix is taken from the working directory, then the prefix."
 OWN = ["lb inspect PID | CORE : connections and requests of a worker, of a master's workers, or of a core"]
 
 
@@ -110,7 +114,7 @@ def test_help_has_nginxs_lines(switch: str) -> None:
     assert (ours.returncode, ours.stdout) == (0, "")
     expected = lines(as_lb(theirs.stderr).replace("Usage: nginx", "Usage: lb").rstrip())
     assert lines(ours.stderr)[: len(expected)] == expected
-    assert lines(ours.stderr)[len(expected) :] == ["", *OWN, ""]
+    assert lines(ours.stderr)[len(expected) :] == ["", *OWN, "", HERE, ""]
 
 
 def test_big_v_tells_with_what_it_was_built() -> None:

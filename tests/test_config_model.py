@@ -475,7 +475,7 @@ def test_bad_globals(read: Read, globals: str, expected: str) -> None:
     [
         ("worker_proceses 1;", 'did you mean "worker_processes"?'),
         ("http { lissten 80; }", 'did you mean "listen"?'),
-        ("gunzip on;", '"gunzip": a directive of nginx that lb does not have yet'),
+        ("empty_gif;", '"empty_gif": a directive of nginx that lb does not have yet'),
         ("http { server { location / { autoindex on; } } }", '"autoindex": lb lists no directories: leave it out'),
         ("http { keepalive 5; }", '"keepalive" may stand in: upstream'),
         (

@@ -9,7 +9,7 @@ import resource
 from dataclasses import replace
 from typing import Any
 
-from lb.config import acme, table_check, table_check_types, table_resolver, tls, tls_upstream
+from lb.config import acme, table_check, table_check_types, table_process, table_resolver, tls, tls_upstream
 from lb.config.errors import Problem
 from lb.config.reader import Reader
 from lb.config.scope import (
@@ -188,6 +188,7 @@ def build(reader: Reader) -> Config:
         path=reader.path,
         prefix=reader.prefix,
         files=tuple(reader.files),
+        process=table_process.build(reader),
         worker_connections=_connections(main),
         debug_clients=_debug_clients(main),
         pid=values.get("pid", reader.full_name("logs/lb.pid")),

@@ -10,11 +10,8 @@ from crossplane.analyzer import DIRECTIVES
 
 _REASONS = {
     "use": "lb always uses epoll: leave it out",
-    "multi_accept": "lb decides this itself: leave it out",
-    "accept_mutex": "lb never takes turns in accepting (EPOLLEXCLUSIVE): leave it out",
     "master_process": "lb always runs a master and workers: leave it out",
     "autoindex": "lb lists no directories: leave it out",
-    "load_module": "lb loads no modules, http and stream are built in: leave it out",
     "pass": "it hands a connection to another server{}, which lb cannot do yet: proxy_pass to that server's address",
     "ssl_certificate_compression": "lb sends certificates as they are (RFC 8879 needs OpenSSL 3.2): leave it out",
     "ssl_key_log": "lb writes keys of its clients nowhere: leave it out",

@@ -15,6 +15,7 @@ from lb.config.directive import Context, Directive
 from lb.config.errors import Problem, Refused, os_error, printable
 from lb.config.listeners import Listeners
 from lb.config.scope import HttpServerScope, IssuerScope, MainScope, Scope, UpstreamScope
+from lb.config.slips import slip
 from lb.config.tree import Node, Statement, parse
 from lb.config.upstreams import Upstreams
 from lb.config.variables import take_unknown
@@ -128,7 +129,7 @@ class Reader:
             self.find(node, scope.context).apply(scope, node)
         except Refused as refused:
             file, line = (refused.file, refused.line) if refused.file else (node.file, node.line)
-            self.problems.append(Problem(refused.message, file, line, refused.hint))
+            self.problems.append(Problem(refused.message, file, line, refused.hint or slip(node, refused.message)))
             # What stands in a refused block is not checked: its meaning depends on the block.
         finally:
             self.unknown += [(name, node) for name in take_unknown()]

@@ -27,6 +27,8 @@ from lb.config import (
     table_log,
     table_main,
     table_map,
+    table_nothing,
+    table_process,
     table_proxy,
     table_resolver,
     table_retry,
@@ -47,8 +49,9 @@ from lb.config.errors import Refused
 from lb.config.nginx import reason
 from lb.config.tree import Node
 
-DIRECTIVES: tuple[Directive, ...] = (
+_REAL: tuple[Directive, ...] = (
     *table_main.DIRECTIVES,
+    *table_process.DIRECTIVES,
     *table_log.DIRECTIVES,
     *table_http.DIRECTIVES,
     *table_client.DIRECTIVES,
@@ -82,6 +85,8 @@ DIRECTIVES: tuple[Directive, ...] = (
     *table_resolver.DIRECTIVES,
     *table_ignored.DIRECTIVES,
 )
+_NAMED = {entry.name for entry in _REAL}
+DIRECTIVES = (*_REAL, *(entry for entry in table_nothing.DIRECTIVES if entry.name not in _NAMED))
 
 _BY_PLACE: dict[tuple[str, Context], Directive] = {
     (entry.name, context): entry for entry in DIRECTIVES for context in entry.contexts
@@ -93,7 +98,7 @@ for _name, _context in _BY_PLACE:
 
 def find(node: Node, context: Context) -> Directive:
     """The entry for a statement in a context, with terminator and number of arguments checked, or Refused."""
-    entry = _BY_PLACE.get((node.name, context))
+    entry = _BY_PLACE.get((node.name, context)) or table_nothing.unused(node.name, context)
     if entry is None:
         raise _refusal(node)
     if not entry.block and node.block is not None:

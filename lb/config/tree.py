@@ -25,6 +25,7 @@ class Node:
     line: int
     block: list[Statement] | None = None
     end: int = 0
+    begins: tuple[tuple[str, int], ...] = ()  # unquoted words that begin a line of it, and the line before each
 
     @property
     def where(self) -> str:
@@ -40,6 +41,8 @@ class _Builder:
     root: list[Statement] = field(default_factory=list)
     open: list[Node] = field(default_factory=list)  # the blocks we are in
     words: list[str] = field(default_factory=list)
+    begins: list[tuple[str, int]] = field(default_factory=list)
+    last: int = 0  # line of the last word
 
     def feed(self, token: Token) -> None:
         if token.is_mark(";"):
@@ -55,14 +58,17 @@ class _Builder:
                 raise SyntaxProblem('unexpected "}"', token.line)
             self.open.pop().end = token.line
         else:
+            if self.words and token.line != self.last and not token.quoted:
+                self.begins.append((token.text, self.last))
             self.words.append(token.text)
+            self.last = token.line
 
     def _statement(self, token: Token) -> Node:
         if not self.words:
             raise SyntaxProblem(f'unexpected "{token.text}"', token.line)
-        node = Node(self.words[0], tuple(self.words[1:]), self.file, token.line)
+        node = Node(self.words[0], tuple(self.words[1:]), self.file, token.line, begins=tuple(self.begins))
         self.siblings().append(node)
-        self.words = []
+        self.words, self.begins = [], []
         return node
 
     def siblings(self) -> list[Statement]:

@@ -159,10 +159,11 @@ def check(source: Source, config: Config, identity: Identity | None, log: Log) -
 
     It also warns about places on the disk that could give trouble later.
     """
+    wanted = logfiles.paths(config, logfiles.error_logs(config, source))
+    logfiles.make_directory(config, source, wanted)
     try:
         pidfile.touch(config.pid)
-        logs = logfiles.error_logs(config, source)
-        logfiles.close_all(logfiles.open_all(logfiles.paths(config, logs)))
+        logfiles.close_all(logfiles.open_all(wanted))
     except OSError as error:
         log.emerg(logfiles.failed(error))
         return False

@@ -84,8 +84,10 @@ def read_and_compile(source: Source, compiled: Compiled) -> Loaded | tuple[Probl
 def prepare(loaded: Loaded, compiled: Compiled, source: Source, have: Sockets, log: Log) -> Prepared | None:
     """Open the logs, and get ready to bind. None: a log cannot be opened; the reason is in `log`."""
     logs = logfiles.error_logs(loaded.config, source)
+    wanted = logfiles.paths(loaded.config, logs)
+    logfiles.make_directory(loaded.config, source, wanted)
     try:
-        files = logfiles.open_all(logfiles.paths(loaded.config, logs))
+        files = logfiles.open_all(wanted)
     except OSError as error:
         log.emerg(logfiles.failed(error))
         return None

@@ -23,6 +23,7 @@ from lb.model.logs import LogLevel as LogLevel
 from lb.model.logs import Syslog as Syslog
 from lb.model.places import Bind as Bind
 from lb.model.places import TryFiles as TryFiles
+from lb.model.process import WorkerProcess as WorkerProcess
 from lb.model.sticky import Sticky as Sticky
 from lb.model.tls import TlsClient as TlsClient
 from lb.model.tls import TlsServer as TlsServer
@@ -460,6 +461,7 @@ class Config:
     worker_connections: int = 512
     debug_clients: tuple[Network, ...] = ()  # debug_connection
     worker_rlimit_nofile: int | None = None
+    process: WorkerProcess = field(default=WorkerProcess())  # its CPUs, priority, core file, directory, environment
     worker_shutdown_timeout_ms: int = 0  # how long a graceful stop may take; 0: no limit
     worker_orphan_timeout_ms: int = 0  # how long a worker serves whose master is gone; 0: until it is told to stop
     pid: str = ""

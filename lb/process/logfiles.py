@@ -6,6 +6,7 @@ never need the right to open a log themselves.  A log keeps its number when its 
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterable, Sequence
 from typing import Final
@@ -35,6 +36,14 @@ def paths(config: Config, logs: Iterable[ErrorLog]) -> list[str]:
 def error_paths(logs: Iterable[ErrorLog]) -> set[str]:
     """The files among them: stderr is always open, and syslog is no file."""
     return {log.path for log in logs if log.path != "stderr" and log.syslog is None}
+
+
+def make_directory(config: Config, source: Source, wanted: Iterable[str]) -> None:
+    """logs/ below the prefix, where the defaults lie. What cannot be made is told by the open() that misses it."""
+    directory = source.prefix + "logs"
+    if any(path.startswith(directory + "/") for path in (*wanted, config.pid)):
+        with contextlib.suppress(OSError):
+            os.makedirs(directory, exist_ok=True)
 
 
 def open_all(wanted: Iterable[str]) -> Files:

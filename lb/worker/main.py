@@ -13,7 +13,6 @@ import encodings.idna  # noqa: F401  names are encoded with it later, when files
 import gc
 import mmap
 import os
-import resource
 import socket
 import threading
 import time
@@ -34,6 +33,7 @@ from lb.upsync.puller import Puller
 from lb.upsync.report import Report
 from lb.upsync.resolver import Resolver
 from lb.upsync.upstream_sync import UpstreamSync
+from lb.worker import surroundings
 from lb.worker.control import Control, Orders
 from lb.worker.temp import make_temp_dirs
 
@@ -90,12 +90,13 @@ class Worker:
     def __init__(self, job: Job) -> None:
         self._job = job
         self._log = job.log
-        self._set_limits()
+        surroundings.set_limits(job)
         self._lists = self._first_lists()  # a dump, or a key, may lie where only root can read
         consul_tls.keep(one.upsync.tls for one in job.config.upstreams if one.upsync is not None)
         self._make_temp_dirs()
         if job.identity is not None:
             job.identity.assume(job.config.transparent)
+        surroundings.settle(job)
         access, error_fd = self._files_of_engine()
         self._engine = _fast.Engine(
             job.compiled,
@@ -149,17 +150,6 @@ class Worker:
         problems = make_temp_dirs(self._job.config, self._job.identity)
         for problem in problems if self._job.slot == 0 else ():
             self._log.error(f"{problem}: a larger body gets 500")
-
-    def _set_limits(self) -> None:
-        limit = self._job.config.worker_rlimit_nofile
-        if self._job.checker:  # a descriptor for each server
-            limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-        if limit is None:
-            return
-        try:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
-        except (OSError, ValueError) as error:  # ValueError: above the hard limit, and not root
-            self._log.alert(f"setrlimit(RLIMIT_NOFILE, {limit}) failed: {error}")
 
     # Upsync
 

@@ -599,7 +599,7 @@ def test_by_turns(site, http_backend):
     client.window = False
     streams = [client.ask("/", extra=(("priority", "u=2, i"),) if i % 2 else ()) for i in range(4)]
     client.ping()
-    wait_for(lambda: (client.ping(), sum(len(client.came(stream)) for stream in streams) == 65535)[1])
+    wait_for(lambda: (client.ping(), all(stream in client.answers for stream in streams))[1])
     for _ in range(12):
         client.send(window_update(0, 40000))
         client.ping()

@@ -48,18 +48,8 @@ def _obsolete(what: str) -> Apply:
 
 def _replaced(name: str, contexts: tuple[Context, ...], syntax: str, by: str) -> Directive:
     what = f'use the "{by}" directive instead' if by else "ignored"
-    return Directive(
-        name,
-        contexts,
-        syntax,
-        (1, 1),
-        "",
-        f"Of older files: a warning, no effect; `{by}` says it." if by else "Of older files: a warning, no effect.",
-        if by
-        else "Without effect, with a warning.",
-        AS_NGINX,
-        _obsolete(what),
-    )
+    doc = f"Of older files: a warning, no effect; `{by}` says it." if by else "Of older files: a warning, no effect."
+    return Directive(name, contexts, syntax, (1, 1), "", doc, AS_NGINX, _obsolete(what))
 
 
 DIRECTIVES = (
@@ -69,7 +59,7 @@ DIRECTIVES = (
         "on | off",
         (1, 1),
         "off",
-        "Speak HTTP/2 with clients that ask for it: by ALPN where TLS is spoken, which is asked for each name (SNI); in "
+        "Speak HTTP/2 with clients that ask for it: by ALPN where TLS is spoken, for each name (SNI) by itself; in "
         "clear text by its preface, on the same port as HTTP/1.1, where the address's default server says so.",
         AS_NGINX,
         flag,

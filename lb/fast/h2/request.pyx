@@ -15,7 +15,8 @@ cdef void h2_on_headers(H2* h, const Frame* f, const uint8_t* p) noexcept nogil:
     cdef const uint8_t* block = p
     cdef uint32_t n = f.n
     if not frame_strip(f, &block, &n):
-        h2_fault(h, FE_FRAME_SIZE_ERROR if f.n < frame_fixed(f) else FE_PROTOCOL_ERROR, b"client sent HEADERS with too much padding")
+        h2_fault(h, FE_FRAME_SIZE_ERROR if f.n < frame_fixed(f) else FE_PROTOCOL_ERROR,
+                 b"client sent HEADERS with too much padding")
         return
     if not f.id & 1:
         h2_fault(h, FE_PROTOCOL_ERROR, b"client sent HEADERS for an impossible stream")

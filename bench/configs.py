@@ -65,7 +65,15 @@ stream {{
 
 
 def haproxy(
-    mode: str, *, backend: str, defaults: str = "", threads: int = 1, maxconn: int = 2000, top: str = "", tls: str = ""
+    mode: str,
+    *,
+    backend: str,
+    defaults: str = "",
+    threads: int = 1,
+    maxconn: int = 2000,
+    top: str = "",
+    tls: str = "",
+    bind: str = "",
 ) -> str:
     """HAProxy, one frontend before one backend `u`."""
     return f"""
@@ -80,7 +88,7 @@ defaults
     timeout server 600s
     {defaults}
 frontend f
-    bind 127.0.0.1:@port@ backlog 4096{f" ssl crt @certificate-{tls}@/both.pem" if tls else ""}
+    bind 127.0.0.1:@port@ backlog 4096{f" ssl crt @certificate-{tls}@/both.pem" if tls else ""}{bind}
     default_backend u
 backend u
     {backend}

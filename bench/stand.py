@@ -170,6 +170,13 @@ class Stand:
         out = self._tool([*command, f"{scheme}://127.0.0.1:{proxy.port}{path}"])
         return parse_wrk(out)
 
+    def h2load(self, proxy: Proxy, *, connections: int, streams: int, path: str = "/", seconds: float = 0) -> Load:
+        """Closed loop, HTTP/2 by prior knowledge."""
+        if shutil.which("h2load") is None:
+            raise RuntimeError("bench: h2load is needed (Debian: nghttp2-client)")
+        command = ["h2load", "-t1", f"-c{connections}", f"-m{streams}", f"-D{round(seconds or self.seconds)}"]
+        return parse_h2load(self._tool([*command, f"http://127.0.0.1:{proxy.port}{path}"]))
+
     def drive(self, proxy: Proxy, *arguments: str, connections: int, seconds: float = 0, warm: float = 0) -> Load:
         """bench/load.c: closed loop, or open loop with --rate=."""
         command = [str(LOAD), "drive", f"--port={proxy.port}", f"--connections={connections}"]
@@ -234,6 +241,18 @@ class Stand:
 
 
 UNITS = {"us": 1.0, "ms": 1e3, "s": 1e6, "m": 60e6}
+
+
+def parse_h2load(text: str) -> Load:
+    """h2load's report: what was not answered with 2xx or 3xx is an error. It has no percentiles but a mean."""
+    rate = re.search(r"finished in [\d.]+\w+, ([\d.]+) req/s", text)
+    count = re.search(r"requests: .* (\d+) succeeded, (\d+) failed, (\d+) errored", text)
+    mean = re.search(r"time for request:\s+\S+\s+\S+\s+([\d.]+)(us|ms|s)", text)
+    if rate is None or count is None:
+        raise RuntimeError(f"h2load said:\n{text}")
+    bad = int(count[2]) + int(count[3])
+    middle = float(mean[1]) * UNITS[mean[2]] if mean else 0.0
+    return Load(int(count[1]), float(rate[1]), middle, 0.0, bad)
 
 
 def parse_wrk(text: str) -> Load:

@@ -29,6 +29,9 @@ from lb.fast.tls.tickets cimport *
 from lb.fast.tls.session_cache cimport *
 
 # Pure rooms
+from lb.fast.message.h2.frame cimport *
+from lb.fast.message.h2.hpack cimport *
+from lb.fast.message.h2.lines cimport *
 from lb.fast.io.buf cimport *
 from lb.fast.io.timer cimport *
 from lb.fast.upstream.stats cimport *
@@ -59,7 +62,7 @@ from lb.fast.health.word cimport *
 from lb.fast.upstream.balance.share cimport *
 from lb.fast.health.served cimport health_served
 from lb.fast.health.grpc cimport *
-from lb.fast.health.hpack cimport Hpack
+from lb.fast.health.hpack cimport HpackKept
 from lb.fast.health.agent_words cimport AGENT_LINE, AgentWords, agent_line, agent_words
 from lb.fast.health.databases cimport *
 from lb.fast.upstream.balance.usable cimport *
@@ -102,6 +105,16 @@ include "fast/route/variables/user.pyx"       # variables of set, map and captur
 include "fast/http/lingering_close.pyx"       # the end of a client connection
 include "fast/http/client_head.pyx"           # heads of requests: read, refused
 include "fast/http/client.pyx"                # HTTP clients: an exchange, keep-alive, the end
+include "fast/h2/output.pyx"                  # HTTP/2: frames of a turn gather
+include "fast/h2/flood.pyx"                   # what may not be done too often
+include "fast/h2/settings.pyx"                # frames about the connection
+include "fast/h2/stream_end.pyx"              # how a stream ends
+include "fast/h2/stream.pyx"                  # a stream as a transport
+include "fast/h2/encode.pyx"                  # HTTP/2's head, body, end, abort
+include "fast/h2/scheduling.pyx"              # whose bytes go first
+include "fast/h2/request.pyx"                 # a field block becomes a request
+include "fast/h2/receive.pyx"                 # bytes to frames
+include "fast/h2/connection.pyx"              # its life and its ends
 include "fast/stream/proxy_protocol.pyx"      # PROXY headers
 include "fast/route/limit_req.pyx"            # limit_req
 include "fast/route/access.pyx"               # realip, allow, deny

@@ -32,7 +32,14 @@ from lb.fast.tls.record cimport (
 from lb.fast.health.agent_words cimport AgentWords, agent_line, agent_words
 from lb.fast.health.databases cimport DB_ALIVE, DB_INVALID, DB_MORE, DB_REFUSES, postgres_answer, redis_answer
 from lb.fast.health.grpc cimport GrpcAnswer, grpc_read
-from lb.fast.health.hpack cimport Hpack, hpack_block
+from lb.fast.health.hpack cimport HpackKept, grpc_hpack_block
+from lb.fast.message.h2.frame cimport Frame, frame_fault, frame_put, frame_read, frame_strip
+from lb.fast.message.h2.hpack cimport (
+    HPACK_ADDED, HPACK_BAD, HPACK_FIELD, HPACK_KEEP, HpackField, HpackTable, hpack_free, hpack_init, hpack_next, hpack_resize,
+    hpack_write, hpack_write_size,
+)
+from lb.fast.message.h2.huffman cimport huffman_decode, huffman_encode, huffman_size
+from lb.fast.message.h2.lines cimport LINES_LARGE, LINES_MALFORMED, Lines, lines_begin, lines_end, lines_field
 from lb.fast.health.word cimport HEALTH_AGENT_DOWN, HEALTH_DRAIN, HEALTH_MAINT
 from lb.fast.types cimport (
     Alike, Chunked, ClientHello,
@@ -391,6 +398,11 @@ include "_probe_sessions.pyx"
 # ---------------------------------------------------------------- health/
 
 include "_probe_checks.pyx"
+
+
+# ---------------------------------------------------------------- HTTP/2: _probe_h2.pyx
+
+include "_probe_h2.pyx"
 
 
 # ---------------------------------------------------------------- client_hello.pxd

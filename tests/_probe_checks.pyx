@@ -6,15 +6,15 @@ AGENT_BITS = {HEALTH_AGENT_DOWN: "down", HEALTH_DRAIN: "drain", HEALTH_MAINT: "m
 
 def hpack(list blocks):
     """(:status, grpc-status) of each field block of one connection, -1 for none; None for one that is refused, and no more."""
-    return both(lambda at_end: hpack_at(blocks, at_end))
+    return both(lambda at_end: grpc_hpack_at(blocks, at_end))
 
 
-cdef list hpack_at(list blocks, bint at_end):
-    cdef Hpack h
+cdef list grpc_hpack_at(list blocks, bint at_end):
+    cdef HpackKept h
     cdef list found = []
     memset(&h, 0, sizeof(h))
     for block in blocks:
-        if not hpack_block(&h, <const uint8_t*> text_memory.hold(block, at_end), len(block)):
+        if not grpc_hpack_block(&h, <const uint8_t*> text_memory.hold(block, at_end), len(block)):
             found.append(None)
             break
         found.append((h.status, h.grpc))

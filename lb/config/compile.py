@@ -87,6 +87,9 @@ _HTTP_FIELDS = {
     "ignore_invalid_headers": "ignore_invalid_headers",
     "lenient_requests": "lenient_requests",
     "keepalive_time_ms": "keepalive_time",
+    "http2_max_concurrent_streams": "http2_max_concurrent_streams",
+    "http2_body_preread_size": "http2_body_preread_size",
+    "http2_chunk_size": "http2_chunk_size",
     "keepalive_min_timeout_ms": "keepalive_min_timeout",
     "lingering_close": "lingering_close",
     "lingering_time_ms": "lingering_time",
@@ -142,6 +145,7 @@ _MAIN_FIELDS = {
     "worker_orphan_timeout_ms": "worker_orphan_timeout",
     "daemon": "daemon",
 }
+_RECV_BUFFER = 256 << 10  # Config's default
 _DEFAULT_CONNECTIONS = 512  # Config's default, which the checks need too
 
 
@@ -205,6 +209,7 @@ def build(reader: Reader) -> Config:
         tls_users=tls.users(reader),
         acme=acme.issuers(reader),
         check_memory=table_check.memory(reader),
+        http2_recv_buffer_size=_recv_buffer(main),
         limit_zones=tuple(zone for zone, _ in reader.limit_zones.values()),
         transparent=reader.transparent,
         status_listen=tuple(address for address, _ in main.status_listen),
@@ -212,6 +217,11 @@ def build(reader: Reader) -> Config:
         warnings=tuple(reader.warnings),
         **_given(main, _MAIN_FIELDS),
     )
+
+
+def _recv_buffer(main: Scope) -> int:
+    http = main.values.get("http")
+    return http.values.get("http2_recv_buffer_size", _RECV_BUFFER) if http else _RECV_BUFFER
 
 
 def _connections(main: Scope) -> int:
@@ -386,6 +396,7 @@ def _listener(draft: ListenerDraft, servers: dict[int, HttpServer]) -> Listener:
         proxy_protocol=draft.proxy_protocol,
         multipath=draft.multipath,
         ssl=draft.ssl,
+        http2=draft.http2 or bool(default and default.inherited("http2", False)),
         http=tuple(servers[id(scope)] for scope in draft.servers),
         default_server=position,
         stream=_stream_server(draft.stream) if draft.stream else None,

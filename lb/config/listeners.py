@@ -36,6 +36,7 @@ class ListenOptions:
     proxy_protocol: bool = False
     multipath: bool = False
     ssl: bool = False
+    http2: bool = False
     given: bool = False  # any of the socket's options was written
 
 
@@ -73,6 +74,7 @@ class Listeners:
     def _set_options(self, draft: ListenerDraft, options: ListenOptions) -> None:
         draft.proxy_protocol |= options.proxy_protocol
         draft.ssl |= options.ssl
+        draft.http2 |= options.http2
         if options.given:
             draft.backlog, draft.reuseport = options.backlog, options.reuseport
             draft.ipv6only, draft.options_set = options.ipv6only, True

@@ -180,6 +180,7 @@ class ListenerDraft:
     proxy_protocol: bool = False
     multipath: bool = False
     ssl: bool = False  # some `listen` of it says so
+    http2: bool = False  # some `listen` of it says so
     options_set: bool = False  # by one `listen`; a second one that sets options is refused
     servers: list[HttpServerScope] = field(default_factory=list)
     default: HttpServerScope | None = None

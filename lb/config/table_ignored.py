@@ -56,7 +56,7 @@ DIRECTIVES = (
             "differs: not used",
             pool_size,
         )
-        for name in ("connection_pool_size", "request_pool_size")
+        for name in ("connection_pool_size", "request_pool_size", "http2_pool_size")
     ),
     *(
         Directive(

@@ -22,6 +22,8 @@ def listen_http(scope: HttpServerScope, node: Node) -> None:
     url = _parse(scope, node, default_port=80)
     addresses = _addresses(scope, node, url)
     options = _options(node, http=True)
+    if options.http2:
+        scope.reader.warn('the "listen ... http2" directive is deprecated, use the "http2" directive instead', node)
     for address in addresses:
         scope.reader.listeners.add_http(address, scope, options, node)
 
@@ -59,6 +61,8 @@ def _options(node: Node, http: bool) -> ListenOptions:
     for word in node.args[1:]:
         if http and word in ("default_server", "default"):
             options.default_server = True
+        elif http and word == "http2":
+            options.http2 = True
         elif word == "ssl":
             options.ssl = True
         elif word == "proxy_protocol":
@@ -146,7 +150,7 @@ def _status_host(word: str) -> str:
 _SYNTAX = (
     "ADDRESS[:PORT] | PORT | unix:PATH [default_server] [backlog=NUMBER] [reuseport] [ipv6only=on|off] [bind] "
     "[rcvbuf=SIZE] [sndbuf=SIZE] [so_keepalive=on|off|[IDLE]:[INTERVAL]:[COUNT]] [fastopen=NUMBER] "
-    "[multipath] [proxy_protocol] [ssl]"
+    "[multipath] [proxy_protocol] [ssl] [http2]"
 )
 
 DIRECTIVES = (
@@ -157,7 +161,8 @@ DIRECTIVES = (
         (1, None),
         "*:80 as root, else *:8000",
         "An address that the server accepts connections on; PORT may be a range, FIRST-LAST. With `proxy_protocol` "
-        "every connection begins with a PROXY header (version 1 or 2); with `multipath` clients may use Multipath TCP.",
+        "every connection begins with a PROXY header (version 1 or 2); with `multipath` clients may use Multipath TCP. "
+        "`http2` is `http2 on` for all servers of the address, with nginx's warning that this is its old form.",
         'differs: one address and a wildcard of the same port need "reuseport" on both; a relative unix path starts '
         "from the prefix; a change of `multipath` waits for a new start; the other parameters of nginx are refused",
         listen_http,
@@ -165,7 +170,7 @@ DIRECTIVES = (
     Directive(
         "listen",
         ("stream server",),
-        _SYNTAX.replace(" [default_server]", "").replace("ADDRESS[:PORT]", "ADDRESS:PORT"),
+        _SYNTAX.replace(" [default_server]", "").replace(" [http2]", "").replace("ADDRESS[:PORT]", "ADDRESS:PORT"),
         (1, None),
         "",
         "An address that the server accepts connections on; PORT may be a range, FIRST-LAST.",

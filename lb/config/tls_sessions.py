@@ -25,7 +25,7 @@ _GROUPS = ("groups", "curves")  # commands that a chosen server's context cannot
 def values(scope: Scope) -> dict[str, Any]:
     """Raises Refused with the place of the directive."""
     found: dict[str, Any] = {
-        "alpn": HTTP_ALPN if isinstance(scope, HttpServerScope) else scope.inherited("ssl_alpn", ())
+        "alpn": _http_alpn(scope) if isinstance(scope, HttpServerScope) else scope.inherited("ssl_alpn", ())
     }
     keys = scope.inherited("ssl_session_ticket_key", [])
     for name, node in keys:
@@ -42,6 +42,13 @@ def values(scope: Scope) -> dict[str, Any]:
     if groups:
         found["groups"] = groups[-1]
     return found
+
+
+def _http_alpn(scope: HttpServerScope) -> tuple[str, ...]:
+    """HTTP/2 by its own word, or by that of an address (`listen ... http2`)."""
+    drafts = scope.reader.listeners.drafts.values()
+    by_listen = any(draft.http2 for draft in drafts if scope in draft.servers)
+    return ("h2", *HTTP_ALPN) if by_listen or scope.inherited("http2", False) else HTTP_ALPN
 
 
 def commands(scope: Scope, directive: str) -> tuple[tuple[str, str, bytes], ...]:

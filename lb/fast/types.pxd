@@ -9,6 +9,7 @@ from lb.fast.route.limit_req cimport LimitSet
 from lb.fast.log.types cimport *
 from lb.fast.message.h1.ruleids cimport *
 from lb.fast.c.sys cimport tm
+from lb.fast.message.h2.hpack cimport HpackTable
 from lb.fast.tls.keys cimport TlsRecord
 from lb.fast.tls.session_cache cimport SessionZone
 from lb.fast.tls.tickets cimport TicketRing
@@ -43,6 +44,8 @@ ctypedef struct ClientHello
 ctypedef struct Slot
 ctypedef struct Stuck
 ctypedef struct Regex
+ctypedef struct H2
+ctypedef struct H2Stream
 
 include "message/h1/structs.pxd"
 include "io/structs.pxd"
@@ -58,4 +61,5 @@ include "stream/structs.pxd"
 include "compile/structs.pxd"
 include "message/structs.pxd"
 include "tls/structs.pxd"
+include "h2/structs.pxd"
 include "io/worker.pxd"

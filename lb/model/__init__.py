@@ -301,6 +301,9 @@ class HttpSettings:
     lenient_requests: bool = False
     keepalive_time_ms: int = 3_600_000
     keepalive_min_timeout_ms: int = 0
+    http2_max_concurrent_streams: int = 128
+    http2_body_preread_size: int = 64 << 10
+    http2_chunk_size: int = 8 << 10
     lingering_close: Literal["off", "on", "always"] = "on"
     lingering_time_ms: int = 30_000
     lingering_timeout_ms: int = 5_000
@@ -442,6 +445,7 @@ class Listener:
     proxy_protocol: bool = False  # connections begin with a PROXY header
     multipath: bool = False  # Multipath TCP
     ssl: bool = False  # TLS
+    http2: bool = False  # in clear text: for who begins with its preface
     http: tuple[HttpServer, ...] = ()  # servers in file order
     default_server: int = 0  # position in http
     stream: StreamServer | None = None
@@ -477,6 +481,7 @@ class Config:
     variables: tuple[str, ...] = ()  # those that set, map and named captures define
     maps: tuple[Map, ...] = ()
     limit_zones: tuple[LimitZone, ...] = ()
+    http2_recv_buffer_size: int = 256 << 10
     check_memory: int = 0  # bytes of shared memory for what checks say; 0: no upstream has any
     tls: tuple[TlsServer, ...] = ()  # what servers say of TLS to clients; empty in what lies with `compiled`
     tls_up: tuple[TlsClient, ...] = ()  # the same of TLS to servers

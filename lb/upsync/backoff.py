@@ -3,9 +3,9 @@
 Pure: the caller gives the time (monotonic seconds).  The rules:
 
 * After an answer that brought a change the next query waits for REST times what that answer cost in CPU (a long
-  list in a burst takes one part in REST + 1 of a core), at least LEAST_REST_S, and never longer than `upsync_interval`: a few
-  list in a burst takes one part in REST + 1 of a core), at least LEAST_REST_S, and never longer than `upsync_interval`:
-  a few changes one after the other are seen one by one, a flood is fetched in batches.
+  list in a burst takes one part in REST + 1 of a core), at least LEAST_REST_S, and never longer than
+  `upsync_interval`: a few changes one after the other are seen one by one, a flood is fetched in batches.
+* After an answer without change the next query may start at once if the registry has waited as it was
   asked to, else not sooner than one interval after the last start (a proxy that ignores `wait` must not make a busy
   loop).
 * An error is followed by one try at once, on a fresh connection; then the waits double, with jitter, up to a

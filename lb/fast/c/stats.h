@@ -65,6 +65,18 @@
     X(tls_failed_garbage, counter, "lb_tls_failed reason=garbage", "", "Handshakes with clients that failed.")         \
     X(tls_failed_other, counter, "lb_tls_failed reason=other", "", "Handshakes with clients that failed.")             \
     X(tls_broken, counter, "lb_tls_broken", "", "Connections of clients that broke TLS after the handshake.")          \
+    X(h2_connections, counter, "lb_http2_connections", "", "Connections of clients that spoke HTTP/2.")                \
+    X(h2_streams, counter, "lb_http2_streams", "", "Streams of HTTP/2 that became requests.")                          \
+    X(h2_streams_open, gauge, "lb_http2_streams_open", "", "Of them those that are open.")                             \
+    X(h2_resets, counter, "lb_http2_resets by=client", "", "Streams of HTTP/2 that were reset.")                       \
+    X(h2_resets_sent, counter, "lb_http2_resets by=lb", "", "Streams of HTTP/2 that were reset.")                      \
+    X(h2_refused, counter, "lb_http2_refused", "", "Streams beyond http2_max_concurrent_streams.")                     \
+    X(h2_faults, counter, "lb_http2_faults", "", "Connections ended because the client broke a rule of HTTP/2.")       \
+    X(h2_flood_reset, counter, "lb_http2_floods rule=resets", "", "Of them those that did something too often.")       \
+    X(h2_flood_idle, counter, "lb_http2_floods rule=frames", "", "Of them those that did something too often.")        \
+    X(h2_flood_answers, counter, "lb_http2_floods rule=answers", "", "Of them those that did something too often.")    \
+    X(h2_flood_continuation, counter, "lb_http2_floods rule=block", "", "Of them those that did something too often.") \
+    X(h2_flood_streams, counter, "lb_http2_floods rule=streams", "", "Of them those that did something too often.")    \
     X(up_tls_handshakes, counter, "lb_tls_to_servers_handshakes", "", "Handshakes with servers.")                      \
     X(up_tls_resumed, counter, "lb_tls_to_servers_resumed", "", "Handshakes with servers that resumed a session.")     \
     X(up_tls_failed_closed, counter, "lb_tls_to_servers_failed reason=closed", "", "Handshakes with servers that failed.") \
@@ -127,7 +139,7 @@ typedef union {
         uint64_t server_stats_used; /* how many of them were ever used */
         uint64_t folding;           /* not even: what one ServerStats holds is being added to another */
     };
-    uint64_t block[72];             /* whole cache lines */
+    uint64_t block[80];             /* whole cache lines */
 } WorkerStats;
 
 typedef union {
@@ -147,7 +159,7 @@ typedef union {
     uint64_t block[88];
 } ServerStats;
 
-_Static_assert(sizeof(WorkerStats) == 72 * 8, "counters of a worker: make its block a cache line longer");
+_Static_assert(sizeof(WorkerStats) == 80 * 8, "counters of a worker: make its block a cache line longer");
 _Static_assert(sizeof(ServerStats) == 88 * 8, "counters of a server: make its block a cache line longer");
 
 enum { LB_COUNTERS_N = 0 LB_COUNTERS(LB_ONE), LB_SERVER_COUNTERS_N = 0 LB_SERVER_COUNTERS(LB_ONE, LB_MANY, LB_ONE) };

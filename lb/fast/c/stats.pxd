@@ -14,6 +14,8 @@ cdef extern from "stats.h" nogil:
         uint64_t tls_handshakes_13, tls_handshakes_12, tls_handshakes_old, tls_resumed
         uint64_t tls_failed_closed, tls_failed_timeout, tls_failed_protocol, tls_failed_certificate, tls_failed_name
         uint64_t tls_failed_garbage, tls_failed_other, tls_broken, up_tls_broken
+        uint64_t h2_connections, h2_streams, h2_streams_open, h2_resets, h2_resets_sent, h2_refused, h2_faults
+        uint64_t h2_flood_reset, h2_flood_idle, h2_flood_answers, h2_flood_continuation, h2_flood_streams
         uint64_t up_tls_handshakes, up_tls_resumed, up_tls_failed_closed, up_tls_failed_timeout, up_tls_failed_protocol
         uint64_t up_tls_failed_certificate, up_tls_failed_verify, up_tls_failed_name, up_tls_failed_garbage, up_tls_failed_other
         uint64_t glitch_epoll_add, glitch_epoll_wait, glitch_close, glitch_event, glitch_timer

@@ -18,6 +18,7 @@ cdef dict VARIABLE_IDS = {
     "host": V_HOST, "http_": V_HTTP_, "arg_": V_ARG_, "cookie_": V_COOKIE_, "remote_addr": V_REMOTE_ADDR,
     "remote_port": V_REMOTE_PORT, "binary_remote_addr": V_BINARY_REMOTE_ADDR, "server_name": V_SERVER_NAME,
     "server_port": V_SERVER_PORT, "server_addr": V_SERVER_ADDR, "server_protocol": V_SERVER_PROTOCOL, "scheme": V_SCHEME,
+    "http2": V_HTTP2,
     "request": V_REQUEST, "request_method": V_REQUEST_METHOD, "request_uri": V_REQUEST_URI, "uri": V_URI,
     "document_uri": V_URI, "args": V_ARGS, "query_string": V_ARGS, "is_args": V_IS_ARGS, "proxy_host": V_PROXY_HOST,
     "proxy_port": V_PROXY_PORT, "proxy_add_x_forwarded_for": V_PROXY_ADD_X_FORWARDED_FOR,
@@ -217,6 +218,7 @@ cdef class Compiled:
         self.upstreams_init(config.upstreams)
         conf.health_size = config.check_memory
         conf.max_fields = max([MAX_FIELDS] + [one.settings.max_headers for listener in config.listeners for one in listener.http])
+        conf.h2_in_room = config.http2_recv_buffer_size
         compile_upstream_names(self, config)
         conf.nlisteners = len(config.listeners)
         conf.listeners = <Listener*> self.mem(conf.nlisteners * sizeof(Listener))
@@ -286,6 +288,7 @@ cdef class Compiled:
             compile_servers(self, l, listener)
             l.settings = &l.fallback.fallback.settings
         l.kind = K_TCP if l.tcp else K_HTTP
+        l.h2 = listener.http2
         if listener.ssl:
             l.tls = l.stream.tls if l.tcp else l.fallback.tls
         l.handshake_timeout = (60_000 if l.tcp and l.tls == NULL else l.tls.handshake_timeout if l.tcp
@@ -329,6 +332,8 @@ cdef class Compiled:
         s.names_kept = KEEP_UNDERSCORES if settings.underscores_in_headers else KEEP_PLAIN
         if not settings.ignore_invalid_headers:
             s.names_kept = KEEP_ALL
+        s.h2_streams = settings.http2_max_concurrent_streams
+        s.h2_preread = settings.http2_body_preread_size
         s.lenient = LX_REQUEST if settings.lenient_requests else 0
         return 0
 
@@ -345,6 +350,7 @@ cdef class Compiled:
         l.max_body = settings.client_max_body_size
         l.keepalive_header = settings.keepalive_header_s
         l.keepalive_time = settings.keepalive_time_ms
+        l.h2_chunk = min(settings.http2_chunk_size, 0xFFFFFF)
         l.keepalive_min = settings.keepalive_min_timeout_ms
         l.linger = {"off": LINGER_OFF, "on": LINGER_ON, "always": LINGER_ALWAYS}[settings.lingering_close]
         l.linger_time = settings.lingering_time_ms

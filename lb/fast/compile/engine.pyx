@@ -169,6 +169,7 @@ cdef class Engine:
             free(loop.logs[i].buf)
             loop.logs[i].buf = NULL
         regex_drop()
+        h2_drop()
         tls_own_drop()
         for i in range(loop.nchunks):
             free(loop.chunks[i])
@@ -239,6 +240,7 @@ cdef class Engine:
         """Plain sockets; with LB_CUTTING=SEED[:clients|:servers] in a build with checks the one that is there to find faults."""
         plain_init()
         tls_init()
+        h2_init()
         loop.io = &plain
         if not given:
             return 0
@@ -269,6 +271,7 @@ cdef class Engine:
         loop.log_caches = conf.log_caches
         loop.up_head_most = conf.up_head_most
         loop.max_fields = conf.max_fields
+        loop.h2_in_room = conf.h2_in_room
         loop.fields = <Field*> self.mem(loop.max_fields * sizeof(Field))
         loop.scratch = <char*> self.mem(HEADROOM + SCRATCH + TAILROOM)
         loop.heads = <char*> self.mem(HEADS)

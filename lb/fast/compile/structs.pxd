@@ -31,3 +31,4 @@ ctypedef struct Conf:
     uint32_t groups         # captures of the one that has most
     uint32_t up_head_most   # the largest proxy_buffer_size
     uint32_t max_fields     # the largest max_headers, at least MAX_FIELDS
+    uint32_t h2_in_room     # http2_recv_buffer_size

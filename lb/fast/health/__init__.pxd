@@ -16,5 +16,5 @@ status.pyx     check_status, the module's page
 
 Others call: health_give, health_out, health_away, health_served, health_bind, check_follow, check_forget, check_gather.
 
-Prefixes: health_ check_ agent_ grpc_ hpack_ redis_ postgres_ database_
+Prefixes: health_ check_ agent_ grpc_ redis_ postgres_ database_
 """

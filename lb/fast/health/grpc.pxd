@@ -7,7 +7,7 @@ PING and WINDOW_UPDATE may come between. What must be acknowledged is found by g
 from libc.stdint cimport int32_t, uint8_t, uint32_t
 from lb.fast.types cimport P_BAD, P_DONE, P_MORE, Out
 from lb.fast.c.sys cimport memcpy, memset
-from lb.fast.health.hpack cimport Hpack, hpack_block
+from lb.fast.health.hpack cimport HpackKept, grpc_hpack_block
 from lb.fast.io.writer cimport out_char, out_put
 
 cdef enum:
@@ -38,7 +38,7 @@ ctypedef struct GrpcAnswer:
     uint32_t size               # bytes of the answer, where it is whole
     uint32_t data               # of DATA: what the connection's window has lost
     uint8_t leaving             # GOAWAY: this is the connection's last answer
-    Hpack hpack                 # as the answer leaves it
+    HpackKept hpack                 # as the answer leaves it
     char message[64]
     uint32_t nmessage
 
@@ -51,7 +51,7 @@ cdef inline uint32_t grpc_number(const uint8_t* p, int bytes_) noexcept nogil:
     return found
 
 
-cdef inline int grpc_read(const uint8_t* p, uint32_t n, char* room, uint32_t most, uint32_t stream, const Hpack* was,
+cdef inline int grpc_read(const uint8_t* p, uint32_t n, char* room, uint32_t most, uint32_t stream, const HpackKept* was,
                           GrpcAnswer* a) noexcept nogil:
     """p[0:n]: all that the server has sent since the last answer, which left its fields' table as `was`; NULL: there was none.
     `room`, of `most` bytes, is for field blocks. P_DONE: `a` is the whole answer to `stream`."""
@@ -187,7 +187,7 @@ cdef inline bint grpc_block(const uint8_t* p, uint32_t n, uint8_t flags, char* r
 
 
 cdef inline bint grpc_fields(GrpcAnswer* a, const char* block, uint32_t n) noexcept nogil:
-    if not hpack_block(&a.hpack, <const uint8_t*> block, n):
+    if not grpc_hpack_block(&a.hpack, <const uint8_t*> block, n):
         return False
     if a.hpack.status >= 200:               # not one of 1xx
         a.http = a.hpack.status

@@ -24,7 +24,7 @@ ctypedef struct HpackField:     # one of the dynamic table
     uint8_t name                # HpackName
     int32_t value               # as a number; -1: it is none
 
-ctypedef struct Hpack:          # all zero at the start
+ctypedef struct HpackKept:          # all zero at the start
     HpackField fields[128]      # a ring; the newest is at `newest`
     uint32_t newest
     uint32_t n
@@ -39,7 +39,7 @@ ctypedef struct HpackText:      # a string, decoded
     uint32_t n                  # its whole length
 
 
-cdef inline uint32_t hpack_static_name(uint32_t index) noexcept nogil:
+cdef inline uint32_t grpc_hpack_static_name(uint32_t index) noexcept nogil:
     """Bytes of the name of a field of the static table."""
     cdef const char* sizes = (
         b"\x0a\x07\x07\x05\x05\x07\x07\x07\x07\x07\x07\x07\x07\x07\x0e\x0f\x0f\x0d\x06\x1b\x03\x05\x0d\x0d\x13"
@@ -48,13 +48,13 @@ cdef inline uint32_t hpack_static_name(uint32_t index) noexcept nogil:
     return <uint8_t> sizes[index - 1]
 
 
-cdef inline int32_t hpack_static_status(uint32_t index) noexcept nogil:
+cdef inline int32_t grpc_hpack_static_status(uint32_t index) noexcept nogil:
     """Of `:status`, which has seven places; -1: another field."""
     cdef const char* codes = b"200204206304400404500"
-    return hpack_number(codes + 3 * (index - 8), 3) if 8 <= index <= 14 else -1
+    return grpc_hpack_number(codes + 3 * (index - 8), 3) if 8 <= index <= 14 else -1
 
 
-cdef inline int32_t hpack_number(const char* p, uint32_t n) noexcept nogil:
+cdef inline int32_t grpc_hpack_number(const char* p, uint32_t n) noexcept nogil:
     """Of one to five digits; -1: it is none."""
     cdef int32_t found = 0
     cdef uint32_t i
@@ -67,7 +67,7 @@ cdef inline int32_t hpack_number(const char* p, uint32_t n) noexcept nogil:
     return found
 
 
-cdef inline bint hpack_integer(const uint8_t* p, uint32_t n, uint32_t* at, int bits, uint32_t* to) noexcept nogil:
+cdef inline bint grpc_hpack_integer(const uint8_t* p, uint32_t n, uint32_t* at, int bits, uint32_t* to) noexcept nogil:
     """Section 5.1. False: cut short, or beyond 2^28."""
     cdef uint32_t mask = (1u << bits) - 1
     cdef uint64_t found
@@ -89,13 +89,13 @@ cdef inline bint hpack_integer(const uint8_t* p, uint32_t n, uint32_t* at, int b
     return False
 
 
-cdef inline void hpack_text_add(HpackText* t, char c) noexcept nogil:
+cdef inline void grpc_hpack_text_add(HpackText* t, char c) noexcept nogil:
     if t.n < HPACK_KEEP:
         t.p[t.n] = c
     t.n += 1
 
 
-cdef inline bint hpack_huffman(const uint8_t* p, uint32_t n, HpackText* t) noexcept nogil:
+cdef inline bint grpc_hpack_huffman(const uint8_t* p, uint32_t n, HpackText* t) noexcept nogil:
     """Appendix B, whose code is canonical: how many codes have each length, and the symbols in their order. False: no code."""
     cdef const char* counts = (
         b"\x00\x00\x00\x00\x00\x0a\x1a\x20\x06\x00\x05\x03\x02\x06\x02\x03\x00\x00\x00\x03\x08\x0d\x1a\x1d\x0c"
@@ -127,7 +127,7 @@ cdef inline bint hpack_huffman(const uint8_t* p, uint32_t n, HpackText* t) noexc
                 place += code - first
                 if place > 255:                 # the code that means the end: it may not stand here
                     return False
-                hpack_text_add(t, symbols[place])
+                grpc_hpack_text_add(t, symbols[place])
                 code = first = place = 0
                 size = 0
                 ones = True
@@ -137,24 +137,24 @@ cdef inline bint hpack_huffman(const uint8_t* p, uint32_t n, HpackText* t) noexc
     return size < 8 and ones                    # padding: the beginning of that code
 
 
-cdef inline bint hpack_text(const uint8_t* p, uint32_t n, uint32_t* at, HpackText* t) noexcept nogil:
+cdef inline bint grpc_hpack_text(const uint8_t* p, uint32_t n, uint32_t* at, HpackText* t) noexcept nogil:
     """Section 5.2."""
     cdef uint32_t size = 0, i
     cdef bint coded = at[0] < n and p[at[0]] & 128
     t.n = 0
-    if not hpack_integer(p, n, at, 7, &size) or size > n - at[0]:
+    if not grpc_hpack_integer(p, n, at, 7, &size) or size > n - at[0]:
         return False
     if coded:
-        if not hpack_huffman(p + at[0], size, t):
+        if not grpc_hpack_huffman(p + at[0], size, t):
             return False
     else:
         for i in range(size):
-            hpack_text_add(t, <char> p[at[0] + i])
+            grpc_hpack_text_add(t, <char> p[at[0] + i])
     at[0] += size
     return True
 
 
-cdef inline HpackField* hpack_dynamic(Hpack* h, uint32_t index) noexcept nogil:
+cdef inline HpackField* grpc_hpack_dynamic(HpackKept* h, uint32_t index) noexcept nogil:
     """Of the table of both, from 62; NULL: there is none."""
     cdef uint32_t back = index - HPACK_STATIC - 1
     if index <= HPACK_STATIC or back >= h.n:
@@ -162,22 +162,22 @@ cdef inline HpackField* hpack_dynamic(Hpack* h, uint32_t index) noexcept nogil:
     return &h.fields[(h.newest + HPACK_PLACES - back) % HPACK_PLACES]
 
 
-cdef inline void hpack_shrink(Hpack* h, uint32_t most) noexcept nogil:
+cdef inline void grpc_hpack_shrink(HpackKept* h, uint32_t most) noexcept nogil:
     """The oldest go, until the rest is of `most` bytes."""
     while h.n and h.size > most:
         h.size -= h.fields[(h.newest + HPACK_PLACES - (h.n - 1)) % HPACK_PLACES].size
         h.n -= 1
 
 
-cdef inline void hpack_insert(Hpack* h, uint8_t name, uint32_t name_len, uint32_t value_len, int32_t value) noexcept nogil:
+cdef inline void grpc_hpack_insert(HpackKept* h, uint8_t name, uint32_t name_len, uint32_t value_len, int32_t value) noexcept nogil:
     cdef uint32_t most = h.most if h.sized else <uint32_t> HPACK_TABLE
     cdef uint32_t size
     cdef HpackField* f
     if name_len > HPACK_TABLE or value_len > HPACK_TABLE or name_len + value_len + 32 > most:
-        hpack_shrink(h, 0)
+        grpc_hpack_shrink(h, 0)
         return
     size = name_len + value_len + 32
-    hpack_shrink(h, most - size)
+    grpc_hpack_shrink(h, most - size)
     h.newest = (h.newest + 1) % HPACK_PLACES
     f = &h.fields[h.newest]
     f.size = size
@@ -188,37 +188,37 @@ cdef inline void hpack_insert(Hpack* h, uint8_t name, uint32_t name_len, uint32_
     h.size += size
 
 
-cdef inline void hpack_found(Hpack* h, uint8_t name, int32_t value) noexcept nogil:
+cdef inline void grpc_hpack_found(HpackKept* h, uint8_t name, int32_t value) noexcept nogil:
     if name == HPACK_STATUS:
         h.status = value
     elif name == HPACK_GRPC:
         h.grpc = value
 
 
-cdef inline bint hpack_indexed(Hpack* h, uint32_t index) noexcept nogil:
+cdef inline bint grpc_hpack_indexed(HpackKept* h, uint32_t index) noexcept nogil:
     cdef HpackField* f
     if 1 <= index <= HPACK_STATIC:
-        if hpack_static_status(index) >= 0:
-            h.status = hpack_static_status(index)
+        if grpc_hpack_static_status(index) >= 0:
+            h.status = grpc_hpack_static_status(index)
         return True
-    f = hpack_dynamic(h, index)
+    f = grpc_hpack_dynamic(h, index)
     if f == NULL:
         return False
-    hpack_found(h, f.name, f.value)
+    grpc_hpack_found(h, f.name, f.value)
     return True
 
 
-cdef inline bint hpack_literal(Hpack* h, const uint8_t* p, uint32_t n, uint32_t* at, int bits, bint keep) noexcept nogil:
+cdef inline bint grpc_hpack_literal(HpackKept* h, const uint8_t* p, uint32_t n, uint32_t* at, int bits, bint keep) noexcept nogil:
     """Section 6.2, from the octet with the index of the name."""
     cdef HpackText t
     cdef HpackField* f
     cdef uint32_t index = 0, name_len
     cdef uint8_t name = HPACK_OTHER
     cdef int32_t value
-    if not hpack_integer(p, n, at, bits, &index):
+    if not grpc_hpack_integer(p, n, at, bits, &index):
         return False
     if index == 0:
-        if not hpack_text(p, n, at, &t):
+        if not grpc_hpack_text(p, n, at, &t):
             return False
         name_len = t.n
         if t.n == 7 and memcmp(t.p, b":status", 7) == 0:
@@ -226,40 +226,40 @@ cdef inline bint hpack_literal(Hpack* h, const uint8_t* p, uint32_t n, uint32_t*
         elif t.n == 11 and memcmp(t.p, b"grpc-status", 11) == 0:
             name = HPACK_GRPC
     elif index <= HPACK_STATIC:
-        name_len = hpack_static_name(index)
+        name_len = grpc_hpack_static_name(index)
         name = HPACK_STATUS if 8 <= index <= 14 else HPACK_OTHER
     else:
-        f = hpack_dynamic(h, index)
+        f = grpc_hpack_dynamic(h, index)
         if f == NULL:
             return False
         name = f.name
         name_len = f.name_len
-    if not hpack_text(p, n, at, &t):
+    if not grpc_hpack_text(p, n, at, &t):
         return False
-    value = hpack_number(t.p, t.n)
-    hpack_found(h, name, value)
+    value = grpc_hpack_number(t.p, t.n)
+    grpc_hpack_found(h, name, value)
     if keep:
-        hpack_insert(h, name, name_len, t.n, value)
+        grpc_hpack_insert(h, name, name_len, t.n, value)
     return True
 
 
-cdef inline bint hpack_block(Hpack* h, const uint8_t* p, uint32_t n) noexcept nogil:
+cdef inline bint grpc_hpack_block(HpackKept* h, const uint8_t* p, uint32_t n) noexcept nogil:
     """A whole field block: `status` and `grpc` are what it says, -1 what it does not. False: it is none."""
     cdef uint32_t at = 0, index = 0
     h.status = h.grpc = -1
     while at < n:
         if p[at] & 128:
-            if not hpack_integer(p, n, &at, 7, &index) or not hpack_indexed(h, index):
+            if not grpc_hpack_integer(p, n, &at, 7, &index) or not grpc_hpack_indexed(h, index):
                 return False
         elif p[at] & 64:
-            if not hpack_literal(h, p, n, &at, 6, True):
+            if not grpc_hpack_literal(h, p, n, &at, 6, True):
                 return False
         elif p[at] & 32:
-            if not hpack_integer(p, n, &at, 5, &index) or index > HPACK_TABLE:
+            if not grpc_hpack_integer(p, n, &at, 5, &index) or index > HPACK_TABLE:
                 return False
             h.most = index
             h.sized = 1
-            hpack_shrink(h, index)
-        elif not hpack_literal(h, p, n, &at, 4, False):
+            grpc_hpack_shrink(h, index)
+        elif not grpc_hpack_literal(h, p, n, &at, 4, False):
             return False
     return True

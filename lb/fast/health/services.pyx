@@ -7,7 +7,7 @@ cdef enum:
     GRPC_IDLE = 1000            # frames between two checks
 
 cdef struct GrpcKept:           # Check.grpc: a connection that has served
-    Hpack hpack                 # of the server's fields
+    HpackKept hpack                 # of the server's fields
     uint32_t stream             # of the last question
     uint32_t data               # of DATA since the window was opened
     uint32_t frames             # since the last answer

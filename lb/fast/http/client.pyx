@@ -142,7 +142,7 @@ cdef void request_begin(Request* r, char* rest, uint32_t n) noexcept nogil:
 
 cdef int client_tls_status(Request* r, int status) noexcept nogil:
     """Plain HTTP on a port of TLS; another server than the handshake's, where one of them asks for more than a name."""
-    cdef Tls* t = tls_of(r.client)
+    cdef Tls* t = tls_of(h2_connection_of(r.client))
     if not r.client.secure:
         log_request(LOG_INFO, r, b"client sent plain HTTP request to HTTPS port", 0, b"while reading client request headers")
         return 497
@@ -174,6 +174,9 @@ cdef bint client_tls_guarded(Server* s) noexcept nogil:
 
 cdef void request_framing(Request* r) noexcept nogil:
     """The one framing of the request's body; keep-alive by version and Connection (RFC 9112 section 9.3)."""
+    if unlikely(r.client.h2 != NULL):
+        h2_framing(r)
+        return
     if r.h.flags & H_CHUNKED:
         r.inb.kind = B_CHUNKED
     elif r.h.content_length > 0:
@@ -313,7 +316,7 @@ cdef void request_next(Request* r) noexcept nogil:
     request_free(r)
     c.flags &= ~CF_BULK
     splice_pipe_give(c)
-    if not keep:
+    if not keep or c.kind == K_STREAM:
         lingering_close(c, rest)
         return
     if debug_on(c):

@@ -97,10 +97,16 @@ cdef bint client_parse(Conn* c, char* p, uint32_t n) noexcept nogil:
     """Parse a head at p (in c.inb, or in the scratch buffer). False: it is not whole, and what there is is kept."""
     cdef Head h
     cdef Request* r
-    cdef int rc
+    cdef int rc, preface
     cdef uint32_t most = c.lst.head_most
     client_head_room(c, &h)
     rc = head_parse_request(p, n if n < most else most, &h)
+    if unlikely(rc == P_BAD and c.lst.h2):
+        preface = h2_preface(c, p, n)
+        if preface > 0:
+            return True
+        if preface == 0:
+            rc = P_MORE
     if rc == P_MORE:
         if debug_on(c):
             debug_number(c, b"http head is not whole, bytes so far:", n)

@@ -14,7 +14,8 @@ cdef void lingering_close(Conn* c, bint rest) noexcept nogil:
     """Close after an answer; when the client may still be sending (`rest`: it is), read that away first."""
     cdef int how = LINGER_ON if c.loc == NULL else c.loc.linger
     cdef bint quiet = not rest and c.inb == NULL
-    if how == LINGER_OFF or (quiet and c.ready & R_HUP) or (quiet and how == LINGER_ON and not c.ready & R_READ):
+    if (how == LINGER_OFF or c.kind == K_STREAM or (quiet and c.ready & R_HUP)
+            or (quiet and how == LINGER_ON and not c.ready & R_READ)):
         conn_close(c)
         return
     if debug_on(c):

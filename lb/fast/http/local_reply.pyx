@@ -170,7 +170,7 @@ cdef void reply_send(Message* m, const char* body, uint64_t n, bint last) noexce
     cdef bint filtered
     if r.h.method == M_HEAD:
         n = 0
-        last = False                    # its end is that of the head
+        last = m.to.enc.send != NULL    # where the end is not that of the head, it must be said
     filtered = last and r.filters != NULL
     if not filtered:
         message_frame(m, n, last, behind, sizeof(behind))

@@ -116,10 +116,10 @@ cdef void proxy_write_head(Message* m) noexcept nogil:
 cdef void proxy_framing(Message* m) noexcept nogil:
     """How the client's body goes to the server."""
     cdef Request* r = m.r
-    if r.inb.kind == B_CHUNKED and not r.inb.done and not r.flags & RQ_BODY_DROP:
+    if r.inb.kind >= B_CHUNKED and not r.inb.done and not r.flags & RQ_BODY_DROP:
         m.framing = B_CHUNKED
         return
-    m.length = <int64_t> r.inb.seen if r.inb.kind == B_CHUNKED else r.h.content_length
+    m.length = <int64_t> r.inb.seen if r.inb.kind >= B_CHUNKED else r.h.content_length
     m.framing = B_LENGTH if m.length >= 0 else B_NONE
 
 

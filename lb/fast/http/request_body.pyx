@@ -41,10 +41,18 @@ cdef bint request_body_take(Body* b, char* p, uint32_t n, uint32_t* used, char**
         if rc == P_BAD:
             return False
         b.done = rc == P_DONE
-    elif b.kind == B_CLOSE:
+    elif b.kind >= B_CLOSE:
         used[0] = data_n[0] = n
     b.seen += data_n[0]
     b.raw += used[0]
+    return True
+
+
+cdef inline bint request_body_ended(Request* r, ssize_t got) noexcept nogil:
+    """Is what conn_recv says, without bytes, the end of a body of unknown length?"""
+    if r.inb.kind != B_STREAM or got != IO_END:
+        return False
+    r.inb.done = 1
     return True
 
 
@@ -84,7 +92,7 @@ cdef bint request_body_up_once(Request* r) noexcept nogil:
     cdef ssize_t got = conn_recv(c, p, SCRATCH)
     if got == -1:
         return True
-    if got <= 0:
+    if got <= 0 and not request_body_ended(r, got):
         request_body_left(r, b"while sending request to upstream")
         return False
     loop.st.bytes_in += got

@@ -25,7 +25,7 @@ cdef void proxy_begin(Request* r) noexcept nogil:
 
 cdef inline bint request_streams(Request* r) noexcept nogil:
     """proxy_request_buffering off. To a server of HTTP/1.0 a body of unknown length cannot go as it comes, nor in nginx."""
-    return r.loc.stream_body and not (r.loc.http10 and r.inb.kind == B_CHUNKED)
+    return r.loc.stream_body and not (r.loc.http10 and r.inb.kind >= B_CHUNKED)
 
 
 cdef void request_expected(Request* r) noexcept nogil:
@@ -44,7 +44,7 @@ cdef void request_send_continue(Request* r) noexcept nogil:
     message_status(&m, 100, b"Continue", 8)
     m.to.enc.head(&m, HEAD_END)
     r.interim_n += message_front(&m)
-    conn_send(m.to, m.begin, message_front(&m))
+    message_send_head(&m)
 
 
 cdef bint request_buffer_kept(Request* r) noexcept nogil:
@@ -129,7 +129,7 @@ cdef int request_buffer_once(Request* r) noexcept nogil:
     cdef ssize_t got = conn_recv(c, p, SCRATCH)
     if got == -1:
         return 0
-    if got <= 0:
+    if got <= 0 and not request_body_ended(r, got):
         request_body_left(r, b"while reading client request body")
         return -1
     loop.st.bytes_in += got
@@ -204,8 +204,8 @@ cdef bint request_buffer_file_up(Request* r) noexcept nogil:
 
 cdef bint request_may_discard(Request* r) noexcept nogil:
     """Can the rest of the body be read away behind the answer, so that the connection lives on? Not where the client waits for
-    100 Continue, nor where part of the body is with a server."""
-    if r.flags & RQ_CONTINUE or r.h.flags & H_EXPECT_100:
+    100 Continue, nor where part of the body is with a server. A stream of HTTP/2 needs none of that."""
+    if r.flags & RQ_CONTINUE or r.h.flags & H_EXPECT_100 or r.client.h2 != NULL:
         return False
     return r.flags & RQ_KEEP and r.up_first == 0 and r.inb.kind != B_NONE
 

@@ -185,6 +185,7 @@ ctypedef struct Location:
     int64_t header_timeout
     int64_t body_timeout
     int64_t send_timeout
+    uint32_t h2_chunk       # http2_chunk_size
     int64_t max_body        # 0: no limit
     uint32_t keepalive_header   # N of `Keep-Alive: timeout=N`
     int64_t keepalive_time
@@ -234,6 +235,8 @@ ctypedef struct Server:     # server {} of http
     uint32_t fields_most    # most fields
     uint8_t names_kept      # NamesKept
     uint8_t lenient         # Lax: lenient_requests
+    uint32_t h2_streams     # http2_max_concurrent_streams
+    uint32_t h2_preread     # http2_body_preread_size: what of a body may come before it is asked for
     Routes routes
     Location** named        # @ locations
     uint32_t nnamed

@@ -5,6 +5,7 @@ cdef enum BodyKind:
     B_LENGTH = 1            # `left` bytes to come
     B_CHUNKED = 2           # chunked coding
     B_CLOSE = 3             # to the end of the connection (responses)
+    B_STREAM = 4            # to the end of its stream, which only the transport knows (requests)
 
 ctypedef struct Body:       # framing of one message body, as it comes in
     uint8_t kind            # BodyKind

@@ -56,7 +56,8 @@ cdef void upgrade_begin(Request* r, const char* head, Head* h, const char* rest,
     cdef Field* f = upgrade_field_of(h, F_UPGRADE)
     if debug_on(c):
         debug_response(r, head, h)
-    r.status = r.up_status = 101
+    r.up_status = 101
+    r.status = 101 if c.h2 == NULL else 200
     r.up_header = loop.now - r.up_start
     stats_head(r)
     peer_time_seen(r, TIMED_HEADER, r.up_header)
@@ -79,7 +80,7 @@ cdef void upgrade_begin(Request* r, const char* head, Head* h, const char* rest,
     request_phase(r, PH_TUNNEL)
     r.flags |= RQ_STARTED
     c.inb = NULL
-    if m.front.full or not conn_send(c, m.begin, message_front(&m)) or (n and not conn_send(c, rest, n)) or (
+    if m.front.full or not message_send_head(&m) or (n and not conn_send(c, rest, n)) or (
             b != NULL and not conn_send(u, buf_data(b) + b.off, buf_len(b))):
         c.flags |= CF_FAILED
     if b != NULL:
@@ -123,4 +124,4 @@ cdef void upgrade_hints_pass(Request* r, const char* head, Head* h) noexcept nog
     m.to.enc.head(&m, HEAD_END)
     if not m.front.full:
         r.interim_n += message_front(&m)
-        conn_send(r.client, m.begin, message_front(&m))
+        message_send_head(&m)

@@ -53,11 +53,19 @@ cdef Conn* conn_new(int fd, int kind) noexcept nogil:
     cdef Conn* c
     if loop.nconns >= loop.max_conns and not conn_reclaim():
         return NULL
+    c = conn_slot(fd, kind)
+    if c != NULL:
+        loop.nconns += 1
+    return c
+
+
+cdef Conn* conn_slot(int fd, int kind) noexcept nogil:
+    """A Conn of the slab, as conn_new, that worker_connections does not count: it has no descriptor of its own."""
+    cdef Conn* c
     if loop.free_conns == NULL and not conn_slab_grow():
         return NULL
     c = loop.free_conns
     loop.free_conns = c.posted
-    loop.nconns += 1
     c.posted = NULL
     c.fd = fd
     c.io = &plain
@@ -94,7 +102,10 @@ cdef void conn_close(Conn* c) noexcept nogil:
         buf_free(&loop.pool, c.proxy_protocol)
         c.proxy_protocol = NULL
     splice_pipe_give(c)
+    if unlikely(c.h2 != NULL):
+        h2_closed(c)
     c.io.close(c)
+    loop.nconns -= c.kind != K_STREAM
     c.gen += 1
     c.kind = K_FREE
     c.ready = 0
@@ -104,7 +115,6 @@ cdef void conn_close(Conn* c) noexcept nogil:
     c.served = 0
     c.addr_len = 0
     c.number = 0
-    loop.nconns -= 1
     if c.flags & CF_POSTED:         # loop_run_posted recycles it
         c.flags = CF_POSTED
         return

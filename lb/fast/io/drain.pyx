@@ -31,6 +31,8 @@ cdef void drain_begin(int how) noexcept nogil:
         drain_quit_all()
     elif how == STOP_NOW_:
         loop.done = 1
+    if how != STOP_NOW_:
+        h2_drain_all(False)
     drain_sessions()
 
 
@@ -72,6 +74,7 @@ cdef void drain_turn() noexcept nogil:
     if loop.stop_most and loop.now - loop.stop_at >= loop.stop_most:
         drain_begin(STOP_NOW_)
     elif loop.now - loop.stop_at >= LAST_CHANCE:
+        h2_drain_all(True)
         drain_idle()
     if loop.clients == 0:
         loop.done = 1
@@ -105,6 +108,7 @@ cdef void drain_end() noexcept nogil:
     syslog_end_all()
     log_caches_drop()
     loop_run_posted()
+    h2_flush_all()
     splice_pipes_drop()
     gzip_drop()
     peer_reap()

@@ -71,7 +71,7 @@ cdef void conn_handshake_event(Conn* c) noexcept nogil:
         conn_close(c)
         return
     timer_clear(&c.timer)
-    conn_become(c, c.lst.kind)
+    conn_become(c, K_H2 if c.secure and tls_of(c).flags & TLS_H2 else c.lst.kind)
 
 
 cdef void conn_handshake_timeout(Conn* c) noexcept nogil:

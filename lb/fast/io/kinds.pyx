@@ -30,6 +30,8 @@ cdef void loop_kinds_init() noexcept nogil:
     loop_kind(K_HTTP, client_accepted, client_event, client_timeout, client_drain, conn_count_http)
     loop_kind(K_TCP, tcp_begin, tcp_event, tcp_timeout, tcp_drain, conn_count_tcp)
     loop_kind(K_UP, NULL, up_event, up_timeout, NULL, conn_count_up)
+    loop_kind(K_H2, h2_begin, h2_event, h2_timeout, h2_drain, conn_count_h2)
+    loop_kind(K_STREAM, NULL, client_event, client_timeout, client_drain, conn_count_stream)
     loop_kind(K_CHECK, NULL, check_event, check_timer, check_drain, NULL)
 
 
@@ -63,6 +65,16 @@ cdef void conn_count_early(Conn* c, int old, int state) noexcept nogil:
         conn_count_tcp(c, old, state)
     else:
         conn_count_http(c, old, state)
+
+
+cdef void conn_count_h2(Conn* c, int old, int state) noexcept nogil:
+    """Its streams are what is written to."""
+    conn_count_http(c, old, state)
+    loop.st.writing += <uint64_t> (old == S_BUSY) - <uint64_t> (state == S_BUSY)
+
+
+cdef void conn_count_stream(Conn* c, int old, int state) noexcept nogil:
+    loop.st.writing += <uint64_t> (state == S_BUSY) - <uint64_t> (old == S_BUSY)
 
 
 cdef void conn_count_http(Conn* c, int old, int state) noexcept nogil:

@@ -181,6 +181,8 @@ cdef void loop_turn() noexcept nogil:
     loop_run_posted()
     loop_run_timers()
     loop_take_inbox()
+    if loop.h2_dirty != NULL:
+        h2_flush_all()
     if loop.paused or loop.stopping:
         drain_turn()
     if loop.pipes != NULL and loop.now - loop.pipes_at > 1000:

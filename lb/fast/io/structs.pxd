@@ -53,7 +53,9 @@ cdef enum Kind:
     K_PROXY_PROTOCOL = 7             # client of either, before its PROXY header is whole (stream/proxy_protocol.pyx)
     K_HANDSHAKE = 8         # client of either, before its transport is up (io/handshake.pyx)
     K_CHECK = 9             # a server that is checked, in the checker (health/checker.pyx)
-    KINDS = 10
+    K_H2 = 10               # client of an http server that speaks HTTP/2 (h2/connection.pyx)
+    K_STREAM = 11           # a stream of such a one: it has no descriptor
+    KINDS = 12
 
 cdef enum State:            # changed by conn_state() only
     S_FREE = 0
@@ -121,6 +123,7 @@ ctypedef struct Conn:       # a connection; in a slab, never moves; written by t
     Timer timer             # first: see Timer
     const Transport* io     # how its bytes travel
     void* io_state          # the transport's own
+    H2* h2                  # of K_H2 and K_STREAM: the connection's; NULL: it speaks HTTP/1
     int32_t fd              # the transport's: -1 where it has none (nobody else may ask)
     uint32_t idx            # place in the slab
     uint32_t gen            # grows when freed: an event of an older life is dropped

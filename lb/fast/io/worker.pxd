@@ -26,6 +26,7 @@ ctypedef struct Listener:
     Str addr                # bound address as written, for $server_addr of wildcard listeners see route/variables/request.pxd
     Str port
     uint8_t armed           # in epoll
+    uint8_t h2              # HTTP/2 is spoken here, where TLS does not say which
 
 cdef enum:
     SCRATCH = 65536         # bytes of one read
@@ -156,6 +157,12 @@ ctypedef struct Loop:       # one per worker; the only state of the machine room
     uint32_t ndeflaters     # of them
     uint32_t deflaters_out  # in use
     char* zipped            # HEADROOM + SCRATCH + TAILROOM: what gzip makes; NULL before the first use
+    H2* h2_dirty            # connections with frames for the end of the turn
+    H2Stream* h2_free       # streams to be used again
+    char* h2_in             # H2_READ: what one read of a connection brings; NULL before the first
+    uint32_t h2_in_room     # http2_recv_buffer_size
+    char* h2_text           # H2_TEXT: heads out of field blocks, and into them
+    char* h2_side           # H2_SIDE: decoded texts
     char* scratch           # HEADROOM + SCRATCH (more, if a server's head may be larger) + TAILROOM
     char* heads             # HEADS, or more: heads_room
     uint32_t heads_room     # for the head of a server's answer as it goes to the client

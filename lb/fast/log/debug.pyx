@@ -135,6 +135,8 @@ cdef const char* debug_kind_name(int kind) noexcept nogil:
     if kind == K_PROXY_PROTOCOL: return b"client before its PROXY header"
     if kind == K_HANDSHAKE: return b"client before its transport is up"
     if kind == K_CHECK: return b"check of a server"
+    if kind == K_H2: return b"http2 client"
+    if kind == K_STREAM: return b"http2 stream"
     return b"?"
 
 

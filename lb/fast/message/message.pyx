@@ -24,6 +24,9 @@ cdef inline void message_begin(Message* m, Request* r, Conn* to, char* front, ui
     m.length = -1
     m.status = 0
     m.framing = B_NONE
+    m.last = 0
+    m.body = 0
+    m.trailers.n = 0
 
 
 cdef inline void message_status(Message* m, int status, const char* phrase, uint32_t n) noexcept nogil:
@@ -62,6 +65,8 @@ cdef inline bint message_send(Message* m, char* data, uint32_t n) noexcept nogil
     """Front, the n bytes at `data`, and back, which message_frame was told to put behind them: one send, when front fits
     between floor and data. False: the connection failed."""
     cdef uint32_t front = message_front(m)
+    if unlikely(m.to.enc.send != NULL):
+        return m.to.enc.send(m, data, n)
     n += <uint32_t> (m.back.p - m.behind)
     m.front.p = m.begin
     if front > data - m.floor:          # a head with very long values: by itself
@@ -74,10 +79,19 @@ cdef inline bint message_send(Message* m, char* data, uint32_t n) noexcept nogil
     return n == 0 or conn_send(m.to, data, n)
 
 
+cdef bint message_send_head(Message* m) noexcept nogil:
+    """A head by itself, whose end is not that of the message."""
+    if m.to.enc.send != NULL:
+        return m.to.enc.send(m, NULL, 0)
+    return conn_send(m.to, m.begin, message_front(m))
+
+
 cdef bint message_send_copy(Message* m, const char* data, uint64_t n) noexcept nogil:
     """As message_send, for bytes with no room around them: one send when they fit behind front."""
     cdef uint32_t back = <uint32_t> (m.back.p - m.behind)
     cdef uint64_t front = message_front(m)
+    if unlikely(m.to.enc.send != NULL):
+        return m.to.enc.send(m, data, n)
     m.front.p = m.begin
     if front + n + back == 0:
         return True

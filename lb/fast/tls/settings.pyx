@@ -43,6 +43,8 @@ cdef int tls_alpn(SSL* ssl, const uint8_t** out, uint8_t* n, const uint8_t* aske
     if SSL_select_next_proto(<uint8_t**> out, n, <const uint8_t*> t.conf.alpn.p, t.conf.alpn.n, asked,
                              asked_n) != OPENSSL_NPN_NEGOTIATED:
         return SSL_TLSEXT_ERR_ALERT_FATAL
+    if n[0] == 2 and memcmp(out[0], b"h2", 2) == 0 and not t.conn.lst.tcp:
+        t.flags |= TLS_H2
     return SSL_TLSEXT_ERR_OK
 
 

@@ -49,6 +49,7 @@ cdef enum TlsFlag:          # Tls.flags
     TLS_REFUSED = 128       # our own records: one was bad
     TLS_EARLY = 256         # early data was read, the handshake is not done
     TLS_EARLY_OVER = 512    # no more early data will come
+    TLS_H2 = 8192           # ALPN has chosen HTTP/2
     TLS_ACME = 4096         # a challenge of tls-alpn-01: nothing follows the handshake
     TLS_UPDATE_DUE = 2048   # our own records: the peer has asked for new keys of ours
     TLS_WAITS = 1024        # to servers: a write waits for the server's part of a renegotiation

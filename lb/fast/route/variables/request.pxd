@@ -26,7 +26,7 @@ cdef enum Variable:
     V_CONNECTION_REQUESTS, V_HOSTNAME, V_PID, V_MSEC, V_TIME_ISO8601, V_TIME_LOCAL, V_NGINX_VERSION, V_REQUEST_ID, V_STATUS
     V_BYTES_SENT, V_BODY_BYTES_SENT, V_REQUEST_LENGTH, V_REQUEST_TIME, V_GZIP_RATIO
     V_PROTOCOL, V_BYTES_RECEIVED, V_CONNECTION_TIME, V_PIPE, V_REMOTE_USER, V_REQUEST_PORT, V_IS_REQUEST_PORT
-    V_REQUEST_BODY, V_REQUEST_BODY_FILE
+    V_REQUEST_BODY, V_REQUEST_BODY_FILE, V_HTTP2
     V_USER                  # text.n: slot
     V_CAPTURE, V_CAPTURE_ARG    # text.n: group; the latter in the query or URL of a rewrite
     V_DOCUMENT_ROOT, V_REALPATH_ROOT, V_REQUEST_FILENAME    # static/path.pyx
@@ -168,17 +168,21 @@ cdef inline void var_forwarded_for(Out* o, Request* r) noexcept nogil:
     sockaddr_write(o, r.client.addr, r.client.addr_len)
 
 
+cdef inline uint64_t var_random(Env* env) noexcept nogil:
+    """xorshift128+: not secret."""
+    cdef uint64_t x = env.random[0], y = env.random[1]
+    env.random[0] = y
+    x ^= x << 23
+    env.random[1] = x ^ y ^ (x >> 17) ^ (y >> 26)
+    return env.random[1] + y
+
+
 cdef inline void var_request_id(Out* o, Env* env) noexcept nogil:
-    """$request_id: 32 hex digits of xorshift128+; unique, not secret."""
-    cdef uint64_t x, y
+    """$request_id: 32 hex digits; unique, not secret."""
+    cdef uint64_t x
     cdef int _half, _i
     for _half in range(2):
-        x = env.random[0]
-        y = env.random[1]
-        env.random[0] = y
-        x ^= x << 23
-        env.random[1] = x ^ y ^ (x >> 17) ^ (y >> 26)
-        x = env.random[1] + y
+        x = var_random(env)
         for _i in range(16):
             out_put(o, <const char*> b"0123456789abcdef" + (x & 15), 1)
             x >>= 4
@@ -309,7 +313,7 @@ cdef inline void var_head(Out* o, Request* r, int var) noexcept nogil:
         if r.h.target_len == 0:         # a refused head
             var_missing(o)
         else:
-            out_put(o, b"HTTP/1.1" if r.h.minor else b"HTTP/1.0", 8)
+            out_put(o, b"HTTP/2.0" if r.client.h2 != NULL else b"HTTP/1.1" if r.h.minor else b"HTTP/1.0", 8)
     elif var == V_REQUEST:
         var_request_line(o, r)
     elif var == V_REQUEST_METHOD:
@@ -324,6 +328,11 @@ cdef inline void var_head(Out* o, Request* r, int var) noexcept nogil:
         if r.args == NULL:
             var_missing(o)
         out_put(o, r.args, r.args_len)
+    elif var == V_HTTP2:
+        if r.client.h2 == NULL:
+            var_missing(o)
+        else:
+            out_put(o, b"h2c", 2 if r.client.secure else 3)
     elif var == V_IS_ARGS:
         if r.args_len:
             out_char(o, 63)

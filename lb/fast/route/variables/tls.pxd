@@ -1,7 +1,7 @@
 """Variables about the client's TLS. Their texts were made at the end of the handshake (tls/info.pyx), those that are used."""
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
-from lb.fast.types cimport Conn, Out, Request, Str, TLS_EARLY, Tls, TlsInfo
+from lb.fast.types cimport Conn, K_STREAM, Out, Request, Str, TLS_EARLY, Tls, TlsInfo
 from lb.fast.io.writer cimport out_int, out_put, out_str, out_uint
 from lb.fast.route.variables.upstream cimport var_missing
 
@@ -22,9 +22,11 @@ cdef inline uint64_t var_tls_bit(int var) noexcept nogil:
 
 cdef inline void var_tls(Out* o, Conn* c, int64_t now, int var) noexcept nogil:
     """`now`: Unix seconds."""
-    cdef Tls* t = <Tls*> c.io_state if c.secure else NULL
+    cdef Tls* t = NULL
     cdef Str* s
     cdef int64_t left
+    if c.secure:
+        t = <Tls*> (c.io_state if c.kind != K_STREAM else c.h2.conn.io_state)
     if t == NULL:
         var_missing(o)
     elif var == V_HTTPS:

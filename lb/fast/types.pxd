@@ -43,6 +43,7 @@ ctypedef struct ClientHello
 ctypedef struct Slot
 ctypedef struct Stuck
 ctypedef struct Regex
+ctypedef struct RequestExtra
 
 include "message/h1/structs.pxd"
 include "io/structs.pxd"
@@ -51,6 +52,7 @@ include "http/structs.pxd"
 include "upstream/structs.pxd"
 include "health/structs.pxd"
 include "route/structs.pxd"
+include "auth/structs.pxd"
 include "log/structs.pxd"
 include "static/structs.pxd"
 include "http/settings.pxd"

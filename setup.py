@@ -29,7 +29,7 @@ ROOT = Path(__file__).resolve().parent
 BUILD = ROOT / "build"
 
 # Libraries that the engine links to, by pkg name of the linker (-lNAME).
-LIBRARIES: list[str] = ["pcre2-8", "z", "ssl", "crypto"]
+LIBRARIES: list[str] = ["pcre2-8", "z", "ssl", "crypto", "crypt"]
 
 DIRECTIVES = {
     "language_level": 3,

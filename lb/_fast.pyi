@@ -189,6 +189,10 @@ class Engine:
         """
     def consul(self, upstream: int, good: bool) -> None:
         """Any thread: a query to Consul for upstream number `upstream` has ended; for the status port."""
+    def passwords(self) -> None:
+        """A thread of its own: check passwords of auth_basic until `passwords_end`. Only with Config.passwords."""
+    def passwords_end(self) -> None:
+        """After run(): all `passwords` return, when they have done what they are at."""
     def learned(self) -> list[Any]:
         """Any thread: what a new worker should know: per upstream [[place] * 2, {server: [fails, checked, turn]}]."""
     def unchecked(self) -> bool:

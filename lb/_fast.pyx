@@ -42,6 +42,7 @@ from lb.fast.message.h1.rules cimport rule_refusal_text, rule_text
 from lb.fast.message.h1.chunk cimport TRAILER_MAX, chunk_decode, chunk_lenient_takes
 from lb.fast.message.h1.uri cimport uri_normalise
 from lb.fast.route.cidr cimport cidr_find
+from lb.fast.auth.basic cimport *
 from lb.fast.route.realip cimport realip_address_of, realip_parse, realip_plain_address
 from lb.fast.route.limit_req cimport *
 from lb.fast.stream.proxy_protocol cimport PROXY_PROTOCOL_MOST, proxy_protocol_write, proxy_protocol_parse
@@ -118,6 +119,9 @@ include "fast/h2/connection.pyx"              # its life and its ends
 include "fast/stream/proxy_protocol.pyx"      # PROXY headers
 include "fast/route/limit_req.pyx"            # limit_req
 include "fast/route/access.pyx"               # realip, allow, deny
+include "fast/auth/passwords.pyx"             # what threads do: files of passwords, hashes
+include "fast/auth/basic.pyx"                 # auth_basic
+include "fast/auth/phase.pyx"                 # the access phase
 include "fast/route/location.pyx"             # server, location, phases
 include "fast/route/rewrite.pyx"              # set, rewrite, return, break, if
 include "fast/http/internal_redirect.pyx"     # error_page, internal redirects

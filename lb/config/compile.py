@@ -24,6 +24,7 @@ from lb.config.scope import (
 )
 from lb.config.table_access import realip
 from lb.config.table_answer import header_filter
+from lb.config.table_auth import auth
 from lb.config.table_files import files
 from lb.config.table_gzip import gzip_settings
 from lb.config.variables import did_you_mean, shown
@@ -212,6 +213,7 @@ def build(reader: Reader) -> Config:
         http2_recv_buffer_size=_recv_buffer(main),
         limit_zones=tuple(zone for zone, _ in reader.limit_zones.values()),
         transparent=reader.transparent,
+        passwords=reader.passwords,
         status_listen=tuple(address for address, _ in main.status_listen),
         status_hosts=tuple(main.status_hosts),
         warnings=tuple(reader.warnings),
@@ -326,6 +328,7 @@ def _settings(scope: Scope) -> HttpSettings:
         error_logs=_error_logs(scope),
         access=tuple(scope.inherited("access", ())),
         realip=realip(scope),
+        auth=auth(scope),
         limits=tuple(scope.inherited("limit_req", ())),
         header_filter=header_filter(scope),
         gzip=gzip_settings(scope),

@@ -54,6 +54,7 @@ _PARAMETERS = {
     ("listen", "accept_filter"): "Linux has no such option: leave it out",
 }
 _NEW = {  # those that crossplane's table does not have
+    "auth_delay",
     "acme_issuer",
     "acme_certificate",
     "acme_shared_zone",

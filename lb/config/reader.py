@@ -65,6 +65,7 @@ class Reader:
         self.acme_orders: dict[int, AcmeOrder] = {}  # what comes of it, by id of the server's scope
         self.open_targets: list[tuple[Scope, str]] = []  # of proxy_pass, with variables
         self.transparent = False  # some proxy_bind is
+        self.passwords = False  # some auth_basic asks for them
         self.unknown: list[tuple[str, Node]] = []  # names that must be among them in the end, and where
         self.where = ""  # FILE:LINE of the statement that is being read
         self.syntax_error = False  # something may be missing only because a file was cut short

@@ -171,7 +171,6 @@ DIRECTIVES = (
         "uninitialized_variable_warn", _IF, "on | off", "A variable without a value is empty, without a warning.", flag
     ),
     _tunes("rewrite_log", _IF, "on | off", "`error_log ... debug` shows each rewrite.", flag),
-    _off("satisfy", (*_HTTP, "limit_except"), "all", doc="How access rules count together."),
     *(
         _tunes(f"{name}_{kind}", contexts, "SIZE", "lb's tables have the size that they need.", number)
         for name, contexts in _HASHES
@@ -180,7 +179,6 @@ DIRECTIVES = (
     *(
         _off(name, contexts)
         for name, contexts in (
-            ("auth_basic", (*_HTTP, "limit_except")),
             ("auth_request", _HTTP),
             ("autoindex", _HTTP),
             ("charset", _IF),
@@ -189,7 +187,6 @@ DIRECTIVES = (
             ("geoip_proxy_recursive", ("http",)),
             ("gunzip", _HTTP),
             ("gzip_static", _HTTP),
-            ("http2", ("http", "server")),
             ("http3", ("http", "server")),
             ("image_filter", ("location",)),
             ("log_subrequest", _HTTP),

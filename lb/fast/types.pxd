@@ -46,6 +46,7 @@ ctypedef struct Stuck
 ctypedef struct Regex
 ctypedef struct H2
 ctypedef struct H2Stream
+ctypedef struct RequestExtra
 
 include "message/h1/structs.pxd"
 include "io/structs.pxd"
@@ -54,6 +55,7 @@ include "http/structs.pxd"
 include "upstream/structs.pxd"
 include "health/structs.pxd"
 include "route/structs.pxd"
+include "auth/structs.pxd"
 include "log/structs.pxd"
 include "static/structs.pxd"
 include "http/settings.pxd"

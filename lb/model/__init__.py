@@ -12,6 +12,7 @@ from typing import Literal
 
 from lb.model.acme import AcmeIssuer as AcmeIssuer
 from lb.model.acme import AcmeOrder as AcmeOrder
+from lb.model.auth import Auth as Auth
 from lb.model.check import Check as Check
 from lb.model.check import CheckStatus as CheckStatus
 from lb.model.clients import AccessRule, LimitRule, LimitZone, Network, RealIp
@@ -319,6 +320,7 @@ class HttpSettings:
     error_logs: tuple[ErrorLog, ...] = ()  # (): those of Config
     access: tuple[AccessRule, ...] = ()  # the first that fits the client decides
     realip: RealIp | None = None
+    auth: Auth | None = None
     limits: tuple[LimitRule, ...] = ()
     limit_req_status: int = 503
     limit_req_log_level: LogLevel = "error"
@@ -488,6 +490,7 @@ class Config:
     acme: tuple[AcmeIssuer, ...] = ()  # acme_issuer, those that certificates are wanted of
     tls_users: tuple[tuple[str, ...], ...] = ()  # of each: the names (or addresses) of the servers that use it
     transparent: bool = False  # some proxy_bind is: workers keep CAP_NET_RAW
+    passwords: bool = False  # some auth_basic asks for them
     warnings: tuple[str, ...] = field(default=())  # complete lines for the log, without "lb: [warn] "
 
     @property

@@ -39,6 +39,7 @@ from lb.worker.temp import make_temp_dirs
 
 GC_OBJECTS: Final = 200_000  # made and not freed, between two runs of the collector
 CHECKS_S: Final = 1.0  # how long a start waits for the first checks
+PASSWORD_THREADS: Final = 2  # with auth_basic
 JOIN_S: Final = 2.0  # for all pullers together, at the end
 BUILDS_WITH_ATEXIT: Final = ("coverage", "profile", "asan")  # their runtime writes its findings in exit(3)
 
@@ -130,14 +131,30 @@ class Worker:
         start.wait(self._pullers)
         self._wait_for_checks()
         self._control.post("ready", {"say": "ready"})
+        passwords = self._start_passwords()
         self._engine.run()
+        self._engine.passwords_end()
         if self._graceful:  # the engine has said that it stops; for a hard stop it used this word
             self._log.notice("exiting")
         self._stop_pullers()
+        for thread in passwords:
+            thread.join(JOIN_S)  # a hash may take longer: its thread ends with the process
         self._control.finish()
         self._check_handles()
         self._log.notice("exit")
         return 0
+
+    def _start_passwords(self) -> list[threading.Thread]:
+        """Who works out the hashes of auth_basic: an event loop must not."""
+        if not self._job.config.passwords or self._job.checker:
+            return []
+        threads = [
+            threading.Thread(target=self._engine.passwords, name=f"passwords {number}", daemon=True)
+            for number in range(PASSWORD_THREADS)
+        ]
+        for thread in threads:
+            thread.start()
+        return threads
 
     def _wait_for_checks(self) -> None:
         """A start, or a reload with new servers, should not answer 502 because the first checks are under way."""

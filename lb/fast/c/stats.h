@@ -50,6 +50,7 @@
     X(tables, counter, "", "", "Lists of servers that took over.")                                                     \
     X(turns, counter, "", "", "Turns of the loop.")                                                                    \
     X(temp_files, gauge, "", "", "Temporary files in use.")                                                            \
+    X(password_checks, counter, "lb_password_checks", "", "Passwords of auth_basic that had to be worked out.")        \
     X(syslog_sent, counter, "lb_syslog_datagrams", "", "Log lines sent to syslog.")                                    \
     X(syslog_dropped, counter, "lb_syslog_lines_dropped", "", "Lost log lines meant for syslog.")                      \
     X(syslog_errors, counter, "lb_syslog_errors", "", "Failures to reach a syslog server.")                            \

@@ -10,7 +10,7 @@ cdef extern from "stats.h" nogil:
         uint64_t upstream_connects, upstream_reuses, upstream_open, upstream_idle, retries, failures, no_live
         uint64_t bytes_in, bytes_out, refused, status_none, status_1xx, status_2xx, status_3xx, status_4xx, status_5xx
         uint64_t accept_errors, no_slots, log_dropped, tables, turns, temp_files
-        uint64_t syslog_sent, syslog_dropped, syslog_errors
+        uint64_t password_checks, syslog_sent, syslog_dropped, syslog_errors
         uint64_t tls_handshakes_13, tls_handshakes_12, tls_handshakes_old, tls_resumed
         uint64_t tls_failed_closed, tls_failed_timeout, tls_failed_protocol, tls_failed_certificate, tls_failed_name
         uint64_t tls_failed_garbage, tls_failed_other, tls_broken, up_tls_broken

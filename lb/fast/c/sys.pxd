@@ -46,7 +46,7 @@ cdef extern from "<errno.h>" nogil:
     int errno
     enum:
         EAGAIN, EINTR, EINPROGRESS, ECONNREFUSED, ECONNRESET, EPIPE, ETIMEDOUT, EMFILE, ENFILE, ENOBUFS, ENOMEM
-        ECONNABORTED, EPROTO, EPERM, EADDRNOTAVAIL, EEXIST, ENOENT, EBADF, EMSGSIZE
+        ECONNABORTED, EPROTO, EPERM, EADDRNOTAVAIL, EEXIST, ENOENT, EFBIG, EBADF, EMSGSIZE
         ENETDOWN, ENETUNREACH, EHOSTDOWN, EHOSTUNREACH
         ESRCH, EACCES, ENOTDIR, ENAMETOOLONG, ELOOP, EINVAL
 
@@ -85,6 +85,7 @@ cdef extern from "<sys/stat.h>" nogil:
         uint64_t st_ino
         int64_t st_size
         time_t st_mtime
+        timespec st_mtim, st_ctim
     int stat(const char* path, stat_t* st) noexcept
     int fstat(int fd, stat_t* st) noexcept
     enum:
@@ -207,7 +208,7 @@ cdef extern from "<sys/epoll.h>" nogil:
 cdef extern from "<sys/eventfd.h>" nogil:
     int eventfd(unsigned int n, int flags) noexcept
     enum:
-        EFD_NONBLOCK, EFD_CLOEXEC
+        EFD_NONBLOCK, EFD_CLOEXEC, EFD_SEMAPHORE
 
 cdef extern from "<signal.h>" nogil:
     ctypedef struct sigset_t:

@@ -34,6 +34,20 @@ cdef RealIp* compile_realip(Compiled e, model) except? NULL:
     return real
 
 
+cdef int compile_auth(Compiled e, Location* l, auth) except -1:
+    """l.auth stays NULL where allow and deny are all."""
+    if auth is None:
+        return 0
+    l.auth = <AuthConf*> e.mem(sizeof(AuthConf))
+    l.auth.any = auth.satisfy == "any"
+    l.auth.delay = auth.delay_ms
+    if auth.realm is not None:
+        l.auth.basic = 1
+        l.auth.realm = e.value(auth.realm)
+        l.auth.user_file = e.value(auth.user_file)
+    return 0
+
+
 # ---- limit_req
 
 cdef int compile_zones(Compiled e, config) except -1:

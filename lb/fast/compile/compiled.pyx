@@ -364,6 +364,7 @@ cdef class Compiled:
         self.set_headers(l, settings.set_headers)
         compile_proxy(self, l, settings)
         compile_limits(self, l, settings)
+        compile_auth(self, l, settings.auth)
         self.handler(l, handler)
         l.uses = self.uses
         return 0

@@ -13,7 +13,7 @@ NGINX_VERSION = "1.31.5"        # whose behaviour lb follows
 BUILD = (<bytes> LB_BUILD_NAME).decode()
 CUTTING = bool(LB_CUTTING)      # is the cutting transport built in?
 PHASES = ("routing", "delayed", "body", "connecting", "reading head", "reading body", "tunnel", "answered", "discarding",
-          "done")
+          "done", "access")
 BUILT = {
     "mode": BUILD,
     "flags": (<bytes> LB_BUILD_FLAGS).decode(),
@@ -62,6 +62,8 @@ cdef class Engine:
         for i, fd in enumerate(listeners):
             self.listener_bind(&loop.listeners[i], fd)
         self.heads_fit()
+        if config.passwords:
+            auth_begin()
         regex_init(compiled.conf.groups)
         if checker:
             regex_limit()
@@ -116,6 +118,13 @@ cdef class Engine:
     def consul(self, int upstream, bint good):
         table_sweep()
         stats_consul(upstream, good)
+
+    def passwords(self):
+        with nogil:
+            auth_work()
+
+    def passwords_end(self):
+        auth_stop()
 
     def learned(self):
         return state_read(self.registries)

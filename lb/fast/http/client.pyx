@@ -33,7 +33,7 @@ cdef void client_event(Conn* c) noexcept nogil:
         return
     if r.phase == PH_TUNNEL:            # since client_flush
         tcp_event(c)
-    elif r.phase == PH_DELAYED:
+    elif r.phase == PH_DELAYED or r.phase == PH_ACCESS:
         limit_event(r)
     elif r.phase == PH_BODY:
         request_buffer_read(r)
@@ -244,10 +244,14 @@ cdef void request_handle(Request* r) noexcept nogil:
         realip_apply(r, r.settings.realip)
     if l.nlimits and not r.limited and not limit_passes(r):
         return
-    if r.settings.access.n and not access_admits(r, &r.settings.access):
-        reply_status(r, 403)
+    if (r.settings.access.n or l.auth != NULL) and not auth_passes(r):
         return
-    request_handle_by(r, l.handler)
+    request_admitted(r)
+
+
+cdef void request_admitted(Request* r) noexcept nogil:
+    """It may have its answer."""
+    request_handle_by(r, r.loc.handler)
 
 
 cdef void request_handle_by(Request* r, int handler) noexcept nogil:
@@ -449,6 +453,8 @@ cdef void client_timeout(Conn* c) noexcept nogil:
         tcp_timeout(c)
     elif r.phase == PH_DELAYED:
         limit_over(r)
+    elif r.phase == PH_ACCESS:
+        auth_over(r)
     else:
         client_too_slow(r)
 

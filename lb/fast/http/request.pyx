@@ -35,8 +35,8 @@ cdef inline bint request_phase_follows(int old, int phase) noexcept nogil:
     if phase == PH_DONE:
         return old != PH_DONE
     if old == PH_ROUTING:
-        return phase in (PH_ROUTING, PH_DELAYED, PH_BODY, PH_CONNECTING, PH_ANSWERED)
-    if old == PH_DELAYED:
+        return phase in (PH_ROUTING, PH_DELAYED, PH_ACCESS, PH_BODY, PH_CONNECTING, PH_ANSWERED)
+    if old == PH_DELAYED or old == PH_ACCESS:
         return phase == PH_ROUTING
     if old == PH_BODY:
         return phase in (PH_ROUTING, PH_CONNECTING, PH_ANSWERED)
@@ -63,6 +63,15 @@ cdef void* request_memory(Request* r, uint32_t n) noexcept nogil:
     at = buf_data(b) + b.end
     b.end += n
     return at
+
+
+cdef RequestExtra* request_extra(Request* r) noexcept nogil:
+    """What few requests have, made when first used; NULL without memory."""
+    if r.extra == NULL:
+        r.extra = <RequestExtra*> request_memory(r, sizeof(RequestExtra))
+        if r.extra != NULL:
+            memset(r.extra, 0, sizeof(RequestExtra))
+    return r.extra
 
 
 cdef void request_keep_sent_head(Request* r, const char* p, uint32_t n) noexcept nogil:
@@ -126,6 +135,8 @@ cdef void request_free(Request* r) noexcept nogil:
     temp_file_free(r.response_file)
     if r.filters != NULL:
         filter_reset(r)
+    if unlikely(r.extra != NULL):
+        auth_forget(r)
     proxy_pass_drop(r)
     buf_free_chain(&loop.pool, r.mem)
 

@@ -221,6 +221,7 @@ ctypedef struct Location:
     Value* proxy_url        # proxy_pass with variables, or NULL
     Files* files
     Server* srv
+    AuthConf* auth          # the access phase has more than allow and deny; or NULL
 
 cdef enum NamesKept:        # field names that are not dropped, beyond those of letters, digits and `-`
     KEEP_PLAIN = 0

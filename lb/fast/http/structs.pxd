@@ -27,6 +27,7 @@ cdef enum Phase:            # Request.phase: where an exchange stands; request_p
     PH_ANSWERED = 7         # the whole answer was read, or made here: the client takes what is left of it
     PH_DISCARDING = 8       # logged; the rest of its body is read away
     PH_DONE = 9             # over
+    PH_ACCESS = 10          # whether it may have an answer is being found out (auth/phase.pyx)
 
 cdef enum ReqFlag:          # facts that hold whatever the phase
     # its client
@@ -186,3 +187,4 @@ ctypedef struct Request:    # one exchange of a client with an upstream; lies at
     uint32_t head_n         # bytes of the answer's head
     uint32_t interim_n      # and of the 1xx heads before it
     uint64_t received       # bytes of head and body from the client
+    RequestExtra* extra     # what few requests have, or NULL

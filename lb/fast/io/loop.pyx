@@ -147,6 +147,8 @@ cdef void loop_take_inbox() noexcept nogil:
         log_reopen_all()
     if loop.inbox.contexts != NULL:
         tls_renewed()
+    if loop.inbox.passwords != NULL:
+        auth_take()
 
 
 cdef int loop_wait() noexcept nogil:

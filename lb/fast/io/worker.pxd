@@ -66,6 +66,7 @@ ctypedef struct Inbox:      # what Python threads leave for the loop; each with 
     uint64_t stop           # Stop
     uint64_t reopen         # new log fds wait in LogFile.fresh
     void* contexts          # TlsRenewal*, newest first
+    void* passwords         # AuthJob* that were checked, newest first
 
 ctypedef struct Loop:       # one per worker; the only state of the machine rooms
     int32_t ep
@@ -169,3 +170,4 @@ ctypedef struct Loop:       # one per worker; the only state of the machine room
     uint32_t up_head_most   # the largest proxy_buffer_size
     Field* fields           # of the head that is parsed: max_fields
     uint32_t max_fields     # the largest max_headers, at least MAX_FIELDS
+    AuthState* auth         # of auth_basic; NULL: there is none

@@ -18,6 +18,18 @@ cdef bint access_admits(Request* r, Cidrs* rules) noexcept nogil:
     return False
 
 
+cdef int access_says(Request* r, Cidrs* rules, bint any) noexcept nogil:
+    """For auth/phase.pyx: AuthSays, or 403, which is logged when it is sure (`any`: it is not yet)."""
+    cdef Cidr* found = cidr_find(rules, r.client.addr, r.client.addr_len)
+    if found == NULL:
+        return AUTH_NOTHING
+    if not found.deny:
+        return AUTH_YES
+    if not any:
+        log_request(LOG_ERR, r, b"access forbidden by rule", 0, b"")
+    return 403
+
+
 # ---- realip
 
 cdef void realip_apply(Request* r, RealIp* how) noexcept nogil:

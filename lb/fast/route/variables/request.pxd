@@ -10,6 +10,7 @@ from lb.fast.types cimport (Conn, Env, F_AUTHORIZATION, F_CONTENT_TYPE, F_X_FORW
                             FF_HOP, Field, Out, Piece, Request, Str, T_ABSOLUTE, Value)
 from lb.fast.io.writer cimport (out_char, out_int, out_iso, out_local, out_padded, out_put, out_seconds, out_str, out_text,
                                out_uint)
+from lb.fast.auth.basic cimport auth_credentials
 from lb.fast.route.variables.client cimport V_CLIENT, var_client
 from lb.fast.route.variables.tls cimport V_TLS, var_tls
 from lb.fast.route.variables.upstream cimport (V_UPSTREAM, var_missing, var_request_body, var_request_body_file, var_tries,
@@ -252,43 +253,18 @@ cdef inline void var_path(Out* o, Request* r) noexcept nogil:
     out_put(o, r.head + r.h.path, r.h.path_len)
 
 
-cdef inline int var_base64_digit(unsigned char c) noexcept nogil:
-    """-1: not one of them."""
-    if 65 <= c <= 90:
-        return c - 65
-    if 97 <= c <= 122:
-        return c - 71
-    if 48 <= c <= 57:
-        return c + 4
-    return 62 if c == 43 or c == 45 else 63 if c == 47 or c == 95 else -1
-
-
 cdef inline void var_remote_user(Out* o, Request* r) noexcept nogil:
-    """$remote_user: the name in `Authorization: Basic` (RFC 7617), as it is given: lb has not checked it."""
+    """$remote_user: the name in `Authorization: Basic` (RFC 7617), as it is given: whether it was checked says auth_basic."""
     cdef Str s = var_field_value(r, F_AUTHORIZATION)
-    cdef char* start = o.p
-    cdef uint32_t i = 6, bits = 0, have = 0
-    cdef int d
-    cdef char c
-    if s.n > 6 and strncasecmp(s.p, b"Basic ", 6) == 0:
-        while i < s.n:
-            d = var_base64_digit(<unsigned char> s.p[i])
-            i += 1
-            if d < 0:
-                break
-            bits = (bits << 6 | <uint32_t> d) & 0xFFFF
-            have += 6
-            if have < 8:
-                continue
-            have -= 8
-            c = <char> ((bits >> have) & 255)
-            if c == 58:
-                if o.p == start:
-                    var_missing(o)
-                return
-            out_char(o, c)
-    o.p = start
-    var_missing(o)
+    cdef Str user, password
+    if s.p == NULL:
+        var_missing(o)
+    elif s.n > o.end - o.p:
+        o.full = 1
+    elif auth_credentials(s, o.p, &user, &password):
+        o.p += user.n
+    else:
+        var_missing(o)
 
 
 cdef inline void var_request_port(Out* o, Request* r, bint colon) noexcept nogil:

@@ -170,7 +170,7 @@ cdef inline void grpc_hpack_shrink(HpackKept* h, uint32_t most) noexcept nogil:
 
 
 cdef inline void grpc_hpack_insert(HpackKept* h, uint8_t name, uint32_t name_len, uint32_t value_len,
-                                    int32_t value) noexcept nogil:
+                                   int32_t value) noexcept nogil:
     cdef uint32_t most = h.most if h.sized else <uint32_t> HPACK_TABLE
     cdef uint32_t size
     cdef HpackField* f

@@ -146,7 +146,7 @@ def test_long_answers(site, http_backend, how, buffering):
 
 
 def test_windows_that_are_given_back_frame_by_frame_are_no_flood(site, http_backend):
-    body = b"x" * 20_000_000
+    body = b"x" * 8_000_000
     _, client = site(http_backend(lambda _: Reply(body=body)), inside="http2_chunk_size 1k;")
     assert client.get("/").body == body
 

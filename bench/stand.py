@@ -91,6 +91,7 @@ class Stand:
         self._spawn(str(LOAD), "serve", "--port", str(self.ports["http_light"]), "--http=/")
         for name, port in self.ports.items():
             wait_for(lambda port=port: answers(port), f"backend {name} on {port}")
+        self.ports["turncoat"] = free_port()  # of a server that its scenario runs itself
         return self
 
     def _spawn(self, *command: str) -> None:

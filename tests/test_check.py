@@ -132,6 +132,36 @@ def test_connections_are_kept_for_the_next_check(checked, server):
     assert len(b.connections) >= 5
 
 
+@pytest.mark.parametrize("end", ["close", "reset"])
+def test_a_kept_connection_that_ends_as_it_is_asked_says_nothing_of_the_server(checked, raw_backend, end):
+    """A server that closes idle connections just then: it is asked again on a new one, and not failed."""
+
+    def script(connection):
+        connection.recv_head()
+        connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        connection.recv_head()
+        if end == "reset":
+            connection.reset()
+
+    a = raw_backend(script)
+    lb = checked(a.address, check="check interval=20 rise=1 fall=1 timeout=2s type=http;" + SEND)
+    wait_for(lambda: a.accepted >= 8)
+    assert "disable" not in lb.log and "check failed" not in lb.log
+
+
+def test_one_that_ends_new_connections_too_is_failed(checked, raw_backend):
+    answers_once = [b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"]
+
+    def script(connection):
+        connection.recv_head()
+        if answers_once:
+            connection.send(answers_once.pop())
+            connection.recv_head()
+
+    lb = checked(raw_backend(script).address, check="check interval=20 rise=1 fall=1 timeout=2s type=http;" + SEND)
+    lb.wait_log("disable check peer: .* : the (server closed the connection|connection broke)")
+
+
 def test_what_is_expected_is_said(checked, server, connect):
     a = server()
     a.status = 404

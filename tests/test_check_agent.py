@@ -118,6 +118,30 @@ def test_what_is_not_said_does_not_change(pool, agent, connect):
     assert "disable" not in lb.log
 
 
+def test_one_that_drains_has_what_sticky_binds_to_it(run_lb, http_backend, agent, connect):
+    """As in HAProxy: drain and a weight of 0 are for who is new; maint and down are for all."""
+    a, b = http_backend(), http_backend()
+    lb = run_lb(
+        CONF.replace("server @a@;", "sticky cookie srv; server @a@ route=a;"),
+        a=a.address,
+        b=b.address,
+        agent=agent.port,
+    )
+    for line, status in [
+        (b"drain\n", 200),
+        (b"ready 0%\n", 200),
+        (b"maint 100%\n", 502),
+        (b"ready\n", 200),
+        (b"down\n", 502),
+    ]:
+        says(lb, agent, line)
+        assert {connect(lb.port("http")).request(headers="Cookie: srv=a\r\n").status for _ in range(4)} == {status}, (
+            line
+        )
+        fresh = {connect(lb.port("http")).request().status for _ in range(4)}
+        assert fresh == ({200} if line == b"ready\n" else {502}), line
+
+
 def test_checks_and_agent_have_their_own_say(run_lb, raw_backend, http_backend, agent, connect):
     """A server is used when neither takes it out."""
     a = http_backend()

@@ -14,6 +14,7 @@ from tests import _probe
 from tests.check_verdicts import ALIVE, asked, flood, hears, says, single
 from tests.check_verdicts import verdicts as verdicts
 from tests.harness.backend import RawConnection
+from tests.harness.lb import title_of
 from tests.harness.tls_socket import material
 from tests.harness.wait import free_port, wait_for
 from tests.tls_authority import authority
@@ -146,6 +147,29 @@ def test_grpc_does_not_fall_over_anything():
         for _ in range(dice.randrange(1, 6)):
             data[dice.randrange(len(data))] = dice.randrange(256)
         _probe.grpc(bytes(data), 64)
+        _probe.hpack([bytes(data[9:])])
+
+
+def test_hpack_as_its_library():
+    """Blocks by PyPI's hpack, with Huffman's code, a dynamic table that overflows, and sizes that change."""
+    from hpack import Encoder
+
+    dice = random.Random(7541)
+    names = [":status", "grpc-status", "grpc-message", "content-type", "server", "x-" + "y" * 300, "cookie"]
+    for _ in range(60):
+        encoder, blocks, expected = Encoder(), [], []
+        for _ in range(30):
+            if dice.random() < 0.15:
+                encoder.header_table_size = dice.choice([0, 64, 200, 1000, 4096])
+            fields = []
+            for name in dice.sample(names, dice.randrange(1, 5)):
+                number = dice.choice(["200", "204", "404", "503", "0", "12", "5"])
+                text = bytes(dice.randrange(32, 256) for _ in range(dice.choice([0, 3, 60, 900])))
+                fields.append((name.encode(), number.encode() if "status" in name else text))
+            blocks.append(encoder.encode(fields, huffman=dice.random() < 0.7))
+            found = dict(fields)
+            expected.append((int(found.get(b":status", -1)), int(found.get(b"grpc-status", -1))))
+        assert _probe.hpack(blocks) == expected
 
 
 def test_grpc_in_lb(verdicts, raw_backend):
@@ -169,13 +193,114 @@ def test_grpc_in_lb(verdicts, raw_backend):
     verdicts.run()
 
 
+class Frames:
+    """The frames that a connection brings, behind the preface."""
+
+    def __init__(self, connection: RawConnection) -> None:
+        self.connection = connection
+        self.seen: list[tuple[int, int, int, bytes]] = []
+        assert connection.recv_exactly(24) == b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+
+    def next(self) -> tuple[int, int, int, bytes]:
+        head = self.connection.recv_exactly(9)
+        data = self.connection.recv_exactly(int.from_bytes(head[:3], "big"))
+        self.seen.append((head[3], head[4], int.from_bytes(head[5:], "big"), data))
+        return self.seen[-1]
+
+    def question(self) -> int:
+        """Up to the end of the next one: its stream."""
+        while (one := self.next())[0] != 0:
+            pass
+        assert one[1] == 1 and any(f[0] == 1 and f[2] == one[2] for f in self.seen)
+        return one[2]
+
+
+def on(stream: int, answer: bytes) -> bytes:
+    """Frames of stream 1, for another one."""
+    out = b""
+    while answer:
+        size = 9 + int.from_bytes(answer[:3], "big")
+        out += answer[:5] + (stream.to_bytes(4, "big") if answer[5:9] == b"\0\0\0\1" else answer[5:9]) + answer[9:size]
+        answer = answer[size:]
+    return out
+
+
+def test_grpc_asks_again_on_its_connection(run_lb, raw_backend):
+    """A stream for each check; PING and SETTINGS are acknowledged; the server has a table; GOAWAY is no failure."""
+    seen: list[list[tuple[int, int, int, bytes]]] = []
+    leaving = frame(7, 0, 0, bytes(8))
+
+    def script(connection: RawConnection) -> None:
+        with contextlib.suppress(OSError):
+            frames = Frames(connection)
+            assert frames.question() == 1
+            connection.send(SETTINGS + HEADERS + MESSAGE + TRAILERS + frame(6, 0, 0, b"12345678")[:11])
+            connection.send(frame(6, 0, 0, b"12345678")[11:] + frame(4, 0, 0) + frame(8, 0, 0, b"\0\0\0\1"))
+            for stream in range(3, 13, 2):
+                assert frames.question() == stream
+                place = 63 + (stream - 3) // 2  # of it: each HEADERS puts a field before it
+                connection.send(on(stream, HEADERS + MESSAGE + frame(1, 5, 1, bytes([128 | place]))))
+            seen.append(frames.seen)
+            if len(seen) == 2:
+                assert frames.question() == 13
+                connection.send(leaving)  # has not seen it: asked again elsewhere
+            elif len(seen) == 1:
+                connection.send(leaving)  # between two checks
+            else:
+                connection.recv_to_end()
+
+    backend = raw_backend(script)
+    lb = run_lb(
+        "stream { upstream u { server @up@; check interval=20 rise=1 fall=1 timeout=2s type=grpc; } "
+        "server { listen 127.0.0.1:@tcp@; proxy_pass u; } }",
+        up=backend.address,
+    )
+    wait_for(lambda: len(seen) >= 3)
+    assert backend.accepted == 3
+    for frames in seen:
+        assert (6, 1, 0, b"12345678") in frames
+        assert frames.count((4, 1, 0, b"")) == 2
+    assert "disable" not in lb.log and "check failed" not in lb.log
+
+
+def test_grpc_on_a_connection_that_cannot_serve_again(run_lb, raw_backend):
+    """What no question asked for, and frames without end: the next check has a new connection."""
+
+    def babbles(connection: RawConnection) -> None:
+        with contextlib.suppress(OSError):
+            Frames(connection).question()
+            connection.send(SETTINGS + HEADERS + MESSAGE + TRAILERS + frame(0, 0, 7, b"x"))
+            connection.recv_to_end()
+
+    def pings(connection: RawConnection) -> None:
+        with contextlib.suppress(OSError):
+            Frames(connection).question()
+            connection.send(SETTINGS + HEADERS + MESSAGE + TRAILERS)
+            while True:
+                connection.send(frame(6, 0, 0, bytes(8)) * 100)
+
+    babbler, pinger = raw_backend(babbles), raw_backend(pings)
+    check = "check interval=20 rise=1 fall=1 timeout=2s type=grpc;"
+    lb = run_lb(
+        f"stream {{ upstream u {{ server @a@; {check} }} upstream v {{ server @b@; {check} }} "
+        "server { listen 127.0.0.1:@tcp@; proxy_pass u; } }",
+        a=babbler.address,
+        b=pinger.address,
+    )
+    wait_for(lambda: babbler.accepted >= 5 and pinger.accepted >= 5)
+    assert "disable" not in lb.log
+
+
 @pytest.mark.parametrize("kind", ["grpc", "grpcs"])
 def test_a_real_server_of_grpc(run_lb, world, kind):
     import grpc
     from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
     server = grpc.server(ThreadPoolExecutor(2))
+    asked_for: list[str] = []
     servicer = health.HealthServicer()
+    check = servicer.Check
+    servicer.Check = lambda request, context: asked_for.append(request.service) or check(request, context)
     health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
     if kind == "grpc":
         port = server.add_insecure_port("127.0.0.1:0")
@@ -199,6 +324,14 @@ def test_a_real_server_of_grpc(run_lb, world, kind):
         lb.wait_log(f'enable check peer: 127.0.0.1:{port} , upstream: "a"')
         lb.wait_log(f'enable check peer: 127.0.0.1:{port} , upstream: "whole"')
         lb.wait_log(f'disable check peer: 127.0.0.1:{port} : refusing answer 5: grpc-status, upstream: "none"')
+        wait_for(lambda: asked_for.count("shop") >= 12 and asked_for.count("") >= 12)
+        (checker,) = (one for one in lb.master.children() if title_of(one).startswith("lb: checker"))
+        ends = [one.laddr.port for one in checker.net_connections("tcp") if one.raddr and one.raddr.port == port]
+        count = len(asked_for)
+        wait_for(lambda: len(asked_for) >= count + 12)
+        kept = [one.laddr.port for one in checker.net_connections("tcp") if one.raddr and one.raddr.port == port]
+        assert len(set(ends) & set(kept)) >= 2
+        assert lb.log.count("disable check") == 1, lb.log
         servicer.set("shop", health_pb2.HealthCheckResponse.NOT_SERVING)
         lb.wait_log(f'disable check peer: 127.0.0.1:{port} : refusing answer 2: serving status, upstream: "a"')
     finally:
@@ -291,6 +424,7 @@ def test_redis_keeps_its_connection(run_lb, raw_backend):
     assert backend.accepted == 1
 
 
+@pytest.mark.unsanitized("libasan goes into PostgreSQL, too, which then does not start")
 @pytest.mark.skipif(not Path("/usr/lib/postgresql").exists(), reason="PostgreSQL is not installed")
 def test_a_real_postgres(verdicts, tmp_path_factory, world):
     """As its user cannot be root: initdb and postgres run as `nobody`."""

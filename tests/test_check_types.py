@@ -230,6 +230,9 @@ def test_send_and_expect(verdicts, raw_backend):
     verdicts.add(raw_backend(hears(4)).address, "timed out while waiting", "tcp", "check_send ping;", where="stream")
     evil = raw_backend(says(b"a" * 40 + b"!", then="close"))  # reaches PCRE2's limits without JIT's help
     verdicts.add(evil.address, "expected text not found", "tcp", 'check_expect ~ "^(a|a?)+$";', timeout=5000)
+    lower = raw_backend(says(b"a" * 27 + b" ok"))  # a million backtracks: requests have ten, the checker has not
+    verdicts.add(lower.address, "timed out while waiting for the answer: the expression reached a limit", "tcp",
+                 'check_expect ~ "^(a|aa)+c|ok";')  # fmt: skip
     verdicts.run()
     assert asked(good, 6) == b"PING\r\n"
 

@@ -23,6 +23,21 @@ def test_after_a_change_the_next_query_waits_for_the_interval_so_a_burst_is_fetc
     assert clock.delay(131.0) == 0
 
 
+def test_after_a_change_it_rests_by_what_that_cost() -> None:
+    """A cheap answer is followed soon, a dear one after twenty times its cost, and none later than the interval."""
+    clock = pace()
+    for cost_s, rest_s in ((0.0, 0.005), (0.001, 0.02), (0.004, 0.08), (0.1, 0.5)):
+        clock.started(100.0)
+        clock.answered(100.0, changed=True, cost_s=cost_s)
+        assert abs(clock.delay(100.0) - rest_s) < 1e-9
+
+
+def test_an_interval_shorter_than_the_rest_holds() -> None:
+    clock = pace(interval=0.001)
+    clock.answered(100.0, changed=True, cost_s=1.0)
+    assert abs(clock.delay(100.0) - 0.001) < 1e-9
+
+
 def test_after_a_quiet_query_the_next_starts_at_once() -> None:
     clock = pace()
     clock.started(100.0)

@@ -25,7 +25,8 @@ def addresses(count: int) -> list[str]:
 
 def lb(count: int, requests: int) -> str:
     servers = " ".join(f"server {one};" for one in addresses(count))
-    send = r'check_http_send "GET / HTTP/1.1\r\nHost: check\r\n\r\n";'
+    close = r"Connection: close\r\n" if requests == 1 else ""  # as HAProxy asks
+    send = rf'check_http_send "GET / HTTP/1.1\r\nHost: check\r\n{close}\r\n";'
     kept = f"check_keepalive_requests {requests};"
     check = f"check interval=1000 rise=2 fall=3 timeout=900 type=http; {send} {kept}"
     return configs.nginx_http("lb", upstream=f"{servers} {check}")

@@ -13,6 +13,7 @@ failure in a row: the first is answered by a fresh connection) and one when it i
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import threading
 import time
@@ -59,6 +60,8 @@ class Puller(threading.Thread):
         self._ending = Stop()
         self._index = 0  # of the last answer that was applied; 0: the next query is a full read
         self._lost_at: float | None = None
+        self._waits_for_ours = upsyncs[0].kind == "consul"  # a query is woken by changes of our own list alone
+        self._cost_at = 0.0  # thread_time() when the query began
         self._lock = threading.Lock()
         self._parts: list[Puller] = []  # instead of this one's query, when it cannot be shared
 
@@ -111,6 +114,7 @@ class Puller(threading.Thread):
     def _query(self, source: Source, at_most_s: float) -> None:
         now = time.monotonic()
         self._pace.started(now)
+        self._cost_at = time.thread_time()
         try:
             if self._index:
                 patience_s = min(sync.patience_s(now) for sync in self._syncs)
@@ -143,7 +147,10 @@ class Puller(threading.Thread):
             sync.note(True)
             index = source.index_of(answer, sync.upsync)
             sync.take(listing, index, lambda sync=sync: _confirmed(source, sync))  # type: ignore[misc]
-        self._pace.answered(now, answer.index != self._index or not answer.index, answer.wait_s)
+        # Without an index there is nothing to wait for, and a catalog moves with all that is in it: once an interval.
+        cost_s = time.thread_time() - self._cost_at if answer.index and self._waits_for_ours else math.inf
+        changed = answer.index != self._index or not answer.index
+        self._pace.answered(time.monotonic(), changed, answer.wait_s, cost_s)
         self._index = answer.index
         self._found(source, now)
 

@@ -63,6 +63,8 @@ cdef class Engine:
             self.listener_bind(&loop.listeners[i], fd)
         self.heads_fit()
         regex_init(compiled.conf.groups)
+        if checker:
+            regex_limit()
         compile_beacon(self)
         self.special(loop.wake_fd, K_WAKE)
         self.special(loop.signal_fd, K_SIGNAL)

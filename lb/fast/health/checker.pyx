@@ -15,13 +15,51 @@ cdef enum:
     CHECK_AGAIN = 250           # ms between the first checks of a server, at most
     CHECK_AT_ONCE = 20          # the same when the one before was passed
     CHECK_PAUSE = 500           # ms until the next try when this process has no descriptor or memory to spare
+    CHECK_BATCH = 128           # checks that begin together, where there are so many: a wake-up costs as much as a check
+    CHECK_GRID = 64             # ms between such batches, at most
+    CHECK_CROWD = 16            # checks that wait for a server: from here on their events are gathered
+    CHECK_GATHER_US = 1000      # for so long
+
+
+cdef struct CheckCrowd:         # of this process
+    uint64_t rate               # checks in 1,000 s, as the intervals say
+    uint32_t running            # checks that wait for their server
+
+cdef CheckCrowd check_crowd
+
+
+# ---- many at once
+
+cdef void check_gather() noexcept nogil:
+    """Before the loop waits: let the answers of many gather. One by one each would wake this process, and its caches are cold."""
+    cdef timespec pause
+    if check_crowd.running < CHECK_CROWD or loop.posted != NULL:
+        return
+    pause.tv_sec = 0
+    pause.tv_nsec = CHECK_GATHER_US * 1000
+    nanosleep(&pause, NULL)
+
+
+cdef inline int64_t check_grid(int64_t wait) noexcept nogil:
+    """ms between the moments at which checks begin: a power of two, which makes batches of CHECK_BATCH; little beside `wait`."""
+    cdef int64_t grid = CHECK_GRID
+    while grid > 1 and (grid > wait // 8 or <uint64_t> grid * check_crowd.rate > CHECK_BATCH * 1000 * 1000):
+        grid >>= 1
+    return grid
+
+
+cdef void check_run(Check* k, bint runs) noexcept nogil:
+    """It waits for its server, or does no more."""
+    if runs != k.runs:
+        k.runs = runs
+        check_crowd.running += 1 if runs else -1
 
 
 # ---- who is checked
 
 cdef void check_follow(Table* t) noexcept nogil:
     """A new list is in use."""
-    cdef uint32_t i
+    cdef uint32_t i, unplaced = 0
     cdef Entry* e
     if t.ups.check == NULL:
         return
@@ -37,6 +75,11 @@ cdef void check_follow(Table* t) noexcept nogil:
     for i in range(t.n):
         if t.entries[i].peer.health != NULL:
             t.entries[i].peer.health.order = i
+        else:
+            unplaced += not t.entries[i].down & PEER_DOWN
+    if unplaced != t.ups.check.unplaced:
+        t.ups.check.unplaced = unplaced
+        check_log_unplaced(t.ups, unplaced)
 
 
 cdef Check* check_begin(Peer* p, CheckConf* conf, uint32_t servers) noexcept nogil:
@@ -56,7 +99,9 @@ cdef Check* check_begin(Peer* p, CheckConf* conf, uint32_t servers) noexcept nog
     k.conf = conf
     k.known = not p.health.word & HEALTH_UNSEEN
     check_address(k)
+    check_crowd.rate += 1000_000 // <uint64_t> conf.interval
     conn_state(c, S_IDLE)
+    k.first = not k.known
     if k.known:                     # by the checker before us: go on
         spread = <uint64_t> k.conf.interval
     elif spread > CHECK_SPREAD:
@@ -93,7 +138,10 @@ cdef void check_forget(Peer* p) noexcept nogil:
 
 
 cdef void check_end(Check* k) noexcept nogil:
+    check_run(k, False)
+    check_crowd.rate -= 1000_000 // <uint64_t> k.conf.interval
     conn_hang_up(k.conn)
+    check_grpc_forget(k)
     if k.peer.agent == k:
         k.peer.agent = NULL
     else:
@@ -143,6 +191,7 @@ cdef void check_start(Check* k) noexcept nogil:
     k.keep = 0
     k.settled = 0
     k.note_len = 0
+    check_run(k, True)
     timer_set(&loop.wheel, &k.conn.timer, loop.now + k.conf.timeout)
     if conn_has_socket(k.conn):
         check_ask(k)
@@ -170,6 +219,7 @@ cdef void check_want(Check* k, int e) noexcept nogil:
     """Our want, not the server's fault: no result."""
     log_errno(LOG_ALERT, b"a server cannot be checked: socket() or connect() failed", e)
     conn_hang_up(k.conn)
+    check_run(k, False)
     k.phase = CP_WAIT
     timer_set(&loop.wheel, &k.conn.timer, loop.now + CHECK_PAUSE)
 
@@ -191,8 +241,18 @@ cdef void check_event(Conn* c) noexcept nogil:
         check_flush(k)
     elif k.phase == CP_READ:
         check_read(k)
-    elif conn_has_socket(c) and c.ready & R_READ and not conn_nothing_came(c):
-        conn_hang_up(k.conn)            # a kept connection has ended, or says what nobody asked for
+    elif conn_has_socket(c):
+        check_idle(k)
+
+
+cdef void check_idle(Check* k) noexcept nogil:
+    """A kept connection has ended, or says what nobody asked for."""
+    cdef Conn* c = k.conn
+    if k.conf.type.idle != NULL:
+        if not k.conf.type.idle(k):
+            conn_hang_up(c)
+    elif c.ready & R_READ and not conn_nothing_came(c):
+        conn_hang_up(c)
 
 
 cdef void check_ask(Check* k) noexcept nogil:
@@ -201,12 +261,12 @@ cdef void check_ask(Check* k) noexcept nogil:
     cdef Out o
     k.served += 1
     out_init(&o, loop.heads, HEADS)
-    if k.conf.send != NULL:
+    if k.conf.send != NULL and k.conf.type.idle == NULL:
         check_pieces(k, &o)
     elif k.conf.type.send != NULL:
         k.conf.type.send(k, &o)
     if o.p > loop.heads and not conn_send(c, loop.heads, <size_t> (o.p - loop.heads)):
-        check_fail(k, CHECK_BROKEN, errno)
+        check_broken(k, CHECK_BROKEN, errno)
         return
     k.phase = CP_SEND
     check_flush(k)
@@ -215,10 +275,31 @@ cdef void check_ask(Check* k) noexcept nogil:
 cdef void check_flush(Check* k) noexcept nogil:
     cdef int rc = conn_flush(k.conn)
     if rc < 0:
-        check_fail(k, CHECK_BROKEN, errno)
+        check_broken(k, CHECK_BROKEN, errno)
     elif rc:
         k.phase = CP_READ
         check_read(k)
+
+
+cdef void check_broken(Check* k, int why, int detail) noexcept nogil:
+    """Before the first byte of an answer. The server may have ended a kept connection while the question was on its way: that
+    says nothing of it, and it is asked again on a new one, within the same time."""
+    if k.served > 1:
+        conn_hang_up(k.conn)
+        check_connect(k)
+    else:
+        check_fail(k, why, detail)
+
+
+cdef uint32_t check_waiting(Conn* c) noexcept nogil:
+    """What waits in Conn.inb goes to the scratch buffer: its bytes."""
+    cdef uint32_t n = 0
+    if c.inb != NULL:
+        n = buf_len(c.inb)
+        memcpy(loop.scratch, buf_data(c.inb) + c.inb.off, n)
+        buf_free_chain(&loop.pool, c.inb)
+        c.inb = NULL
+    return n
 
 
 cdef void check_pieces(Check* k, Out* o) noexcept nogil:
@@ -233,14 +314,9 @@ cdef void check_pieces(Check* k, Out* o) noexcept nogil:
 cdef void check_read(Check* k) noexcept nogil:
     """Judge what has come, from its beginning; what is not enough waits in Conn.inb."""
     cdef Conn* c = k.conn
-    cdef uint32_t n = 0
+    cdef uint32_t n = check_waiting(c)
     cdef ssize_t got = IO_AGAIN
     cdef int judged
-    if c.inb != NULL:
-        n = buf_len(c.inb)
-        memcpy(loop.scratch, buf_data(c.inb) + c.inb.off, n)
-        buf_free_chain(&loop.pool, c.inb)
-        c.inb = NULL
     while True:
         if n == CHECK_MOST:
             check_fail(k, CHECK_LARGE, 0)
@@ -248,6 +324,9 @@ cdef void check_read(Check* k) noexcept nogil:
         got = conn_recv(c, loop.scratch + n, CHECK_MOST - n) if c.ready & R_READ else IO_AGAIN
         if got == IO_FAILED and k.settled:
             check_done(k, True)
+            return
+        if n == 0 and (got == IO_FAILED or got == IO_END) and k.served > 1:
+            check_broken(k, CHECK_CLOSED, 0)
             return
         if got == IO_FAILED:
             check_fail(k, CHECK_BROKEN, errno)
@@ -258,6 +337,8 @@ cdef void check_read(Check* k) noexcept nogil:
             check_done(k, True)
         elif judged == JUDGE_FAIL:
             check_done(k, False)
+        elif judged == JUDGE_AGAIN:
+            check_broken(k, CHECK_CLOSED, 0)
         elif got == IO_END:
             check_fail(k, CHECK_CLOSED, 0)
         elif got > 0 and c.ready & R_READ:
@@ -281,6 +362,7 @@ cdef void check_done(Check* k, bint ok) noexcept nogil:
     cdef uint32_t fell = h.fall
     if not (ok and k.keep and k.conf.type.keeps and k.served < k.conf.requests):
         conn_hang_up(k.conn)
+    check_run(k, False)
     k.phase = CP_WAIT
     if k.conf.type.done != NULL:
         k.conf.type.done(k, ok)
@@ -298,7 +380,10 @@ cdef void check_next(Check* k, bint ok) noexcept nogil:
     """The next one, an interval after the start of this one."""
     cdef CheckConf* f = k.conf
     cdef int64_t wait = f.interval
-    if not k.known:
+    if k.known and k.first:             # all began within a short time: from here on they are spread over the interval
+        k.first = 0
+        wait = 1 + <int64_t> (balance_random_more(&loop.env) % <uint64_t> wait)
+    elif not k.known:
         wait = CHECK_AT_ONCE if ok else CHECK_AGAIN
         if wait > f.interval:
             wait = f.interval
@@ -310,10 +395,12 @@ cdef void check_next(Check* k, bint ok) noexcept nogil:
 
 
 cdef void check_at(Check* k, int64_t wait) noexcept nogil:
-    cdef int64_t at
-    if k.known:
-        wait += <int64_t> (balance_random_more(&loop.env) % <uint64_t> (wait // 10 + 1))    # so that they do not march in step
-    at = k.began + wait
+    """Begin the next one so long after this one has begun."""
+    cdef int64_t grid = check_grid(wait)
+    cdef int64_t at = k.began + wait
+    if k.known:                         # 5 % more or less, so that they do not march in step
+        at += <int64_t> (balance_random_more(&loop.env) % <uint64_t> (wait // 10 + 1)) - wait // 20
+    at = (at + grid // 2) & ~(grid - 1)
     if at <= loop.now:
         k.health.late += k.conf.type.done == NULL
         at = loop.now + 1
@@ -338,6 +425,18 @@ cdef void check_log(int level, Check* k, const char* head, bint why) noexcept no
     out_str(&o, k.peer.ups.name)
     out_char(&o, 34)
     error_end(&o, &loop.errors, level)
+
+
+cdef void check_log_unplaced(Upstream* u, uint32_t n) noexcept nogil:
+    cdef Out o
+    if n == 0 or not error_begin(&o, &loop.errors, LOG_ERR):
+        return
+    out_text(&o, b"check_shm_size is too small: ")
+    out_uint(&o, n)
+    out_text(&o, b" servers are not checked, and taken for up, upstream: \"")
+    out_str(&o, u.name)
+    out_char(&o, 34)
+    error_end(&o, &loop.errors, LOG_ERR)
 
 
 cdef void check_log_change(Check* k) noexcept nogil:

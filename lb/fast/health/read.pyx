@@ -26,6 +26,15 @@ def health_rows(shm, size_t size):
     return rows
 
 
+cdef double health_unix(uint64_t ms):
+    """Unix seconds, as the wall clock stands now, of a moment of the monotonic one; 0: never."""
+    cdef timespec ts
+    if ms == 0:
+        return 0.0
+    clock_gettime(CLOCK_MONOTONIC, &ts)
+    return round(time.time() - (ts.tv_sec + ts.tv_nsec / 1e9) + ms / 1000.0, 3)
+
+
 cdef object health_row(Health* h):
     cdef int i
     cdef uint32_t n = min(h.nresults, <uint32_t> HEALTH_RESULTS)
@@ -36,8 +45,8 @@ cdef object health_row(Health* h):
     decided = "agent" if h.word & HEALTH_AGENT else "check" if h.word & HEALTH_DOWN else ""
     return HealthRow(
         h.upstream, name, bool(h.word & HEALTH_OUT), bool(h.word & HEALTH_UNSEEN), decided, h.rise, h.fall,
-        CHECK_WHYS_SHOWN[h.why if h.why < CHECK_WHYS else CHECK_INVALID], h.detail, text, h.since / 1000.0, h.ended / 1000.0,
-        h.took_us, h.checks, h.failures, h.skipped, agent,
+        CHECK_WHYS_SHOWN[h.why if h.why < CHECK_WHYS else CHECK_INVALID], h.detail, text,
+        health_unix(h.since), health_unix(h.ended), h.took_us, h.checks, h.failures, h.skipped, agent,
         (h.word >> HEALTH_SHARE & 255) / 255.0, h.late, h.changes, results, h.order)
 
 

@@ -31,6 +31,7 @@ cdef enum CheckJudgement:   # what a type's `judge` says
     JUDGE_MORE = 0          # too few bytes
     JUDGE_OK = 1
     JUDGE_FAIL = 2          # Check.why and .detail say why
+    JUDGE_AGAIN = 3         # a kept connection that had ended already: ask on a new one
 
 cdef enum:
     HEALTH_TEXT = 96        # of what the last check said
@@ -47,8 +48,8 @@ ctypedef struct Health:     # what all know of a checked server: shared memory. 
     uint32_t fall           # the same of those that failed
     uint32_t why            # CheckWhy of the last one
     int32_t detail
-    uint64_t since          # Unix ms: up or down since then; 0: no verdict yet
-    uint64_t ended          # Unix ms: of the last check; while GONE: when it went
+    uint64_t since          # ms, monotonic, as all times here: up or down since then; 0: no verdict yet
+    uint64_t ended          # of the last check; while GONE: when it went
     uint64_t took_us        # the last one
     uint64_t checks         # in all
     uint64_t failures       # of them
@@ -60,7 +61,7 @@ ctypedef struct Health:     # what all know of a checked server: shared memory. 
     uint32_t order          # its place in its upstream's list, for check_status
     char text[96]           # what the last check said, for people
     char name[112]          # the address as written
-    uint64_t served         # ms, monotonic: a worker's last good answer, told again only when it has aged (served.pxd)
+    uint64_t served         # a worker's last good answer, told again only when it has aged (served.pxd)
     uint64_t skipped        # checks that real traffic had answered
     uint32_t agent_len
     char agent[36]          # what the agent said last, for people
@@ -115,11 +116,14 @@ ctypedef struct CheckConf:  # `check` of an upstream, compiled
     Str tls_name            # SNI, and whose certificate it must be; n 0: none is told
     int32_t grpc            # grpc-status of a server that lives
     CheckConf* agent        # check_agent; or NULL
+    uint32_t unplaced       # servers that found no place, as the checker's log has them
 
 ctypedef struct CheckType:  # one row of health/types.pyx
     const char* name
     uint8_t keeps           # its connection may serve for the next check
     void (*send)(Check* k, Out* o) noexcept nogil       # what it sends where the configuration does not say; NULL: nothing
+    # Something came on a kept connection; False: it has ended. NULL: it has. Its `send` makes messages of what is configured
+    bint (*idle)(Check* k) noexcept nogil
     int (*judge)(Check* k, const char* p, uint32_t n, bint end) noexcept nogil    # all that came; `end`: that is all. JUDGE_
     void (*done)(Check* k, bint ok) noexcept nogil      # in place of rise and fall; NULL: those
 
@@ -131,14 +135,17 @@ ctypedef struct Check:      # of one server, in the checker only
     uint8_t phase           # CheckPhase
     uint8_t keep            # the judge: the connection stands where it stood before the request
     uint8_t known           # has a verdict
+    uint8_t first           # had none when this process began to ask
     uint8_t why             # CheckWhy of the check that runs
+    uint8_t runs            # waits for its server: counted in check_crowd
     uint8_t settled         # the judge: the answer is good, more bytes are wanted for nothing but to keep the connection
     int32_t detail
-    uint32_t note_len
-    char note[72]           # what else there is to say of a failure
     uint32_t served         # checks on this connection
+    void* grpc              # GrpcKept: where a kept connection stands (services.pyx); or NULL
     int64_t due             # when the next one is to begin; ms
     int64_t began           # this check
     int64_t began_us
+    uint32_t note_len
+    char note[72]           # what else there is to say of a failure
     uint32_t sa_len
     char sa[112]            # where to: the server's address, with the check's port

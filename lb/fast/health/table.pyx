@@ -57,7 +57,7 @@ cdef Health* health_find(HealthTable* t, uint32_t upstream, Str name, uint64_t h
     cdef Health* all = health_places(t)
     cdef Health* h
     cdef uint64_t i
-    cdef uint64_t old = <uint64_t> loop.env.wall - HEALTH_KEPT if loop.env.wall else 0    # 0: the master, which has no clock
+    cdef int64_t old = check_clock() // 1000 - HEALTH_KEPT
     spare[0] = NULL
     for i in range(t.room):
         h = &all[(hash + i) % t.room]
@@ -67,7 +67,7 @@ cdef Health* health_find(HealthTable* t, uint32_t upstream, Str name, uint64_t h
             return NULL
         if health_is(h, hash, upstream, name):
             return h
-        if spare[0] == NULL and (h.state == HEALTH_BUSY or (h.state == HEALTH_GONE and h.ended < old)):
+        if spare[0] == NULL and (h.state == HEALTH_BUSY or (h.state == HEALTH_GONE and <int64_t> h.ended < old)):
             spare[0] = h
     return NULL
 
@@ -109,7 +109,7 @@ cdef Health* health_begin(HealthTable* t, Health* h, uint32_t upstream, Str name
 
 cdef void health_leave(Health* h) noexcept nogil:
     """The checker's list has it no more."""
-    h.ended = loop.env.wall
+    h.ended = <uint64_t> loop.now
     lb_atomic_store(&h.state, HEALTH_GONE)
 
 

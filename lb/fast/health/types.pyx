@@ -6,18 +6,18 @@ cdef enum:
 
 cdef CheckType CHECK_TYPES[12]
 CHECK_TYPES[:] = [
-    CheckType(done=NULL, name=b"tcp", keeps=False, send=NULL, judge=check_tcp_judge),
-    CheckType(done=NULL, name=b"http", keeps=True, send=check_http_send, judge=check_http_judge),
-    CheckType(done=NULL, name=b"ssl_hello", keeps=False, send=check_hello_send, judge=check_hello_judge),
-    CheckType(done=NULL, name=b"mysql", keeps=False, send=NULL, judge=check_mysql_judge),
-    CheckType(done=NULL, name=b"ajp", keeps=True, send=check_ajp_send, judge=check_ajp_judge),
-    CheckType(done=NULL, name=b"fastcgi", keeps=False, send=check_fastcgi_send, judge=check_fastcgi_judge),
-    CheckType(done=NULL, name=b"https", keeps=True, send=check_http_send, judge=check_http_judge),
-    CheckType(done=NULL, name=b"grpc", keeps=False, send=NULL, judge=check_grpc_judge),
-    CheckType(done=NULL, name=b"grpcs", keeps=False, send=NULL, judge=check_grpc_judge),
-    CheckType(done=NULL, name=b"redis", keeps=True, send=check_redis_send, judge=check_redis_judge),
-    CheckType(done=NULL, name=b"postgres", keeps=False, send=check_postgres_send, judge=check_postgres_judge),
-    CheckType(done=agent_done, name=b"agent", keeps=False, send=NULL, judge=agent_judge),
+    CheckType(done=NULL, idle=NULL, name=b"tcp", keeps=False, send=NULL, judge=check_tcp_judge),
+    CheckType(done=NULL, idle=NULL, name=b"http", keeps=True, send=check_http_send, judge=check_http_judge),
+    CheckType(done=NULL, idle=NULL, name=b"ssl_hello", keeps=False, send=check_hello_send, judge=check_hello_judge),
+    CheckType(done=NULL, idle=NULL, name=b"mysql", keeps=False, send=NULL, judge=check_mysql_judge),
+    CheckType(done=NULL, idle=NULL, name=b"ajp", keeps=True, send=check_ajp_send, judge=check_ajp_judge),
+    CheckType(done=NULL, idle=NULL, name=b"fastcgi", keeps=False, send=check_fastcgi_send, judge=check_fastcgi_judge),
+    CheckType(done=NULL, idle=NULL, name=b"https", keeps=True, send=check_http_send, judge=check_http_judge),
+    CheckType(done=NULL, idle=check_grpc_idle, name=b"grpc", keeps=True, send=check_grpc_send, judge=check_grpc_judge),
+    CheckType(done=NULL, idle=check_grpc_idle, name=b"grpcs", keeps=True, send=check_grpc_send, judge=check_grpc_judge),
+    CheckType(done=NULL, idle=NULL, name=b"redis", keeps=True, send=check_redis_send, judge=check_redis_judge),
+    CheckType(done=NULL, idle=NULL, name=b"postgres", keeps=False, send=check_postgres_send, judge=check_postgres_judge),
+    CheckType(done=agent_done, idle=NULL, name=b"agent", keeps=False, send=NULL, judge=agent_judge),
 ]
 
 CHECK_TYPE_NAMES = tuple([CHECK_TYPES[i].name.decode() for i in range(CHECK_NTYPES)])

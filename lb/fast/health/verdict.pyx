@@ -16,7 +16,7 @@ cdef bint health_verdict(Check* k, bint ok) noexcept nogil:
     cdef Health* h = k.health
     cdef uint64_t word = h.word
     cdef bint down
-    h.ended = loop.env.wall
+    h.ended = <uint64_t> loop.now
     h.checks += 1
     h.failures += not ok
     h.results = (h.results << 1 | <uint32_t> (not ok)) & ((1 << HEALTH_RESULTS) - 1)
@@ -38,7 +38,7 @@ cdef bint health_verdict(Check* k, bint ok) noexcept nogil:
     if not word & HEALTH_UNSEEN and down == (word & HEALTH_DOWN != 0):
         return False
     lb_atomic_store(&h.word, (word & ~<uint64_t> (HEALTH_DOWN | HEALTH_UNSEEN)) | (HEALTH_DOWN if down else 0))
-    h.since = loop.env.wall
+    h.since = <uint64_t> loop.now
     h.changes += 1
     health_announce(loop.health, h)
     return True

@@ -18,7 +18,8 @@ cdef enum HealthBit:
     HEALTH_MAINT = 16       # the agent says maint
     HEALTH_NO_SHARE = 32    # the agent says 0%
     HEALTH_AGENT = HEALTH_AGENT_DOWN | HEALTH_DRAIN | HEALTH_MAINT | HEALTH_NO_SHARE
-    HEALTH_OUT = HEALTH_DOWN | HEALTH_AGENT
+    HEALTH_OUT = HEALTH_DOWN | HEALTH_AGENT                     # for new requests
+    HEALTH_AWAY = HEALTH_DOWN | HEALTH_AGENT_DOWN | HEALTH_MAINT   # for those that sticky binds to it, too
 
 cdef enum:
     HEALTH_SHARE = 8        # where the share begins: of its weight, in 1/255, as the agent says
@@ -26,10 +27,19 @@ cdef enum:
     HEALTH_GENERATION = 16  # where the generation begins
 
 
-cdef inline bint health_out(Peer* p) noexcept nogil:
-    """Is it taken out by its checks?"""
+cdef inline bint health_says(Peer* p, uint64_t bits) noexcept nogil:
     cdef uint64_t word
     if likely(p.health == NULL):
         return False
     word = lb_atomic_load(&p.health.word)
-    return word & HEALTH_OUT and word >> HEALTH_GENERATION == p.health_generation
+    return word & bits and word >> HEALTH_GENERATION == p.health_generation
+
+
+cdef inline bint health_out(Peer* p) noexcept nogil:
+    """Is it taken out by its checks?"""
+    return health_says(p, HEALTH_OUT)
+
+
+cdef inline bint health_away(Peer* p) noexcept nogil:
+    """Also for what is bound to it? One that drains, or has no share, goes on with that."""
+    return health_says(p, HEALTH_AWAY)

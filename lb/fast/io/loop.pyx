@@ -1,6 +1,7 @@
 """The loop: one epoll, one clock reading a turn, everything else in the order below.
 
-    wait -> pooled connections -> events -> posted work -> timers -> what Python threads left -> draining -> logs out -> heartbeat
+    wait -> pooled connections -> what checks have changed -> events -> posted work -> timers -> what Python threads left
+        -> draining -> logs out -> heartbeat
 
 Events carry (generation, index) of their connection, so that one for an older life of the slot is dropped. Sockets are
 registered once, edge-triggered, for their whole life; listeners are level-triggered and exclusive (io/accept.pyx).
@@ -173,6 +174,8 @@ cdef void loop_turn() noexcept nogil:
     for i in range(n):
         loop_pool_watch(&events[i])
     pool_settle()
+    if loop.health != NULL and lb_atomic_load(&loop.health.changes) != loop.health_seen:
+        health_changes()
     for i in range(n):
         loop_dispatch(&events[i])
     loop_run_posted()
@@ -180,8 +183,6 @@ cdef void loop_turn() noexcept nogil:
     loop_take_inbox()
     if loop.h2_dirty != NULL:
         h2_flush_all()
-    if loop.health != NULL and lb_atomic_load(&loop.health.changes) != loop.health_seen:
-        health_changes()
     if loop.paused or loop.stopping:
         drain_turn()
     if loop.pipes != NULL and loop.now - loop.pipes_at > 1000:
@@ -200,5 +201,7 @@ cdef void loop_run() noexcept nogil:
     loop_take_inbox()                # every upstream has its servers before the first client comes
     accept_arm()
     while not loop.done:
+        if loop.checker:
+            check_gather()
         loop_turn()
     drain_end()

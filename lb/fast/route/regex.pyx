@@ -36,12 +36,16 @@ cdef extern from "pcre.h" nogil:
                     pcre2_match_data* data, pcre2_match_context* context) noexcept
     size_t* pcre2_get_ovector_pointer(pcre2_match_data* data) noexcept
     int pcre2_get_error_message(int error, unsigned char* text, size_t n) noexcept
+    int pcre2_set_match_limit(pcre2_match_context* context, uint32_t most) noexcept
+    int pcre2_set_heap_limit(pcre2_match_context* context, uint32_t kib) noexcept
     enum:
         PCRE2_CASELESS, PCRE2_JIT_COMPLETE, PCRE2_NO_JIT, PCRE2_ERROR_NOMATCH, PCRE2_ERROR_JIT_STACKLIMIT
         PCRE2_INFO_CAPTURECOUNT, PCRE2_INFO_NAMECOUNT, PCRE2_INFO_NAMEENTRYSIZE, PCRE2_INFO_NAMETABLE
 
 cdef enum:
     JIT_STACK = 524288          # bytes at most; what needs more is interpreted, on the heap
+    CHECKER_MATCH = 10000       # backtracks from each place, and KiB of heap, in the process that asks all servers: what one of
+    CHECKER_HEAP = 1024         # them answers shall not hold up the others
 
 
 def regex_check(str pattern, bint caseless=False):
@@ -94,6 +98,12 @@ cdef int regex_init(uint32_t groups) except -1:
     if loop.jit_stack != NULL:
         pcre2_jit_stack_assign(context, NULL, loop.jit_stack)
     return 0
+
+
+cdef void regex_limit() noexcept:
+    """We are the checker."""
+    pcre2_set_match_limit(<pcre2_match_context*> loop.match_context, CHECKER_MATCH)
+    pcre2_set_heap_limit(<pcre2_match_context*> loop.match_context, CHECKER_HEAP)
 
 
 cdef int regex_drop() except -1:

@@ -1,7 +1,7 @@
 """May this request have this server? Passive health, max_conns, what it has tried; and the server of a place in the weights."""
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
-from lb.fast.health.word cimport health_out
+from lb.fast.health.word cimport health_away, health_out
 from lb.fast.c.sys cimport likely
 from lb.fast.types cimport Group, Peer, Request
 from lb.fast.upstream.balance.share cimport peer_takes
@@ -12,15 +12,17 @@ cdef inline bint peer_failed(Peer* p, int64_t now) noexcept nogil:
     return p.max_fails and p.fails >= p.max_fails and not p.single and now - p.checked <= p.fail_timeout
 
 
+cdef inline bint peer_has_room(Peer* p, int64_t now) noexcept nogil:
+    return not (p.max_conns and p.active >= p.max_conns) and not peer_failed(p, now)
+
+
 cdef inline bint peer_able(Peer* p, int64_t now) noexcept nogil:
-    """Could it do one more request? `down` and `drain` are not asked here: they say who may come at all."""
-    if p.max_conns and p.active >= p.max_conns:
-        return False
-    return not peer_failed(p, now) and not health_out(p)
+    """Could it do one more request of those bound to it? `down` and `drain`, its agent's too, are not asked here."""
+    return peer_has_room(p, now) and not health_away(p)
 
 
 cdef inline bint peer_usable(Peer* p, int64_t now) noexcept nogil:
-    return not p.down and peer_able(p, now)
+    return not p.down and peer_has_room(p, now) and not health_out(p)
 
 
 cdef inline bint balance_was_tried(Request* r, Peer* p) noexcept nogil:

@@ -1,4 +1,4 @@
-"""A client of HTTP/2 that makes any kind of mistake: nobody else notices, and nothing leaks (the harness looks at the end)."""
+"""A client of HTTP/2 that makes any kind of mistake: nobody else notices, and nothing leaks (the harness looks)."""
 
 from __future__ import annotations
 
@@ -20,17 +20,32 @@ http {
         client_body_timeout 2s;
         client_max_body_size 100k;
         location / { proxy_pass http://u; }
-        location /off { proxy_pass http://u; proxy_request_buffering off; proxy_buffering off; gzip on; gzip_proxied any; }
-        location /ws { proxy_pass http://u; proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection upgrade; }
+        location /off {
+            proxy_pass http://u; proxy_request_buffering off; proxy_buffering off; gzip on; gzip_proxied any;
+        }
+        location /ws {
+            proxy_pass http://u; proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection upgrade;
+        }
         location /own { return 200 "own\\n"; }
         location /file { root @directory@; }
     }
 }
 """
 ROUNDS = int(os.environ.get("LB_FUZZ_ROUNDS", "60"))
-FIELDS = [("cookie", "a=1"), ("content-length", "5"), ("expect", "100-continue"), ("te", "trailers"), ("priority", "u=1, i"),
-          ("accept-encoding", "gzip"), ("x-long", "y" * 3000), ("connection", "close"), (":protocol", "websocket"),
-          ("host", "other"), ("X-Upper", "1"), ("range", "bytes=1-5")]  # fmt: skip
+FIELDS = [
+    ("cookie", "a=1"),
+    ("content-length", "5"),
+    ("expect", "100-continue"),
+    ("te", "trailers"),
+    ("priority", "u=1, i"),
+    ("accept-encoding", "gzip"),
+    ("x-long", "y" * 3000),
+    ("connection", "close"),
+    (":protocol", "websocket"),
+    ("host", "other"),
+    ("X-Upper", "1"),
+    ("range", "bytes=1-5"),
+]
 
 
 def part(dice, client):

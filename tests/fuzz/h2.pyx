@@ -1,9 +1,10 @@
-"""What the HTTP/2 fuzzer runs: an input is field blocks of one connection, each behind its length (2 bytes; the first byte of all is the
-table's size, in 32 bytes). They are decoded, written as lines of a head, and the head is parsed. abort() when something does not hold.
+"""What the HTTP/2 fuzzer runs: an input is field blocks of one connection, each behind its length (2 bytes; the first byte of all
+is the table's size, in 32 bytes). They are decoded, written as lines of a head, and the head is parsed. abort() when something
+does not hold.
 
-What holds: a table never counts more than it may, and its texts lie in its memory; a decoded text lies where it may; what the lines
-are made of is as many lines as there were fields, whatever is in them; what the encoder writes of the fields is decoded to the
-same by another table. Built by tests/fuzz/__main__.py.
+What holds: a table never counts more than it may, and its texts lie in its memory; a decoded text lies where it may; what the
+lines are made of is as many lines as there were fields, whatever is in them; what the encoder writes of the fields is decoded to
+the same by another table. Built by tests/fuzz/__main__.py.
 """
 
 from libc.stdint cimport uint8_t, uint32_t

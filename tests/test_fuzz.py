@@ -16,6 +16,13 @@ from tests.fuzz import __main__ as runner
 REQUEST, RESPONSE = 0, 1  # the room is the first byte, modulo 4
 
 
+def test_h2_seeds_under_the_sanitizers(tmp_path: Path) -> None:
+    runner.build_h2(tmp_path)
+    command = [tmp_path / "fuzz-h2", "0", "1", tmp_path / "crash", *runner.write_h2_seeds(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The fuzzers, built apart from those of a run that may be going on."""

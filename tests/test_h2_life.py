@@ -227,6 +227,7 @@ def test_counters(run_lb, http_backend, connect):
     assert "lb_http2_streams_open 0.0\n" in text and "nginx_connections_active 1.0\n" in text
 
 
+@pytest.mark.unsanitized("its memory is the sanitizer's")
 def test_memory_of_an_idle_connection(run_lb, connect):
     """At most 1,500 bytes: its Conn, its H2, what it has in the tables (the slab grows by 256 Conns)."""
     lb = run_lb(PLAIN.replace("proxy_pass http://u;", "").replace("upstream u { server @backend@; }", ""), more="")

@@ -1,5 +1,5 @@
 """Fuzzes the pure rooms under the address and undefined behaviour sanitizers: `python -m tests.fuzz [SECONDS [SEED]]`,
-and TLS records: `python -m tests.fuzz tls [SECONDS [SEED]]`.
+TLS records: `python -m tests.fuzz tls [SECONDS [SEED]]`, and HPACK with what follows it: `python -m tests.fuzz h2 ...`.
 
 Builds tests/fuzz/rooms.pyx (what must hold of every answer) and driver.c (a coverage-guided fuzzer that needs only gcc)
 into build/fuzz, once with SSE2 and once with the plain scans, and runs each for SECONDS (30). The seeds are the wire
@@ -23,6 +23,7 @@ HERE = ROOT / "tests/fuzz"
 OUT = ROOT / "build/fuzz"
 VARIANTS: dict[str, list[str]] = {"sse2": [], "plain": ["-DLB_NO_SIMD"]}
 TLS: dict[str, list[str]] = {"tls": []}
+H2: dict[str, list[str]] = {"h2": []}
 SANITIZE = ["-O1", "-g", "-fno-omit-frame-pointer", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 # The directives of setup.py that change what the C code does.
 DIRECTIVES = "language_level=3,boundscheck=False,wraparound=False,cdivision=True,initializedcheck=False"
@@ -46,6 +47,10 @@ def build(out: Path) -> None:
 
 def build_tls(out: Path) -> None:
     build_one(out, "tls", TLS, ["-lcrypto"])
+
+
+def build_h2(out: Path) -> None:
+    build_one(out, "h2", H2, [])
 
 
 def build_one(out: Path, source: str, variants: dict[str, list[str]], libraries: list[str]) -> None:
@@ -138,6 +143,36 @@ def write_tls_seeds(out: Path) -> list[Path]:
     return paths
 
 
+def write_h2_seeds(out: Path) -> list[Path]:
+    """Connections of a few blocks: with and without Huffman's code, tables of some sizes that change."""
+    from hpack import Encoder
+
+    head = [(":method", "GET"), (":scheme", "http"), (":path", "/a?b"), (":authority", "x")]
+    more = [
+        ("cookie", "a=1"),
+        ("x-y", "z" * 70),
+        ("content-length", "5"),
+        ("te", "trailers"),
+        ("host", "x"),
+        ("X", "\r\n"),
+    ]
+    folder = out / "h2-seeds"
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for number in range(48):
+        size = (0, 2, 5, 128)[number % 4]
+        encoder, blocks = Encoder(), bytes([size])
+        encoder.header_table_size = 32 * size
+        for turn in range(4):
+            if turn == 2 and number % 3 == 0:
+                encoder.header_table_size = 16 * size
+            block = encoder.encode([*head, *more[: (number + turn) % 7]], huffman=number % 2 == 0)
+            blocks += len(block).to_bytes(2, "big") + block
+        paths.append(folder / f"{number:04}")
+        paths[-1].write_bytes(blocks)
+    return paths
+
+
 def main(arguments: list[str]) -> int:
     if arguments == ["--keep"]:
         keep()
@@ -145,6 +180,8 @@ def main(arguments: list[str]) -> int:
     variants, make, seeds_of = VARIANTS, build, write_seeds
     if arguments[:1] == ["tls"]:
         arguments, variants, make, seeds_of = arguments[1:], TLS, build_tls, write_tls_seeds
+    if arguments[:1] == ["h2"]:
+        arguments, variants, make, seeds_of = arguments[1:], H2, build_h2, write_h2_seeds
     make(OUT)
     if arguments and not arguments[0].isdigit():
         return max(subprocess.run([OUT / f"fuzz-{name}", "-", *arguments], cwd=ROOT).returncode for name in variants)

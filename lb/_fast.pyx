@@ -63,7 +63,6 @@ from lb.fast.health.word cimport *
 from lb.fast.upstream.balance.share cimport *
 from lb.fast.health.served cimport health_served
 from lb.fast.health.grpc cimport *
-from lb.fast.health.hpack cimport HpackKept
 from lb.fast.health.agent_words cimport AGENT_LINE, AgentWords, agent_line, agent_words
 from lb.fast.health.databases cimport *
 from lb.fast.upstream.balance.usable cimport *

@@ -32,7 +32,6 @@ from lb.fast.tls.record cimport (
 from lb.fast.health.agent_words cimport AgentWords, agent_line, agent_words
 from lb.fast.health.databases cimport DB_ALIVE, DB_INVALID, DB_MORE, DB_REFUSES, postgres_answer, redis_answer
 from lb.fast.health.grpc cimport GrpcAnswer, grpc_read
-from lb.fast.health.hpack cimport HpackKept, grpc_hpack_block
 from lb.fast.message.h2.frame cimport Frame, frame_fault, frame_put, frame_read, frame_strip
 from lb.fast.message.h2.hpack cimport (
     HPACK_ADDED, HPACK_BAD, HPACK_FIELD, HPACK_KEEP, HpackField, HpackTable, hpack_free, hpack_init, hpack_next, hpack_resize,

@@ -4,23 +4,6 @@ DATABASE_ANSWERS = {DB_MORE: "more", DB_ALIVE: "alive", DB_REFUSES: "refuses", D
 AGENT_BITS = {HEALTH_AGENT_DOWN: "down", HEALTH_DRAIN: "drain", HEALTH_MAINT: "maint"}
 
 
-def hpack(list blocks):
-    """(:status, grpc-status) of each field block of one connection, -1 for none; None for one that is refused, and no more."""
-    return both(lambda at_end: grpc_hpack_at(blocks, at_end))
-
-
-cdef list grpc_hpack_at(list blocks, bint at_end):
-    cdef HpackKept h
-    cdef list found = []
-    memset(&h, 0, sizeof(h))
-    for block in blocks:
-        if not grpc_hpack_block(&h, <const uint8_t*> text_memory.hold(block, at_end), len(block)):
-            found.append(None)
-            break
-        found.append((h.status, h.grpc))
-    return found
-
-
 def grpc(bytes text, uint32_t room=65536):
     """("done", :status, grpc-status, serving, error), ("more",) or ("bad",)."""
     return both(lambda at_end: grpc_at(text, room, at_end))
@@ -32,6 +15,7 @@ cdef tuple grpc_at(bytes text, uint32_t room, bint at_end):
     cdef int rc = grpc_read(p, len(text), out_memory.take(room, at_end), room, 1, NULL, &a)
     if rc != P_DONE:
         return (RESULTS[rc],)
+    hpack_free(&a.hpack)
     return "done", a.http, a.grpc, a.serving, a.error
 
 

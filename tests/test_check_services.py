@@ -147,29 +147,6 @@ def test_grpc_does_not_fall_over_anything():
         for _ in range(dice.randrange(1, 6)):
             data[dice.randrange(len(data))] = dice.randrange(256)
         _probe.grpc(bytes(data), 64)
-        _probe.hpack([bytes(data[9:])])
-
-
-def test_hpack_as_its_library():
-    """Blocks by PyPI's hpack, with Huffman's code, a dynamic table that overflows, and sizes that change."""
-    from hpack import Encoder
-
-    dice = random.Random(7541)
-    names = [":status", "grpc-status", "grpc-message", "content-type", "server", "x-" + "y" * 300, "cookie"]
-    for _ in range(60):
-        encoder, blocks, expected = Encoder(), [], []
-        for _ in range(30):
-            if dice.random() < 0.15:
-                encoder.header_table_size = dice.choice([0, 64, 200, 1000, 4096])
-            fields = []
-            for name in dice.sample(names, dice.randrange(1, 5)):
-                number = dice.choice(["200", "204", "404", "503", "0", "12", "5"])
-                text = bytes(dice.randrange(32, 256) for _ in range(dice.choice([0, 3, 60, 900])))
-                fields.append((name.encode(), number.encode() if "status" in name else text))
-            blocks.append(encoder.encode(fields, huffman=dice.random() < 0.7))
-            found = dict(fields)
-            expected.append((int(found.get(b":status", -1)), int(found.get(b"grpc-status", -1))))
-        assert _probe.hpack(blocks) == expected
 
 
 def test_grpc_in_lb(verdicts, raw_backend):

@@ -39,7 +39,7 @@ _PARTS = {  # by the beginning of their names
     "perl": "lb runs no Perl",
     "js_": "lb runs no njs",
     "auth_jwt": "a directive of nginx's commercial version",
-    "health_check": "a directive of nginx's commercial version; active checks are not there yet",
+    "health_check": "a directive of nginx's commercial version: `check` in `upstream` asks servers, doc/checks.md",
 }
 _LATER = "a directive of nginx that lb does not have yet"
 _PARAMETERS = {

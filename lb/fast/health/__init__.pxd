@@ -10,7 +10,7 @@ changes.pyx    what a worker does when it changes
 verdict.pyx    rise and fall                              checker.pyx  when a server is asked, and its connection
 types.pyx      the table of types                         http.pyx, protocols.pyx, services.pyx  what they send, how they judge
 expect.pyx     what an answer must have in it             secure.pyx    the handshake of checks over TLS
-grpc.pxd, hpack.pxd, databases.pxd   answers, read: pure  agent.pyx, agent_words.pxd   what an agent says
+grpc.pxd, databases.pxd   answers, read: pure  agent.pyx, agent_words.pxd   what an agent says
 served.pxd     what a worker says of a server             read.pyx      what the status port shows
 status.pyx     check_status, the module's page
 

@@ -6,9 +6,11 @@ PING and WINDOW_UPDATE may come between. What must be acknowledged is found by g
 
 from libc.stdint cimport int32_t, uint8_t, uint32_t
 from lb.fast.types cimport P_BAD, P_DONE, P_MORE, Out
-from lb.fast.c.sys cimport memcpy, memset
-from lb.fast.health.hpack cimport HpackKept, grpc_hpack_block
+from lb.fast.c.sys cimport memcmp, memcpy, memset
 from lb.fast.io.writer cimport out_char, out_put
+from lb.fast.message.h2.hpack cimport (
+    HPACK_DEFAULT, HPACK_END, HPACK_FIELD, HpackField, HpackTable, hpack_copy, hpack_free, hpack_init, hpack_next,
+)
 
 cdef enum:
     GRPC_FRAME = 16384          # the largest frame that a server may send, since a check allows no larger one
@@ -38,7 +40,7 @@ ctypedef struct GrpcAnswer:
     uint32_t size               # bytes of the answer, where it is whole
     uint32_t data               # of DATA: what the connection's window has lost
     uint8_t leaving             # GOAWAY: this is the connection's last answer
-    HpackKept hpack                 # as the answer leaves it
+    HpackTable hpack            # as the answer leaves it: the reader's to keep or free, where it is whole
     char message[64]
     uint32_t nmessage
 
@@ -51,30 +53,40 @@ cdef inline uint32_t grpc_number(const uint8_t* p, int bytes_) noexcept nogil:
     return found
 
 
-cdef inline int grpc_read(const uint8_t* p, uint32_t n, char* room, uint32_t most, uint32_t stream, const HpackKept* was,
+cdef inline int grpc_read(const uint8_t* p, uint32_t n, char* room, uint32_t most, uint32_t stream, const HpackTable* was,
                           GrpcAnswer* a) noexcept nogil:
     """p[0:n]: all that the server has sent since the last answer, which left its fields' table as `was`; NULL: there was none.
     `room`, of `most` bytes, is for field blocks. P_DONE: `a` is the whole answer to `stream`."""
+    cdef int rc
+    memset(a, 0, sizeof(GrpcAnswer))
+    a.http = a.grpc = a.serving = a.error = -1
+    a.stream = stream
+    hpack_init(&a.hpack, HPACK_DEFAULT)
+    if was != NULL and not hpack_copy(&a.hpack, was):
+        return P_BAD
+    rc = grpc_frames(p, n, room, most, was == NULL, a)
+    if rc != P_DONE:
+        hpack_free(&a.hpack)
+    return rc
+
+
+cdef inline int grpc_frames(const uint8_t* p, uint32_t n, char* room, uint32_t most, bint first, GrpcAnswer* a) noexcept nogil:
+    """`first`: the connection's SETTINGS must be there."""
     cdef uint32_t at = 0, size, nblock = 0, whose
     cdef uint8_t kind, flags
     cdef bint open = False, ended = False   # a block that CONTINUATION goes on with; its stream ends with it
     cdef int rc
-    memset(a, 0, sizeof(GrpcAnswer))
-    if was != NULL:
-        a.hpack = was[0]
-    a.http = a.grpc = a.serving = a.error = -1
-    a.stream = stream
     while n - at >= 9:
         size = grpc_number(p + at, 3)
         kind = p[at + 3]
         flags = p[at + 4]
         whose = grpc_number(p + at + 5, 4) & 0x7FFFFFFF
-        if size > GRPC_FRAME or (at == 0 and was == NULL and kind != GF_SETTINGS) or open != (kind == GF_CONTINUATION):
+        if size > GRPC_FRAME or (at == 0 and first and kind != GF_SETTINGS) or open != (kind == GF_CONTINUATION):
             return P_BAD
         if n - at - 9 < size:
             return P_MORE
         if kind == GF_HEADERS or kind == GF_CONTINUATION:
-            if whose != stream or not grpc_block(p + at + 9, size, flags if kind == GF_HEADERS else 0, room, most, &nblock):
+            if whose != a.stream or not grpc_block(p + at + 9, size, flags if kind == GF_HEADERS else 0, room, most, &nblock):
                 return P_BAD
             ended = flags & GF_END_STREAM if kind == GF_HEADERS else ended
             open = not flags & GF_END_HEADERS
@@ -187,13 +199,35 @@ cdef inline bint grpc_block(const uint8_t* p, uint32_t n, uint8_t flags, char* r
 
 
 cdef inline bint grpc_fields(GrpcAnswer* a, const char* block, uint32_t n) noexcept nogil:
-    if not grpc_hpack_block(&a.hpack, <const uint8_t*> block, n):
-        return False
-    if a.hpack.status >= 200:               # not one of 1xx
-        a.http = a.hpack.status
-    if a.hpack.grpc >= 0:
-        a.grpc = a.hpack.grpc
-    return True
+    """A whole field block: `:status` and `grpc-status` of it. False: it is none."""
+    cdef char room[2 * 4096]
+    cdef HpackField f
+    cdef uint32_t at = 0
+    cdef int rc
+    memset(&f, 0, sizeof(f))
+    while True:
+        rc = hpack_next(&a.hpack, <const uint8_t*> block, n, &at, room, 4096, &f)
+        if rc != HPACK_FIELD:
+            return rc == HPACK_END
+        if f.name_n == 7 and memcmp(f.name, b":status", 7) == 0:
+            if grpc_decimal(f.value, f.value_n) >= 200:     # not one of 1xx
+                a.http = grpc_decimal(f.value, f.value_n)
+        elif f.name_n == 11 and memcmp(f.name, b"grpc-status", 11) == 0:
+            if grpc_decimal(f.value, f.value_n) >= 0:
+                a.grpc = grpc_decimal(f.value, f.value_n)
+
+
+cdef inline int32_t grpc_decimal(const char* p, uint32_t n) noexcept nogil:
+    """Of one to five digits; -1: it is none."""
+    cdef int32_t found = 0
+    cdef uint32_t i
+    if n == 0 or n > 5:
+        return -1
+    for i in range(n):
+        if not 48 <= p[i] <= 57:
+            return -1
+        found = found * 10 + (p[i] - 48)
+    return found
 
 
 cdef inline int grpc_end(GrpcAnswer* a) noexcept nogil:

@@ -7,7 +7,7 @@ cdef enum:
     GRPC_IDLE = 1000            # frames between two checks
 
 cdef struct GrpcKept:           # Check.grpc: a connection that has served
-    HpackKept hpack                 # of the server's fields
+    HpackTable hpack            # of the server's fields
     uint32_t stream             # of the last question
     uint32_t data               # of DATA since the window was opened
     uint32_t frames             # since the last answer
@@ -36,6 +36,9 @@ cdef void check_grpc_send(Check* k, Out* o) noexcept nogil:
 
 
 cdef void check_grpc_forget(Check* k) noexcept nogil:
+    if k.grpc == NULL:
+        return
+    hpack_free(&(<GrpcKept*> k.grpc).hpack)
     free(k.grpc)
     k.grpc = NULL
 
@@ -48,9 +51,19 @@ cdef int check_grpc_judge(Check* k, const char* p, uint32_t n, bint end) noexcep
                             &g.hpack if g != NULL else NULL, &a)
     if rc == P_MORE:
         return JUDGE_MORE
-    if rc == P_BAD or (a.error < 0 and a.http < 0):
+    if rc == P_BAD:
         return JUDGE_FAIL               # `why` is CHECK_INVALID from the start
-    if a.error == 0 and a.leaving and g != NULL:
+    rc = check_grpc_answer(k, &a)
+    if rc == JUDGE_OK and not end and k.served < k.conf.requests:
+        k.keep = check_grpc_keep(k, &a, p, n)
+    hpack_free(&a.hpack)
+    return rc
+
+
+cdef int check_grpc_answer(Check* k, GrpcAnswer* a) noexcept nogil:
+    if a.error < 0 and a.http < 0:
+        return JUDGE_FAIL
+    if a.error == 0 and a.leaving and k.grpc != NULL:
         return JUDGE_AGAIN              # it had gone before it saw the question
     if a.error >= 0:
         return check_grpc_refused(k, a.error, b"error of HTTP/2")
@@ -64,8 +77,6 @@ cdef int check_grpc_judge(Check* k, const char* p, uint32_t n, bint end) noexcep
     if a.grpc == 0 and a.serving != 1:
         return check_grpc_refused(k, a.serving, b"serving status")
     k.detail = 0
-    if not end and k.served < k.conf.requests:
-        k.keep = check_grpc_keep(k, &a, p, n)
     return JUDGE_OK
 
 
@@ -85,7 +96,9 @@ cdef bint check_grpc_keep(Check* k, GrpcAnswer* a, const char* p, uint32_t n) no
             return False
         g.stream = 1
         k.grpc = g
+    hpack_free(&g.hpack)
     g.hpack = a.hpack
+    memset(&a.hpack, 0, sizeof(HpackTable))
     g.data += a.data
     return check_grpc_between(k, p + a.size, n - a.size)
 

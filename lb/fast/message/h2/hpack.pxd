@@ -73,6 +73,21 @@ cdef inline void hpack_free(HpackTable* t) noexcept nogil:
     t.room = t.places = t.n = t.size = t.end = 0
 
 
+cdef inline bint hpack_copy(HpackTable* t, const HpackTable* was) noexcept nogil:
+    """One of its own, as `was` is now. False: memory is out, and there is none."""
+    t[0] = was[0]
+    t.bytes = <char*> realloc(NULL, was.room) if was.room else NULL
+    t.entries = <HpackEntry*> realloc(NULL, was.places * sizeof(HpackEntry)) if was.places else NULL
+    if (was.room and t.bytes == NULL) or (was.places and t.entries == NULL):
+        hpack_free(t)
+        return False
+    if was.room:
+        memcpy(t.bytes, was.bytes, was.room)
+    if was.places:
+        memcpy(t.entries, was.entries, was.places * sizeof(HpackEntry))
+    return True
+
+
 cdef inline HpackEntry* hpack_entry(HpackTable* t, uint32_t back) noexcept nogil:
     """`back` behind the newest."""
     return &t.entries[(t.newest - back) & (t.places - 1)]

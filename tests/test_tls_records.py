@@ -226,6 +226,9 @@ BAD_12 = {
 # Where OpenSSL 3.0's alert is another one: illegal_parameter for a KeyUpdate that is too long, and unexpected_message
 # for an alert that is too short. RFC 8446 section 6.2 has decode_error for both.
 OTHER_ALERT = {("TLSv1.3", "key update, length 2"), ("TLSv1.3", "an alert of one byte")}
+# From 3.0.19 on its alert is internal_error for a record of TLS 1.2 that has no room for a tag; before, and here,
+# bad_record_mac.
+SOMETIMES = {("TLSv1.2", "no room for a tag"): 80}
 
 
 def refusal(layer: _probe.TlsLayer, wire: bytes) -> int:
@@ -273,7 +276,9 @@ def test_refused_as_openssl_does(
     sent = list(records(take_over(client, one[0], False), server.take()))
     kind, alert = sent[-1]
     assert kind == ALERT and alert[0] == 2
-    if (one[0], name) not in OTHER_ALERT:
+    if alert[1] == SOMETIMES.get((one[0], name)):
+        assert ours == 20
+    elif (one[0], name) not in OTHER_ALERT:
         assert (name, alert[1]) == (name, ours)
     else:
         assert alert[1] != ours, "strike it from OTHER_ALERT"
